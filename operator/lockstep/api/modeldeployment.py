@@ -1,0 +1,363 @@
+"""The ModelDeployment: which model version is to be served by which image, and what became of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lockstep.api.base import ATOMIC, ApiModel, Condition, Digest, Message, ObjectName, ShortText, cel, list_map
+
+PLURAL = "modeldeployments"
+KIND = "ModelDeployment"
+MAX_DIFFERENCES = 20
+MAX_HISTORY = 10
+
+IMAGE_PATTERN = (
+    r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+)
+# What would change the environment of the serving process from outside the image that was scanned.
+_FORBIDDEN_ENV = r"^(PYTHON.*|LD_.*|PATH|HOME|VIRTUAL_ENV|CONDA_.*|GLIBC_TUNABLES|BASH_ENV|ENV|NODE_OPTIONS)$"
+_ENV_MESSAGE = (
+    "this variable changes which code the server loads (PYTHON*, LD_*, PATH, HOME, VIRTUAL_ENV, CONDA_*); "
+    "set it in the image, where it is scanned"
+)
+
+
+class ModelReference(ApiModel):
+    """Which registered model version is to be served: a version number or an alias."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="Name of the registered model in MLflow."
+    )
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,10}$")] | None = Field(
+        default=None, description='Version number, as a string: "3". Exactly one of version and alias is set.'
+    )
+    alias: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Alias of the registered model, such as champion. It is followed when it moves: "
+        "the version that it names becomes a new candidate.",
+    )
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": cel(
+            (
+                "has(self.version) != has(self.alias)",
+                'set exactly one of model.version (such as "3") and model.alias (such as champion)',
+            )
+        )
+    }
+
+
+class MLflowServer(ApiModel):
+    """MLflow's scoring protocol: `GET /ping`, `POST /invocations`."""
+
+
+class OpenInferenceV2Server(ApiModel):
+    """The Open Inference Protocol v2: `GET /v2/models/NAME/ready`, `POST /v2/models/NAME/infer`."""
+
+    model_name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="Name under which the server serves the model."
+    )
+
+
+class CustomServer(ApiModel):
+    """A server with a protocol of its own: where it says that it is ready, and what to ask it."""
+
+    ready_path: Annotated[str, Field(pattern=r"^/[^\s?#]*$", max_length=512)] = Field(
+        description="Path that answers 200 to GET once the model is loaded."
+    )
+    predict_path: Annotated[str, Field(pattern=r"^/[^\s?#]*$", max_length=512)] | None = Field(
+        default=None, description="Path that takes a prediction request by POST."
+    )
+    predict_body: Annotated[str, Field(max_length=16384)] | None = Field(
+        default=None,
+        description="JSON body of a prediction request. Without it the registered input example is sent.",
+    )
+
+
+class Server(ApiModel):
+    """How the serving container is talked to."""
+
+    port: int = Field(default=8080, ge=1, le=65535, description="Port that the container listens on.")
+    mlflow: MLflowServer | None = Field(default=None, description="MLflow's scoring protocol (mlflow models serve).")
+    open_inference_v2: OpenInferenceV2Server | None = Field(
+        default=None, description="Open Inference Protocol v2 (MLServer, KServe, Triton)."
+    )
+    custom: CustomServer | None = Field(default=None, description="A protocol of the server's own.")
+
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": cel(
+            (
+                "(has(self.mlflow) ? 1 : 0) + (has(self.openInferenceV2) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1",
+                "set exactly one of server.mlflow, server.openInferenceV2 and server.custom: "
+                "an MLflow scoring server is written as server: {port: 8080, mlflow: {}}",
+            )
+        )
+    }
+
+
+class EnvVar(ApiModel):
+    """An environment variable with a plain value."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)] = Field(
+        description="Name of the variable; those that change which code is loaded are refused.",
+        json_schema_extra=cel((f"!self.matches('{_FORBIDDEN_ENV}')", _ENV_MESSAGE)),
+    )
+    value: Annotated[str, Field(max_length=4096)] = Field(default="", description="Value of the variable.")
+
+
+class Toleration(ApiModel):
+    """A toleration of a node taint, as in a Pod."""
+
+    key: ShortText | None = Field(default=None, description="Taint key; empty with operator Exists matches all.")
+    operator: ShortText | None = Field(default=None, description="Exists or Equal (the default).")
+    value: ShortText | None = Field(default=None, description="Taint value, with operator Equal.")
+    effect: ShortText | None = Field(default=None, description="NoSchedule, PreferNoSchedule or NoExecute.")
+    toleration_seconds: int | None = Field(default=None, ge=0, description="How long NoExecute is tolerated, in seconds.")
+
+
+class Resources(ApiModel):
+    """Compute resources of the serving container, as in a Pod."""
+
+    requests: dict[str, Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict, max_length=16, description="What is reserved, by resource name."
+    )
+    limits: dict[str, Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict, max_length=16, description="What may be used at most, by resource name."
+    )
+
+
+class PodTemplate(ApiModel):
+    """The parts of the pod that are the user's: a closed list, so that nothing here can undo what was scanned."""
+
+    labels: dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Labels of the pods. Those under lockstep.dev/ and app.kubernetes.io/ are Lockstep's.",
+        json_schema_extra=cel(
+            (
+                "self.all(k, !k.startsWith('lockstep.dev/') && !k.startsWith('app.kubernetes.io/'))",
+                "labels under lockstep.dev/ and app.kubernetes.io/ are set by Lockstep; use a prefix of your own",
+            )
+        ),
+    )
+    env: list[EnvVar] = Field(
+        default_factory=list, max_length=64, description="Plain environment variables.", json_schema_extra=list_map("name")
+    )
+    resources: Resources = Field(default_factory=Resources, description="Compute resources of the serving container.")
+    service_account_name: ObjectName | None = Field(default=None, description="ServiceAccount of the pods.")
+    image_pull_secrets: list[ObjectName] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Names of the Secrets that open the image registry, beside those of the ServiceAccount.",
+        json_schema_extra=ATOMIC,
+    )
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
+        default_factory=dict, max_length=32, description="Labels that a node must have."
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list, max_length=32, description="Node taints that are tolerated.", json_schema_extra=ATOMIC
+    )
+    priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pods.")
+    termination_grace_period_seconds: int = Field(
+        default=60, ge=1, le=3600, description="Seconds that a pod has to end by itself, draining included."
+    )
+
+
+class ServicePort(ApiModel):
+    """The Service in front of the active revision; it has the ModelDeployment's name."""
+
+    port: int = Field(default=80, ge=1, le=65535, description="Port of the Service.")
+
+
+class ReadinessSpec(ApiModel):
+    """Thresholds of the readiness audit. They may tighten the policy's, never loosen them."""
+
+    requests: int | None = Field(
+        default=None, ge=1, le=1000, description="How many predictions each candidate pod must answer in a row."
+    )
+    deadline_seconds: int | None = Field(
+        default=None, ge=10, le=86400, description="Seconds until a candidate that is not ready is refused."
+    )
+
+
+class ModelDeploymentSpec(ApiModel):
+    """What is to be served."""
+
+    model: ModelReference = Field(description="Which registered model version is to be served.")
+    image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description="Reference of the serving image, with registry: registry.example.com/iris:2026-11 or "
+        "registry.example.com/iris@sha256:.... A tag is resolved to a digest once; what was checked is what runs.",
+        json_schema_extra=cel(
+            (
+                f"self.matches(r'{IMAGE_PATTERN}')",
+                "image must be a full reference with registry and repository, "
+                "such as registry.example.com/team/iris:2026-11 or registry.example.com/team/iris@sha256:<64 hex>",
+            )
+        ),
+    )
+    replicas: int = Field(default=1, ge=0, le=1000, description="How many pods serve the active revision.")
+    server: Server = Field(description="How the serving container is talked to.")
+    template: PodTemplate = Field(default_factory=PodTemplate, description="The parts of the pod that are the user's.")
+    service: ServicePort = Field(default_factory=ServicePort, description="The Service in front of the active revision.")
+    readiness: ReadinessSpec = Field(
+        default_factory=ReadinessSpec, description="Tightens the policy's thresholds of the readiness audit."
+    )
+    paused: bool = Field(default=False, description="Check candidates, but promote none while true.")
+    retry: int = Field(
+        default=0, ge=0, le=1000000, description="Raise this number to try a finally refused revision once more."
+    )
+
+
+class GateOutcome(StrEnum):
+    """Outcome of one gate: waiting, could not tell and refused are three different things."""
+
+    PASSED = "Passed"
+    PENDING = "Pending"
+    """Something is under way or has to happen first."""
+    RETRY = "Retry"
+    """Could not be told: a dependency did not answer. It is tried again."""
+    REJECTED = "Rejected"
+
+
+class GateMode(StrEnum):
+    """What a gate's result means for the promotion."""
+
+    ENFORCE = "Enforce"
+    AUDIT = "Audit"
+    OFF = "Off"
+
+
+class GateStatus(ApiModel):
+    """The result of one gate for the candidate or for the active revision."""
+
+    name: ShortText = Field(description="Name of the gate.")
+    outcome: GateOutcome = Field(description="Passed, Pending, Retry or Rejected.")
+    mode: GateMode = Field(default=GateMode.ENFORCE, description="Enforce, Audit or Off, by policy.")
+    reason: ShortText = Field(description="CamelCase reason from Lockstep's closed list.")
+    message: Message = Field(default="", description="What a person should know, the cause first.")
+
+
+class DifferenceStatus(ApiModel):
+    """One difference between the training environment and the image's."""
+
+    kind: ShortText = Field(description="What differs: Package, Python, System, Platform, Code, ...")
+    subject: ShortText = Field(description="Its name, such as scikit-learn.")
+    trained: ShortText | None = Field(default=None, description="What the training run had; absent when it had none.")
+    image: ShortText | None = Field(default=None, description="What the image has; absent when it has none.")
+    message: Message = Field(description="The difference as a person would say it.")
+
+
+class RevisionStatus(ApiModel):
+    """One revision: a model version in an image, with everything pinned."""
+
+    revision: ShortText | None = Field(
+        default=None, description="Hash of all that makes the revision; absent until version and digest are pinned."
+    )
+    model_version: ShortText | None = Field(default=None, description="Version number that was resolved and pinned.")
+    run_id: ShortText | None = Field(default=None, alias="runID", description="The training run of that version.")
+    image: Annotated[str, Field(max_length=600)] | None = Field(
+        default=None, description="The image by digest: repository@sha256:..."
+    )
+    image_digest: Digest | None = Field(default=None, description="Digest of the platform's image manifest.")
+    short_digest: ShortText | None = Field(default=None, description="First twelve characters of the digest.")
+    environment_digest: Digest | None = Field(default=None, description="Environment digest under the policy.")
+    policy_hash: ShortText | None = Field(default=None, description="Hash of the policy that the gates ran under.")
+    spec_hash: ShortText | None = Field(
+        default=None, description="Hash of the spec's parts that make a revision; when it changes, pins are made anew."
+    )
+    evaluated_policy_hash: ShortText | None = Field(
+        default=None, description="Hash of the policy that the active revision was last evaluated under."
+    )
+    record: ObjectName | None = Field(
+        default=None, description="Name of the PromotionRecord that holds the verdict, in the operator's namespace."
+    )
+    start_time: datetime | None = Field(default=None, description="When this revision was first seen or promoted.")
+
+
+class CandidateStatus(RevisionStatus):
+    """The revision that is being checked. Its pods, if any, get no traffic through Lockstep's Service."""
+
+    gates: list[GateStatus] = Field(
+        default_factory=list, max_length=16, description="Results so far, in order.", json_schema_extra=list_map("name")
+    )
+    blocked_since: datetime | None = Field(default=None, description="Since when a gate has refused this candidate.")
+    waiting_since: datetime | None = Field(default=None, description="Since when the present wait lasts.")
+    pods_since: datetime | None = Field(default=None, description="Since when the candidate's pods have been asked for.")
+    final: bool = Field(
+        default=False, description="True when nothing but another spec, policy or a raised spec.retry helps."
+    )
+
+
+class ModelDeploymentStatus(ApiModel):
+    """What became of it. Written by Lockstep's controller alone."""
+
+    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation that this is about.")
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=16, description="Conditions, by type.", json_schema_extra=list_map("type")
+    )
+    candidate: CandidateStatus | None = Field(default=None, description="The revision that is being checked.")
+    active: RevisionStatus | None = Field(default=None, description="The revision that gets the traffic.")
+    history: list[RevisionStatus] = Field(
+        default_factory=list,
+        max_length=MAX_HISTORY,
+        description="Revisions that were active before, newest first.",
+        json_schema_extra=ATOMIC,
+    )
+    differences: list[DifferenceStatus] = Field(
+        default_factory=list,
+        max_length=MAX_DIFFERENCES,
+        description="How the candidate's environment differs, most decisive first; the record has all of them.",
+        json_schema_extra=ATOMIC,
+    )
+    model: ShortText | None = Field(default=None, description="Model and version of the spec, for people: iris/3.")
+    replicas: int = Field(default=0, ge=0, description="Pods of the active revision.")
+    ready_replicas: int = Field(default=0, ge=0, description="Ready pods of the active revision.")
+    selector: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="Label selector of the active revision's pods, for the scale subresource."
+    )
+
+
+def root_rules() -> list[dict[str, Any]]:
+    """Return the CEL rules that stand at the root of the schema, where metadata.name can be seen."""
+    return [
+        {
+            "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')",
+            "message": "metadata.name must start with a letter, hold only lower-case letters, digits and '-', "
+            "and have at most 52 characters: it names the Service and, with a suffix, the Deployments",
+        }
+    ]
+
+
+class ModelDeployment(ApiModel):
+    """A ModelDeployment as read from the API server or from a manifest."""
+
+    name: str
+    namespace: str
+    uid: str = ""
+    generation: int = 0
+    resource_version: str | None = None
+    deleting: bool = False
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
+
+    @classmethod
+    def from_object(cls, raw: dict[str, Any]) -> "ModelDeployment":
+        """Read an API object.
+
+        Raises:
+            pydantic.ValidationError: the spec can't be understood.
+        """
+        metadata = raw.get("metadata") or {}
+        return cls(
+            name=metadata.get("name", ""),
+            namespace=metadata.get("namespace") or "default",
+            uid=metadata.get("uid", ""),
+            generation=metadata.get("generation", 0),
+            resource_version=metadata.get("resourceVersion"),
+            deleting="deletionTimestamp" in metadata,
+            spec=ModelDeploymentSpec.model_validate(raw.get("spec") or {}),
+            status=ModelDeploymentStatus.model_validate(raw.get("status") or {}),
+        )

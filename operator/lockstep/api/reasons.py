@@ -1,0 +1,134 @@
+"""Every condition type, reason and event reason, each with one sentence. The only place where they are spelled.
+
+Reasons are CamelCase and stable: alerts, dashboards and runbooks name them. `docs/reasons.md` is generated from here.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class _Documented(StrEnum):
+    """A string constant that carries the sentence that explains it."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+
+class ConditionType(_Documented):
+    """Condition types of a ModelDeployment; all of positive polarity, except for kstatus's own pair."""
+
+    READY = "Ready", "The current spec is active: promoted, and its pods serve."
+    AVAILABLE = "Available", "Some promoted revision has ready pods behind the Service."
+    LINEAGE_VERIFIED = "LineageVerified", "The candidate's run and logged model exist, agree and are complete."
+    IMAGE_VERIFIED = "ImageVerified", "The candidate's image is pinned by digest, allowed, and holds the registered model."
+    ENVIRONMENT_MATCHED = "EnvironmentMatched", "The image's environment equals the recorded training environment."
+    READINESS_PROVEN = "ReadinessProven", "The candidate's pods are ready and passed the readiness audit."
+    PROMOTED = "Promoted", "The candidate has become the active revision."
+    RECONCILING = "Reconciling", "Lockstep is working towards the current spec (kstatus)."
+    STALLED = "Stalled", "Nothing proceeds until somebody changes something (kstatus)."
+
+
+class Reason(_Documented):
+    """Reasons of gate results, conditions and refusals: a closed list."""
+
+    # --- outcomes ------------------------------------------------------------------------------------------------
+    PASSED = "Passed", "The gate passed."
+    PASSED_WITH_FINDINGS = "PassedWithFindings", "The gate is in Audit mode: what it found is reported and blocks nothing."
+    WAITING = "Waiting", "An earlier gate has to pass first."
+    PROMOTED = "Promoted", "The revision is active."
+    PROGRESSING = "Progressing", "The candidate is being checked or rolled out."
+    SWITCHING = "Switching", "The verdict is recorded and the Service is being switched to the candidate's pods."
+    PAUSED = "Paused", "spec.paused is true: the candidate is not promoted until it is false."
+    NOTHING_ACTIVE = "NothingActive", "No revision has been promoted yet."
+    PODS_NOT_READY = "PodsNotReady", "The active revision has no ready pods."
+    INTERNAL_ERROR = "InternalError", "Lockstep itself failed; the step is tried again."
+
+    # --- what governs -------------------------------------------------------------------------------------------
+    POLICY_MISSING = "PolicyMissing", "No PromotionPolicy applies to this namespace."
+    POLICY_INVALID = "PolicyInvalid", "The PromotionPolicy can't be understood or more than one is marked default."
+    POLICY_CHANGED = "PolicyChanged", "The policy changed since the promotion and the active revision no longer meets it."
+    GATE_UNKNOWN = "GateUnknown", "The policy names a gate that this version of Lockstep does not have."
+    NO_GATES = "NoGates", "The chain of gates is empty, so nothing can be proven."
+    SPEC_INVALID = "SpecInvalid", "The ModelDeployment can't be understood."
+    GUARDS_MISSING = "GuardsMissing", "The guarding admission policies are not installed, so nothing is promoted."
+    NAME_CONFLICT = "NameConflict", "A Service or Deployment of this name exists that Lockstep does not own."
+    FOREIGN_SERVICE = "ForeignService", "Another Service selects the candidate's pods."
+
+    # --- lineage ------------------------------------------------------------------------------------------------
+    REGISTRY_UNREACHABLE = "RegistryUnreachable", "The model registry (MLflow) did not answer."
+    REGISTRY_REFUSED = "RegistryRefused", "The model registry (MLflow) refused the operator's credentials or host name."
+    MODEL_NOT_ALLOWED = "ModelNotAllowed", "The policy does not allow this registered model."
+    VERSION_NOT_FOUND = "VersionNotFound", "The registered model or the version does not exist."
+    VERSION_NOT_READY = "VersionNotReady", "The model version is registered but not READY yet."
+    ALIAS_NOT_FOUND = "AliasNotFound", "The registered model has no such alias."
+    RUN_MISSING = "RunMissing", "The version names no run, or its run does not exist."
+    RUN_DELETED = "RunDeleted", "The run that made this version has been deleted."
+    RUN_NOT_FINISHED = "RunNotFinished", "The run that made this version is not FINISHED."
+    LINEAGE_CONFLICT = "LineageConflict", "Version, logged model, run and MLmodel do not name one another."
+    LINEAGE_INCOMPLETE = "LineageIncomplete", "The run lacks something that the policy requires."
+    LINEAGE_CHANGED = "LineageChanged", "What the version declares is not what it declared when it was first seen."
+    ENVIRONMENT_NOT_RECORDED = "EnvironmentNotRecorded", "The training run recorded no environment document."
+    ENVIRONMENT_DIGEST_CONFLICT = (
+        "EnvironmentDigestConflict",
+        "The stored environment document does not have the digest that the run recorded for it.",
+    )
+    ENVIRONMENT_DOCUMENT_INVALID = "EnvironmentDocumentInvalid", "The stored environment document can't be read."
+
+    # --- image --------------------------------------------------------------------------------------------------
+    REFERENCE_INVALID = "ReferenceInvalid", "The image reference can't be parsed."
+    REPOSITORY_NOT_ALLOWED = "RepositoryNotAllowed", "The policy does not allow images from this repository."
+    IMAGE_NOT_FOUND = "ImageNotFound", "The registry has no such image, tag or digest."
+    IMAGE_REGISTRY_UNREACHABLE = "ImageRegistryUnreachable", "The image registry did not answer."
+    IMAGE_REGISTRY_RATE_LIMITED = "ImageRegistryRateLimited", "The image registry asks to slow down."
+    IMAGE_UNAUTHORIZED = "ImageUnauthorized", "The image registry refused the credentials of the namespace."
+    PULL_SECRET_INVALID = "PullSecretInvalid", "A pull secret is missing or can't be read."
+    PLATFORM_NOT_FOUND = "PlatformNotFound", "The image has no variant for the cluster's platform."
+    MANIFEST_INVALID = "ManifestInvalid", "The image's manifest, index or configuration is malformed or unsupported."
+    DIGEST_MISMATCH = "DigestMismatch", "The registry delivered bytes that do not have the digest they were asked by."
+    IMAGE_LACKS_VERSION = "ImageLacksVersion", "The model inside the image is not the registered version."
+    MODEL_NOT_IN_IMAGE = "ModelNotInImage", "The policy requires the registered model inside the image and it is not there."
+
+    # --- layer scan ---------------------------------------------------------------------------------------------
+    LAYER_CORRUPT = "LayerCorrupt", "A layer can't be decompressed or is no tar archive."
+    LAYER_AMBIGUOUS = "LayerAmbiguous", "Container runtimes read a layer differently, so its content can't be told."
+    LIMIT_EXCEEDED = "LimitExceeded", "The image exceeds a limit of the scan, which the message names."
+    SCAN_TIMEOUT = "ScanTimeout", "The scan did not end before its deadline."
+    INTERPRETER_NOT_FOUND = "InterpreterNotFound", "No Python interpreter was found in the image."
+    INTERPRETER_AMBIGUOUS = "InterpreterAmbiguous", "Which Python interpreter the image starts can't be told."
+    METADATA_INVALID = "MetadataInvalid", "The metadata of an installed distribution is malformed or ambiguous."
+    SYSTEM_UNVERIFIABLE = "SystemUnverifiable", "The image's system package database can't be read."
+    FILE_UNREADABLE = "FileUnreadable", "A file that is evidence can't be read."
+
+    # --- environment --------------------------------------------------------------------------------------------
+    ENVIRONMENT_MISMATCH = "EnvironmentMismatch", "The image's environment differs from the training environment."
+    REQUIRED_SET_UNPROVEN = "RequiredSetUnproven", "No successful reload and prediction proves which packages the model needs."
+    REQUIRED_SET_INCOMPLETE = "RequiredSetIncomplete", "The recorded set of required packages lacks the model's framework."
+
+    # --- readiness ----------------------------------------------------------------------------------------------
+    PODS_STARTING = "PodsStarting", "The candidate's pods are starting."
+    PODS_UNSCHEDULABLE = "PodsUnschedulable", "The candidate's pods find no room in the cluster."
+    QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota or an admission rule forbids the candidate's pods."
+    POD_CRASHED = "PodCrashed", "A candidate's container exits or restarts."
+    POD_NOT_READY = "PodNotReady", "The candidate's pods did not become ready before the deadline."
+    IMAGE_PULL_FAILED = "ImagePullFailed", "The node could not pull the candidate's image before the deadline."
+    POD_TAMPERED = "PodTampered", "A candidate's pod is not the pod that was asked for."
+    AUDITING = "Auditing", "The readiness audit of the candidate's pods is under way."
+    AUDIT_FAILED = "AuditFailed", "The candidate's pods did not answer the readiness audit as a ready model does."
+    PROBE_FAILED = "ProbeFailed", "A candidate's pod could not be reached by the readiness audit."
+
+
+class EventReason(_Documented):
+    """Reasons of Kubernetes events; one event a transition, never one a tick."""
+
+    CANDIDATE_STARTED = "CandidateStarted", "A new revision is being checked."
+    PROMOTION_BLOCKED = "PromotionBlocked", "A gate refuses the candidate."
+    PROMOTION_WAITING = "PromotionWaiting", "A gate can't tell yet: a dependency or a person has to act."
+    PROMOTED = "Promoted", "The candidate became the active revision."
+    DRIFT_CORRECTED = "DriftCorrected", "Somebody else changed an object that Lockstep owns; it was put right."
+    STATUS_CORRECTED = "StatusCorrected", "Somebody else changed the status; it was put right."
+    ACTIVE_DEGRADED = "ActiveDegraded", "The active revision no longer meets the policy or its pods fail."

@@ -1,0 +1,1 @@
+"""The command line: `lockstep …`, also installed as `kubectl-lockstep`."""

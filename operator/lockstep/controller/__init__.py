@@ -1,0 +1,1 @@
+"""The controller: watches, queues, gathers evidence, lets the pure packages decide, and acts."""

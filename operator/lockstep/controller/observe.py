@@ -1,0 +1,56 @@
+"""Reads what the cluster holds for one ModelDeployment."""
+
+import asyncio
+
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.controller import ports
+from lockstep.controller.ports import Cluster, Object
+from lockstep.rollout import labels
+from lockstep.rollout.observed import Observed, revision_of
+from lockstep.rollout.pods import controlled_by
+
+
+async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
+    """Read the owned objects, and those that only look owned.
+
+    Raises:
+        ClusterError: the API server did not answer.
+    """
+    mine = {labels.MODEL_DEPLOYMENT: owner.name}
+    namespace = owner.namespace
+    deployments, replica_sets, pods, revisions, service, budget = await asyncio.gather(
+        cluster.list(ports.DEPLOYMENT, namespace, labels=mine),
+        cluster.list(ports.REPLICA_SET, namespace, labels=mine),
+        cluster.list(ports.POD, namespace, labels=mine),
+        cluster.list(ports.CONTROLLER_REVISION, namespace, labels=mine),
+        cluster.get(ports.SERVICE, namespace, owner.name),
+        cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
+    )
+    return Observed(
+        deployments={revision_of(d): d for d in deployments if controlled_by(d, owner.uid)},
+        revisions={revision_of(r): r for r in revisions if controlled_by(r, owner.uid)},
+        replica_sets=replica_sets,
+        pods=pods,
+        service=service,
+        budget=budget,
+        conflict=_conflict(owner, service, budget),
+    )
+
+
+def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None) -> str | None:
+    for kind, obj in (("Service", service), ("PodDisruptionBudget", budget)):
+        if obj is not None and not controlled_by(obj, owner.uid):
+            return f"the {kind} {owner.name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
+    return None
+
+
+async def foreign_services(cluster: Cluster, owner: ModelDeployment, revision: str, extra: dict[str, str]) -> list[str]:
+    """Return the names of other Services whose selector matches the pods of a revision."""
+    pod_labels = extra | labels.of_revision(owner.name, revision)
+    return [
+        str(service["metadata"]["name"])
+        for service in await cluster.list(ports.SERVICE, owner.namespace)
+        if service["metadata"]["name"] != owner.name
+        and (selector := service.get("spec", {}).get("selector"))
+        and all(pod_labels.get(key) == value for key, value in selector.items())
+    ]

@@ -1,0 +1,69 @@
+"""Finds the PromotionPolicy that governs a namespace, and whether the guards are installed."""
+
+from pydantic import ValidationError
+
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.controller import ports
+from lockstep.controller.ports import Clock, Cluster
+from lockstep.gates.evidence import Fact, Unknown
+from lockstep.rollout import labels
+
+_GUARDS_SECONDS = 15.0
+
+
+async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
+    """Return the policy that the namespace's label names, else the one marked default; else why there is none."""
+    named = await cluster.get(ports.NAMESPACE, None, namespace)
+    wanted = ((named or {}).get("metadata", {}).get("labels") or {}).get(labels.POLICY)
+    if wanted:
+        raw = await cluster.get(ports.PROMOTION_POLICY, None, wanted)
+        if raw is None:
+            message = f"the namespace's label {labels.POLICY} names the PromotionPolicy {wanted}, which does not exist"
+            return Unknown(Reason.POLICY_MISSING, message, retry=False)
+        return _read(raw)
+    marked = [
+        raw for raw in await cluster.list(ports.PROMOTION_POLICY, None) if (raw.get("spec") or {}).get("default") is True
+    ]
+    if not marked:
+        message = f"no PromotionPolicy is marked default and the namespace has no label {labels.POLICY}"
+        return Unknown(Reason.POLICY_MISSING, message, retry=False)
+    if len(marked) > 1:
+        names = ", ".join(sorted(raw["metadata"]["name"] for raw in marked))
+        return Unknown(Reason.POLICY_INVALID, f"more than one PromotionPolicy is marked default: {names}", retry=False)
+    return _read(marked[0])
+
+
+def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
+    try:
+        return PromotionPolicy.from_object(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"PromotionPolicy {raw['metadata']['name']}: {where}: {first['msg']}"
+        return Unknown(Reason.POLICY_INVALID, message, retry=False)
+
+
+class Guards:
+    """Tells whether the bindings of the guarding admission policies exist; asked at most every few seconds."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, bindings: tuple[str, ...]) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._bindings = bindings
+        self._known: tuple[float, tuple[str, ...]] | None = None
+
+    async def missing(self) -> tuple[str, ...]:
+        """Return the names of the bindings that do not exist or do not deny; empty when all guards stand."""
+        now = self._clock.monotonic()
+        if self._known is not None and now - self._known[0] < _GUARDS_SECONDS:
+            return self._known[1]
+        absent = []
+        for name in self._bindings:
+            binding = await self._cluster.get(ports.ADMISSION_POLICY_BINDING, None, name)
+            if binding is None or "Deny" not in ((binding.get("spec") or {}).get("validationActions") or []):
+                absent.append(name)
+        # Without a list of guards nothing is known to be guarded.
+        missing = tuple(absent) if self._bindings else ("none configured",)
+        self._known = (now, missing)
+        return missing

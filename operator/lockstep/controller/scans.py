@@ -1,0 +1,82 @@
+"""Scans images in the background, so that a long scan never keeps what serves from being looked after."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from lockstep.api.reasons import Reason
+from lockstep.controller.ports import ClusterError
+from lockstep.controller.records import Records
+from lockstep.gates.evidence import Fact, Unknown
+from lockstep.images.image import ImageError, ImageScan, ResolvedImage
+
+Scan = Callable[[ResolvedImage], Awaitable[ImageScan]]
+_KEPT = 256
+_log = logging.getLogger(__name__)
+
+
+class Scans:
+    """One scan per image digest, however many ask; a finished one is recorded and kept."""
+
+    def __init__(self, records: Records, analyser: str) -> None:
+        self._records = records
+        self._analyser = analyser
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, set[Callable[[], None]]] = {}
+        self._done: OrderedDict[str, Fact[ImageScan]] = OrderedDict()
+
+    async def get(self, image: ResolvedImage, scan: Scan, when_done: Callable[[], None]) -> Fact[ImageScan] | None:
+        """Return the scan, or why it can't be told; None while it runs, and `when_done` is called at its end.
+
+        The caller has resolved the image with the credentials of its own namespace, so that nobody learns what is in
+        an image that they may not open.
+        """
+        known = self._done.get(image.digest)
+        if isinstance(known, ImageScan):
+            return known
+        if known is not None:
+            # A failure is handed out once; the next one who asks has it tried again.
+            del self._done[image.digest]
+            return known
+        if image.digest not in self._running:
+            recorded = await self._records.scan(image.digest, self._analyser)
+            if recorded is not None:
+                self._keep(image.digest, recorded)
+                return recorded
+        if image.digest not in self._running:
+            self._running[image.digest] = asyncio.create_task(self._run(image, scan))
+        self._waiting.setdefault(image.digest, set()).add(when_done)
+        return None
+
+    async def _run(self, image: ResolvedImage, scan: Scan) -> None:
+        result: Fact[ImageScan]
+        try:
+            result = await scan(image)
+            await self._records.keep_scan(result)
+        except ImageError as error:
+            result = Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)
+        except ClusterError as error:
+            _log.warning("the scan of %s could not be recorded: %s", image.digest, error)
+            result = Unknown(Reason.INTERNAL_ERROR, "the scan could not be recorded", retry=True)
+        except Exception:
+            _log.exception("the scan of %s failed", image.digest)
+            result = Unknown(Reason.INTERNAL_ERROR, "the scan failed; the operator's log has the cause", retry=True)
+        finally:
+            del self._running[image.digest]
+        self._keep(image.digest, result)
+        for when_done in self._waiting.pop(image.digest, set()):
+            when_done()
+
+    def _keep(self, digest: str, result: Fact[ImageScan]) -> None:
+        self._done[digest] = result
+        self._done.move_to_end(digest)
+        if len(self._done) > _KEPT:
+            self._done.popitem(last=False)
+
+    async def stop(self) -> None:
+        """End what still runs."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

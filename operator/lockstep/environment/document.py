@@ -1,0 +1,138 @@
+"""The environment document (`lockstep.dev/environment/v1`): all that is known of the environment of one process.
+
+Written by the training side and by the image scan, read by the environment gate and by people. Design section 4.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lockstep.canonical import canonical_json, sha256_of
+
+SCHEMA = "lockstep.dev/environment/v1"
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""A document larger than this is refused unread."""
+
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interpreter(_Frozen):
+    """The interpreter that runs: implementation in lower case (`cpython`, `pypy`) and its full version (`3.11.2`)."""
+
+    implementation: Name
+    version: Name
+
+
+class Platform(_Frozen):
+    """Operating system, machine as `uname -m` prints it (`x86_64`, `aarch64`) and libc (`glibc 2.36`, `musl 1.2.4`)."""
+
+    os: Name
+    machine: Name
+    libc: Name | None = None
+
+
+class Origin(_Frozen):
+    """Where a distribution came from when it did not come from an index by name (PEP 610 `direct_url.json`)."""
+
+    kind: Literal["vcs", "archive", "directory", "editable"]
+    url: str = Field(max_length=2048)
+    commit: str | None = None
+    """VCS commit id."""
+    hash: str | None = None
+    """Archive hash as `algorithm=hex`."""
+
+
+class Package(_Frozen):
+    """One installed distribution on the effective `sys.path`."""
+
+    name: Name
+    """PEP 503 normalised name."""
+    version: Name
+    """The version as the metadata states it, verbatim."""
+    content: Sha256 | None = None
+    """Canonical RECORD digest: the same wheel gives the same value whichever installer put it there."""
+    origin: Origin | None = None
+    tags: tuple[str, ...] = ()
+    """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
+
+
+class System(_Frozen):
+    """The distribution (`debian 12`, os-release ID and VERSION_ID) and its installed packages, name to version."""
+
+    distribution: Name | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class RequiredProof(StrEnum):
+    """How far the `required` set is proven."""
+
+    PROVEN = "Proven"
+    """The model was reloaded in a fresh process and predicted its input example."""
+    UNPROVEN = "Unproven"
+    """No successful reload and prediction stands behind the set."""
+    INCOMPLETE = "Incomplete"
+    """The set lacks the framework of one of the model's flavors."""
+
+
+class EnvironmentDocument(_Frozen):
+    """All that is known of one environment. Both sides write the same form; an image scan leaves `required` out."""
+
+    schema_: Literal["lockstep.dev/environment/v1"] = Field(default=SCHEMA, alias="schema")
+    python: Interpreter
+    platform: Platform
+    packages: tuple[Package, ...]
+    """Sorted by name, one entry a name."""
+    system: System = Field(default_factory=System)
+    required: tuple[Name, ...] | None = None
+    """Names (PEP 503) of the distributions that the model needs, sorted; None where nothing says so (an image)."""
+    required_proof: RequiredProof | None = Field(default=None, alias="requiredProof")
+    code: dict[str, Sha256] = Field(default_factory=dict)
+    """Digests of the modules outside any distribution that the model needs, by import path (`fraud/features.py`)."""
+    hardware: dict[str, str | None] = Field(default_factory=dict)
+    """Recorded for people, never compared."""
+    collector: str
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read a document from its JSON text.
+
+        Raises:
+            InvalidDocumentError: not JSON, not this schema, duplicate or unsorted packages, or too large.
+        """
+        if len(raw) > MAX_DOCUMENT_BYTES:
+            raise InvalidDocumentError(f"the document has {len(raw)} bytes, the limit is {MAX_DOCUMENT_BYTES}")
+        try:
+            document = cls.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise InvalidDocumentError(f"{where}: {first['msg']}") from error
+        names = [package.name for package in document.packages]
+        if names != sorted(set(names)):
+            raise InvalidDocumentError("packages are not sorted by name or name a distribution twice")
+        return document
+
+    def payload(self) -> dict[str, Any]:
+        """Return the document as plain JSON data; keys without a value are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def canonical(self) -> bytes:
+        """Return the canonical JSON text: sorted keys, no white space, UTF-8."""
+        return canonical_json(self.payload())
+
+    @property
+    def digest(self) -> str:
+        """The document digest (`sha256:…`): the identity of the document, whatever the policy."""
+        return sha256_of(self.canonical())
+
+
+class InvalidDocumentError(ValueError):
+    """The text is no environment document; the message says what is wrong and where."""

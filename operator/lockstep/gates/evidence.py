@@ -1,0 +1,115 @@
+"""The facts of one decision, gathered before it and frozen. Gates see nothing else: no clock, no network, no cluster."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from lockstep.api.modeldeployment import ModelDeploymentSpec
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.images.image import ImageScan, ResolvedImage
+from lockstep.lineage.lineage import Lineage
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A fact that could not be had, with the reason why. It never counts as a pass."""
+
+    reason: Reason
+    message: str
+    retry: bool
+    """True when a dependency could not tell (asked again by itself), False when the answer is a plain no."""
+    retry_after: float | None = None
+
+
+Fact = _T | Unknown
+"""A fact, or why it is not known."""
+
+
+@dataclass(frozen=True)
+class LineagePins:
+    """What a version declared when it was first seen (the LineagePin record), by digest."""
+
+    run_id: str | None
+    model_id: str | None
+    document_digest: str | None
+    mlmodel_sha256: str | None
+    first_seen: datetime
+
+
+@dataclass(frozen=True)
+class PodFact:
+    """One pod of the candidate as the API server shows it."""
+
+    name: str
+    ready: bool
+    phase: str
+    image: str
+    """The reference in the pod's spec."""
+    image_id: str
+    """`status.containerStatuses[].imageID`: what the node says it runs; empty until it runs."""
+    restarts: int
+    waiting_reason: str | None = None
+    """`ImagePullBackOff`, `CrashLoopBackOff`, ... of the serving container."""
+    waiting_message: str | None = None
+    terminated_reason: str | None = None
+    exit_code: int | None = None
+    unschedulable: str | None = None
+    """Message of the PodScheduled condition when it is False."""
+    tampered: str | None = None
+    """How the pod differs from the pod that was asked for; None when it does not."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class AuditFact:
+    """What the readiness audit found at one pod."""
+
+    pod: str
+    passed: bool
+    answered: int
+    """Predictions that were answered rightly."""
+    failure: str | None = None
+    """What went wrong, as a sentence."""
+    unreachable: bool = False
+    """True when no connection came about: may pass by itself."""
+    latencies: tuple[float, ...] = ()
+    """Seconds, one a prediction."""
+
+
+@dataclass(frozen=True)
+class CandidatePods:
+    """The candidate's pods and their audit. `wanted` is how many there should be."""
+
+    wanted: int
+    since: datetime
+    """When the candidate's Deployment was asked for."""
+    pods: tuple[PodFact, ...] = ()
+    audits: tuple[AuditFact, ...] = ()
+    quota: str | None = None
+    """Message of the ReplicaFailure condition (quota, admission) when there is one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All facts of one decision."""
+
+    now: datetime
+    namespace: str
+    name: str
+    spec: ModelDeploymentSpec
+    policy: Fact[PromotionPolicy]
+    lineage: Fact[Lineage]
+    image: Fact[ResolvedImage]
+    scan: Fact[ImageScan]
+    pins: LineagePins | None = None
+    """None when this version has never been seen before: what it declares now becomes the pin."""
+    candidate: CandidatePods | None = None
+    """None until the candidate's pods have been asked for."""
+    guards_in_place: bool = True
+    name_conflict: str | None = None
+    """Which object of the same name belongs to somebody else; None when there is none."""
+    foreign_services: tuple[str, ...] = field(default=())
+    """Names of other Services that select the candidate's pods."""

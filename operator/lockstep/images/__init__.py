@@ -1,0 +1,1 @@
+"""Reads container images: references, registries and layouts, layers, squashing, the scan. Executes nothing."""

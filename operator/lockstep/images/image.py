@@ -1,0 +1,102 @@
+"""What is known of one image: its pinned digests, its configuration, and what the scan of its layers found."""
+
+from dataclasses import dataclass, field
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.document import EnvironmentDocument
+
+
+class ImageError(Exception):
+    """An image can't be resolved or told; `retry` says whether waiting may help (a dependency) or not (the image)."""
+
+    def __init__(self, reason: Reason, message: str, *, retry: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.retry = retry
+        self.retry_after = retry_after
+        """Seconds that the registry asked to wait, when it did."""
+
+
+@dataclass(frozen=True)
+class ImagePlatform:
+    """The platform of an image in OCI's (Go's) words: `linux`, `amd64`, variant `v8`."""
+
+    os: str
+    architecture: str
+    variant: str | None = None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """An OCI content descriptor: media type, digest (`sha256:…`) and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """The part of the image configuration that decides what runs (OCI image-spec config.md)."""
+
+    platform: ImagePlatform
+    diff_ids: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = "/"
+    user: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Self-declared by whoever built the image; never evidence."""
+
+
+@dataclass(frozen=True)
+class ResolvedImage:
+    """A reference that has been pinned: everything below is named by verified digests."""
+
+    reference: str
+    """As the user wrote it."""
+    repository: str
+    """`registry/repository`, without tag and digest."""
+    digest: str
+    """Digest of the platform's image manifest: what is scanned, and what runs."""
+    index_digest: str | None
+    """Digest of the index that the reference led to, when it led to one."""
+    config_digest: str
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def pinned(self) -> str:
+        """The reference that the Deployment runs: `repository@sha256:…`."""
+        return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """A logged model found inside an image: one `MLmodel` file."""
+
+    path: str
+    """Directory that holds the MLmodel file."""
+    sha256: str
+    """Digest of the MLmodel file itself."""
+    model_id: str | None
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class ImageScan:
+    """What the layers of one image digest hold. Derived from nothing else, so it can be recorded for ever."""
+
+    digest: str
+    """Image manifest digest."""
+    analyser: str
+    """Version of the analyser; another version scans again."""
+    document: EnvironmentDocument
+    models: tuple[ImageModel, ...] = ()
+    findings: tuple[str, ...] = field(default=())
+    """What a person should know and no gate decides on (an unowned interpreter, an ignored layer annotation)."""

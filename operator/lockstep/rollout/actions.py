@@ -1,0 +1,51 @@
+"""What is to be done to the cluster, as data: decided purely, carried out by `controller.act`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create an object; one of the same name that exists by now is left alone and looked at again."""
+
+    body: Manifest
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Take an object a step further (server-side apply) from the state that was read."""
+
+    body: Manifest
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Correct:
+    """Put an object right that somebody else changed (replace); `why` goes into the event."""
+
+    body: Manifest
+    resource_version: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Set the replicas of a Deployment."""
+
+    name: str
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete one object, the one with this uid. With `why` it is a correction of somebody else's act."""
+
+    kind: str
+    name: str
+    uid: str
+    why: str | None = None
+
+
+Action = Create | Apply | Correct | Scale | Delete

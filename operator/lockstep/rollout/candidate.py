@@ -1,0 +1,214 @@
+"""The candidate's way from being seen to being promoted: verdict and state of the cluster in, next status and steps out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lockstep.api.modeldeployment import (
+    MAX_DIFFERENCES,
+    CandidateStatus,
+    DifferenceStatus,
+    GateOutcome,
+    GateStatus,
+    ModelDeployment,
+    RevisionStatus,
+)
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.gates.chain import prerequisites_permit
+from lockstep.gates.outcome import Result, Verdict
+from lockstep.rollout import manifests
+from lockstep.rollout.actions import Action, Apply, Create, Delete, Scale
+from lockstep.rollout.conditions import shortened
+from lockstep.rollout.observed import Object, Observed
+from lockstep.rollout.revision import Snapshot, spec_hash
+
+_TEXT = 256
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a candidate."""
+
+    candidate: CandidateStatus
+    actions: tuple[Action, ...] = ()
+    """To be carried out after the status has been accepted."""
+    record: str | None = None
+    """`Promoted` or `Refused` when a PromotionRecord has to exist before the status is written."""
+    promote: bool = False
+    """True when the status that is written next makes the candidate the active revision."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What has been pinned for a candidate; None for what could not be told yet."""
+
+    version: str | None = None
+    run_id: str | None = None
+    image: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that a step is decided from."""
+
+    owner: ModelDeployment
+    policy: PromotionPolicy | None
+    verdict: Verdict
+    pins: Pins
+    snapshot: Snapshot | None
+    """None until version and digest are pinned."""
+    observed: Observed
+    now: datetime
+    recorded: bool = False
+    """True when a passing verdict for exactly this candidate is recorded already."""
+    pods_ready: int = 0
+    held: bool = False
+    """True when something other than a gate stands in the way (paused, guards missing, a name conflict)."""
+
+
+def wanted_pods(owner: ModelDeployment, policy: PromotionPolicy, *, recorded: bool) -> int:
+    """Return how many pods a candidate runs: the policy's number while it is checked, the full number once it passed."""
+    full = max(1, owner.spec.replicas)
+    limit = policy.spec.rollout.candidate_replicas
+    return full if recorded or limit is None else min(limit, full)
+
+
+def carried_over(owner: ModelDeployment, version: str | None, now: datetime) -> CandidateStatus:
+    """Return the candidate's status to go on from: the present one, or a new one when spec or alias ask for another."""
+    present, wanted = owner.status.candidate, spec_hash(owner.spec)
+    if present is not None and present.spec_hash == wanted and version in (None, present.model_version or version):
+        return present
+    return CandidateStatus(spec_hash=wanted, start_time=now)
+
+
+def next_step(situation: Situation) -> Step:
+    """Decide what comes next for a candidate. Traffic is given only by a step with `promote`."""
+    candidate = described(situation)
+    blocking = situation.verdict.blocking
+    if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
+        return _refused(situation, candidate, blocking)
+    snapshot, policy = situation.snapshot, situation.policy
+    if snapshot is None or policy is None or situation.held or not prerequisites_permit(situation.verdict):
+        return Step(candidate)
+    if candidate.pods_since is None:
+        candidate = candidate.model_copy(update={"pods_since": situation.now})
+    wanted = wanted_pods(situation.owner, policy, recorded=situation.recorded)
+    actions = _pods(situation, snapshot, wanted)
+    if actions or not situation.verdict.permits_traffic:
+        return Step(candidate, actions=tuple(actions))
+    if not situation.recorded:
+        full = wanted == wanted_pods(situation.owner, policy, recorded=True)
+        return Step(candidate, record="Promoted", promote=full)
+    return Step(candidate, record="Promoted", promote=situation.pods_ready >= wanted)
+
+
+def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]:
+    """Bring the candidate's pods up, then pause their Deployment, so that no template edit can change them any more."""
+    observed, owner = situation.observed, situation.owner
+    actions: list[Action] = []
+    if snapshot.revision not in observed.revisions:
+        actions.append(Create(manifests.controller_revision(owner, snapshot)))
+    live = observed.deployments.get(snapshot.revision)
+    if live is None:
+        return [*actions, Create(manifests.deployment(owner, snapshot, replicas=wanted, paused=False))]
+    if live["spec"].get("replicas", 1) != wanted:
+        return [*actions, Scale(live["metadata"]["name"], wanted)]
+    if situation.pods_ready >= wanted and not live["spec"].get("paused"):
+        desired = manifests.deployment(owner, snapshot, replicas=wanted, paused=True)
+        actions.append(Apply(desired, str(live["metadata"]["resourceVersion"])))
+    return actions
+
+
+def _refused(situation: Situation, candidate: CandidateStatus, blocking: Result) -> Step:
+    final = blocking.final
+    candidate = candidate.model_copy(update={"final": final})
+    actions: list[Action] = []
+    if final and situation.snapshot is not None:
+        live = situation.observed.deployments.get(situation.snapshot.revision)
+        if live is not None:
+            actions.append(_withdrawn(live))
+            candidate = candidate.model_copy(update={"pods_since": None})
+    return Step(candidate, actions=tuple(actions), record="Refused" if situation.snapshot is not None else None)
+
+
+def _withdrawn(live: Object) -> Action:
+    """A candidate that failed for good gives its place back; its record keeps what its pods said."""
+    return Delete("Deployment", str(live["metadata"]["name"]), str(live["metadata"]["uid"]))
+
+
+def described(situation: Situation) -> CandidateStatus:
+    """Return the candidate's status with pins and gate results of this verdict."""
+    before = carried_over(situation.owner, situation.pins.version, situation.now)
+    verdict, pins, snapshot = situation.verdict, situation.pins, situation.snapshot
+    blocking = verdict.blocking
+    refused = blocking is not None and blocking.outcome is GateOutcome.REJECTED
+    waiting = blocking is not None and not refused
+    same_wait = waiting and blocking is not None and _blocked_by(before) == (blocking.gate, str(blocking.reason))
+    return before.model_copy(
+        update={
+            # What is pinned stays pinned while a dependency can't tell.
+            "revision": snapshot.revision if snapshot else before.revision,
+            "model_version": pins.version or before.model_version,
+            "run_id": pins.run_id or before.run_id,
+            "image": pins.image or before.image,
+            "image_digest": pins.digest or before.image_digest,
+            "short_digest": short(pins.digest) or before.short_digest,
+            "environment_digest": verdict.environment_digest,
+            "policy_hash": verdict.policy_hash,
+            "gates": [gate_status(result) for result in verdict.results],
+            "blocked_since": (before.blocked_since or situation.now) if refused else None,
+            "waiting_since": (before.waiting_since if same_wait and before.waiting_since else situation.now)
+            if waiting
+            else None,
+            "final": False,
+        }
+    )
+
+
+def _blocked_by(candidate: CandidateStatus) -> tuple[str, str] | None:
+    gate = next((g for g in candidate.gates if g.outcome is not GateOutcome.PASSED), None)
+    return (gate.name, gate.reason) if gate else None
+
+
+def short(digest: str | None) -> str | None:
+    """Return the first twelve hex characters of a digest, for people and columns."""
+    return digest.removeprefix("sha256:")[:12] if digest else None
+
+
+def gate_status(result: Result) -> GateStatus:
+    """Return a gate's result as the status shows it."""
+    return GateStatus(
+        name=result.gate,
+        outcome=result.outcome,
+        mode=result.mode,
+        reason=str(result.reason),
+        message=shortened(message_of(result)),
+    )
+
+
+def message_of(result: Result) -> str:
+    """Return what people read: the cause first, then what to do."""
+    return f"{result.message}. {result.next_step}" if result.next_step else result.message
+
+
+def difference_statuses(verdict: Verdict) -> list[DifferenceStatus]:
+    """Return the first differences of the environment gate."""
+    differences = [d for result in verdict.results for d in result.differences]
+    return [
+        DifferenceStatus(
+            kind=shortened(str(d.kind), _TEXT),
+            subject=shortened(d.subject, _TEXT),
+            trained=shortened(d.trained, _TEXT) if d.trained else None,
+            image=shortened(d.image, _TEXT) if d.image else None,
+            message=shortened(d.sentence),
+        )
+        for d in differences[:MAX_DIFFERENCES]
+    ]
+
+
+def activated(candidate: CandidateStatus, *, record: str, now: datetime) -> RevisionStatus:
+    """Return the active revision's status for a candidate whose passing verdict is recorded under `record`."""
+    fields = {name: getattr(candidate, name) for name in RevisionStatus.model_fields}
+    return RevisionStatus(
+        **(fields | {"record": record, "start_time": now, "evaluated_policy_hash": candidate.policy_hash})
+    )

@@ -1,0 +1,95 @@
+"""Finds out whether a live object is still the one that was asked for."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+Manifest = dict[str, Any]
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal("1e3"),
+    "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"), "P": Decimal("1e15"), "E": Decimal("1e18"),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}  # fmt: skip
+# Keys under which the API server rewrites quantities into its canonical form ("0.5" becomes "500m").
+_QUANTITY_KEYS = ("limits", "requests")
+
+
+def deployment_drift(desired: Manifest, live: Manifest) -> str | None:
+    """Return where a Deployment's template, selector or strategy differs from the desired one; None when nowhere.
+
+    Replicas and `paused` are steps of the rollout and not compared here.
+    """
+    for key in ("template", "selector", "strategy"):
+        where = difference(desired["spec"][key], live.get("spec", {}).get(key), f"spec.{key}")
+        if where:
+            return where
+    return _metadata_drift(desired, live)
+
+
+def service_drift(desired: Manifest, live: Manifest) -> str | None:
+    """Return where a Service differs in what decides who gets the traffic; None when nowhere."""
+    wanted, spec = desired["spec"], live.get("spec", {})
+    for key in ("type", "selector"):
+        where = difference(wanted[key], spec.get(key), f"spec.{key}")
+        if where:
+            return where
+    ports = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec.get("ports") or []]
+    for key in ("externalIPs", "externalName"):
+        if spec.get(key):
+            return f"spec.{key}"
+    return difference(wanted["ports"], ports, "spec.ports") or _metadata_drift(desired, live)
+
+
+def budget_drift(desired: Manifest, live: Manifest) -> str | None:
+    """Return where a PodDisruptionBudget differs; None when nowhere."""
+    return difference(desired["spec"], live.get("spec"), "spec") or _metadata_drift(desired, live)
+
+
+def _metadata_drift(desired: Manifest, live: Manifest) -> str | None:
+    have = live.get("metadata", {}).get("labels") or {}
+    missing = [key for key, value in desired["metadata"]["labels"].items() if have.get(key) != value]
+    return f"metadata.labels[{missing[0]}]" if missing else None
+
+
+def difference(desired: Any, live: Any, path: str) -> str | None:
+    """Return the path of the first difference between two JSON values; None when they are equal.
+
+    What is empty counts as absent, and quantities are compared by value.
+    """
+    if isinstance(desired, dict) or isinstance(live, dict):
+        return _mapping_difference(desired or {}, live or {}, path)
+    if isinstance(desired, list) or isinstance(live, list):
+        wanted, have = desired or [], live or []
+        if len(wanted) != len(have):
+            return path
+        found = (difference(w, h, f"{path}[{i}]") for i, (w, h) in enumerate(zip(wanted, have, strict=True)))
+        return next((where for where in found if where), None)
+    return None if desired == live else path
+
+
+def _mapping_difference(desired: Manifest, live: Manifest, path: str) -> str | None:
+    quantities = path.rpartition(".")[2] in _QUANTITY_KEYS
+    for key in sorted(desired.keys() | live.keys()):
+        wanted, have = desired.get(key), live.get(key)
+        if _empty(wanted) and _empty(have):
+            continue
+        if quantities and _quantity(wanted) == _quantity(have) is not None:
+            continue
+        where = difference(wanted, have, f"{path}.{key}")
+        if where:
+            return where
+    return None
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == {} or value == []
+
+
+def _quantity(value: Any) -> Decimal | None:
+    text = str(value)
+    number = text.rstrip("numkMGTPEi")
+    try:
+        return Decimal(number) * _SUFFIXES[text[len(number) :]]
+    except (InvalidOperation, KeyError):
+        return None

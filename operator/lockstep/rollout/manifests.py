@@ -1,0 +1,189 @@
+"""The objects that Lockstep owns, rendered as dicts with every default of the API server written out.
+
+Written out, so that drift is a plain comparison: what a live object has beyond this was put there by somebody.
+"""
+
+from typing import Any
+
+from lockstep.api.base import API_VERSION
+from lockstep.api.modeldeployment import KIND, ModelDeployment, PodTemplate, Server
+from lockstep.rollout import labels
+from lockstep.rollout.revision import Snapshot
+
+Manifest = dict[str, Any]
+CONTAINER = "server"
+_PORT_NAME = "http"
+
+
+def owner_reference(owner: ModelDeployment) -> Manifest:
+    """Return the reference that makes the garbage collector clean up after the ModelDeployment."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def ready_path(server: Server) -> str:
+    """Return the path that tells the kubelet that the model is loaded (model-level, never only server-level)."""
+    if server.open_inference_v2 is not None:
+        return f"/v2/models/{server.open_inference_v2.model_name}/ready"
+    if server.custom is not None:
+        return server.custom.ready_path
+    return "/ping"
+
+
+def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, paused: bool) -> Manifest:
+    """Render a revision's Deployment. A completed one is paused: template edits do nothing then, scaling works."""
+    marks = labels.of_revision(snapshot.name, snapshot.revision)
+    spec: Manifest = {
+        "replicas": replicas,
+        "revisionHistoryLimit": 2,
+        "progressDeadlineSeconds": 600,
+        "selector": {"matchLabels": labels.selector(snapshot.name, snapshot.revision)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+        "template": {
+            "metadata": {"labels": snapshot.template.labels | marks},
+            "spec": pod_spec(snapshot),
+        },
+    }
+    if paused:
+        spec["paused"] = True
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": snapshot.object_name,
+            "namespace": owner.namespace,
+            "labels": marks,
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": spec,
+    }
+
+
+def pod_spec(snapshot: Snapshot) -> Manifest:
+    """Render the pod: one container, the pinned image, and the user's closed list of parts."""
+    template = snapshot.template
+    spec: Manifest = {
+        "containers": [_container(snapshot)],
+        "dnsPolicy": "ClusterFirst",
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        # The drain comes on top of what the user grants the server for ending.
+        "terminationGracePeriodSeconds": template.termination_grace_period_seconds + snapshot.pre_stop_sleep_seconds,
+        # Services of the namespace would otherwise appear as environment variables of the server.
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": template.service_account_name is not None,
+        "nodeSelector": template.node_selector
+        | {"kubernetes.io/arch": snapshot.architecture, "kubernetes.io/os": "linux"},
+    }
+    if template.service_account_name is not None:
+        spec["serviceAccountName"] = template.service_account_name
+        spec["serviceAccount"] = template.service_account_name
+    if template.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
+    if template.tolerations:
+        spec["tolerations"] = [toleration.payload() for toleration in template.tolerations]
+    if template.priority_class_name is not None:
+        spec["priorityClassName"] = template.priority_class_name
+    return spec
+
+
+def _container(snapshot: Snapshot) -> Manifest:
+    template, server = snapshot.template, snapshot.server
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": snapshot.image,
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"name": _PORT_NAME, "containerPort": server.port, "protocol": "TCP"}],
+        "readinessProbe": {
+            "httpGet": {"path": ready_path(server), "port": server.port, "scheme": "HTTP"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+            "successThreshold": 1,
+        },
+        "resources": _resources(template),
+        "securityContext": {"allowPrivilegeEscalation": False},
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if template.env:
+        container["env"] = [{"name": var.name, "value": var.value} for var in template.env]
+    if snapshot.pre_stop_sleep_seconds:
+        # Connections that were opened before the switch go on being answered while endpoints change everywhere.
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": snapshot.pre_stop_sleep_seconds}}}
+    return container
+
+
+def _resources(template: PodTemplate) -> Manifest:
+    resources: Manifest = {}
+    if template.resources.limits:
+        resources["limits"] = template.resources.limits
+    # A limit without a request is its own request: the API server writes it out, so we do.
+    requests = template.resources.limits | template.resources.requests
+    if requests:
+        resources["requests"] = requests
+    return resources
+
+
+def service(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
+    """Render the Service, which has the ModelDeployment's name and selects the pods of one revision."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": owner.name,
+            "namespace": owner.namespace,
+            "labels": labels.of_object(owner.name),
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels.selector(owner.name, snapshot.revision),
+            "ports": [
+                {
+                    "name": _PORT_NAME,
+                    "port": owner.spec.service.port,
+                    "targetPort": snapshot.server.port,
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    }
+
+
+def disruption_budget(owner: ModelDeployment, revision: str) -> Manifest:
+    """Render the PodDisruptionBudget of the active revision; the candidate's pods do not count."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {
+            "name": owner.name,
+            "namespace": owner.namespace,
+            "labels": labels.of_object(owner.name),
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels.selector(owner.name, revision)}},
+    }
+
+
+def controller_revision(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
+    """Render the ControllerRevision that keeps a snapshot; its data is immutable (apps/v1)."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": snapshot.object_name,
+            "namespace": owner.namespace,
+            "labels": labels.of_revision(owner.name, snapshot.revision),
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "revision": 1,
+        "data": snapshot.payload(),
+    }

@@ -1,0 +1,80 @@
+"""What pods show: whether they run what was asked for, and how they fare."""
+
+from typing import Any
+
+from lockstep.gates.evidence import PodFact
+from lockstep.rollout.drift import difference
+from lockstep.rollout.manifests import CONTAINER, pod_spec
+from lockstep.rollout.revision import Snapshot
+
+Object = dict[str, Any]
+
+# What admission adds to every pod of a cluster: the mounted token, and nothing else that could change a process.
+_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_COMPARED = ("name", "image", "command", "args", "env", "envFrom", "workingDir", "lifecycle")
+
+
+def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
+    """Read one pod of a revision."""
+    status = pod.get("status") or {}
+    container = next((c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER), {})
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    scheduled = conditions.get("PodScheduled", {})
+    return PodFact(
+        name=pod["metadata"]["name"],
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        phase=status.get("phase", "Pending"),
+        image=next((c.get("image", "") for c in pod["spec"]["containers"] if c.get("name") == CONTAINER), ""),
+        image_id=container.get("imageID", ""),
+        restarts=container.get("restartCount", 0),
+        waiting_reason=waiting.get("reason"),
+        waiting_message=waiting.get("message"),
+        terminated_reason=_ending(ended),
+        exit_code=ended.get("exitCode"),
+        unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
+        tampered=tampering(pod, snapshot),
+        deleting="deletionTimestamp" in pod["metadata"],
+    )
+
+
+def _ending(ended: Object) -> str | None:
+    """Return the reason, with the last line that the server said when it said one."""
+    reason = ended.get("reason")
+    lines = str(ended.get("message") or "").strip().splitlines()
+    return f"{reason}: {lines[-1].strip()[:300]}" if reason and lines else reason
+
+
+def tampering(pod: Object, snapshot: Snapshot) -> str | None:
+    """Say how a pod differs from the one that was asked for in what can change the serving process; None when it does not."""
+    wanted = pod_spec(snapshot)
+    spec = pod["spec"]
+    for key in ("initContainers", "ephemeralContainers"):
+        if spec.get(key):
+            return f"it has {key} ({', '.join(str(c.get('name')) for c in spec[key])})"
+    names = [c.get("name") for c in spec.get("containers") or []]
+    if names != [CONTAINER]:
+        return f"it has the containers {', '.join(map(str, names))} instead of {CONTAINER} alone"
+    have, want = spec["containers"][0], wanted["containers"][0]
+    for key in _COMPARED:
+        if difference(want.get(key), have.get(key), key):
+            return f"its {key} is {_shown(have.get(key))}, asked for was {_shown(want.get(key))}"
+    foreign = [m["mountPath"] for m in have.get("volumeMounts") or [] if m.get("mountPath") != _TOKEN_MOUNT]
+    return f"something is mounted at {', '.join(foreign)}" if foreign else None
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "unset"
+    # Values of variables may be secrets: names only.
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return ", ".join(str(item.get("name", "?")) for item in value) or "unset"
+    return "another value"
+
+
+def controlled_by(obj: Object, uid: str) -> bool:
+    """Tell whether the object with this uid is the controller of `obj`."""
+    references = obj["metadata"].get("ownerReferences") or []
+    return any(ref.get("controller") and ref.get("uid") == uid for ref in references)

@@ -1,0 +1,100 @@
+"""Revisions: what makes one, its hash, and the snapshot from which its objects can be rendered at any later time."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.api.modeldeployment import ModelDeploymentSpec, PodTemplate, Server
+from lockstep.canonical import canonical_json, sha256_of
+
+_HASH_LENGTH = 10
+
+
+def short_hash(value: object) -> str:
+    """Return a hash short enough for names and labels (40 bits: collisions within one ModelDeployment do not happen)."""
+    return sha256_of(canonical_json(value)).removeprefix("sha256:")[:_HASH_LENGTH]
+
+
+def spec_hash(spec: ModelDeploymentSpec) -> str:
+    """Hash the parts of a spec whose change makes pins anew; replicas, paused, service and thresholds are no part."""
+    return short_hash(
+        {
+            "model": spec.model.payload(),
+            "image": spec.image,
+            "server": spec.server.payload(),
+            "template": spec.template.payload(),
+            "retry": spec.retry,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the pods of one revision are made of. Stored in a ControllerRevision, whose data can't be changed."""
+
+    name: str
+    """Name of the ModelDeployment."""
+    model: str
+    version: str
+    run_id: str
+    image: str
+    """`repository@sha256:…`."""
+    architecture: str
+    """`amd64`, …: the platform whose manifest was scanned."""
+    server: Server
+    template: PodTemplate
+    pre_stop_sleep_seconds: int
+
+    def payload(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {
+            "name": self.name,
+            "model": self.model,
+            "version": self.version,
+            "runID": self.run_id,
+            "image": self.image,
+            "architecture": self.architecture,
+            "server": self.server.payload(),
+            "template": self.template.payload(),
+            "preStopSleepSeconds": self.pre_stop_sleep_seconds,
+        }
+
+    @classmethod
+    def parse(cls, payload: dict[str, Any]) -> "Snapshot":
+        """Read what `payload` wrote.
+
+        Raises:
+            KeyError, pydantic.ValidationError: it was not written by this version or an older one.
+        """
+        return cls(
+            name=payload["name"],
+            model=payload["model"],
+            version=payload["version"],
+            run_id=payload["runID"],
+            image=payload["image"],
+            architecture=payload["architecture"],
+            server=Server.model_validate(payload["server"]),
+            template=PodTemplate.model_validate(payload["template"]),
+            pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
+        )
+
+    @property
+    def revision(self) -> str:
+        """Hash of what makes the revision. The drain time is policy's and makes no other revision."""
+        payload = self.payload()
+        del payload["preStopSleepSeconds"], payload["name"]
+        return short_hash(payload)
+
+    @property
+    def object_name(self) -> str:
+        """Name of the revision's Deployment and ControllerRevision."""
+        return f"{self.name}-{self.revision}"
+
+    @property
+    def digest(self) -> str:
+        """The image manifest digest that the snapshot pins."""
+        return self.image.partition("@")[2]
+
+    def text(self) -> str:
+        """Return the snapshot as JSON text, for records."""
+        return json.dumps(self.payload(), sort_keys=True)

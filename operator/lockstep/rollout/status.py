@@ -1,0 +1,181 @@
+"""The next status of a ModelDeployment, and what of it is news."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lockstep.api.modeldeployment import (
+    MAX_HISTORY,
+    CandidateStatus,
+    DifferenceStatus,
+    GateOutcome,
+    GateStatus,
+    ModelDeployment,
+    ModelDeploymentStatus,
+    RevisionStatus,
+)
+from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.rollout import labels
+from lockstep.rollout.conditions import Conditions, Truth
+from lockstep.rollout.observed import Observed
+
+_GATE_CONDITIONS = {
+    "lineage": ConditionType.LINEAGE_VERIFIED,
+    "image": ConditionType.IMAGE_VERIFIED,
+    "environment": ConditionType.ENVIRONMENT_MATCHED,
+    "readiness": ConditionType.READINESS_PROVEN,
+}
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why nothing proceeds although no gate refuses: paused, guards missing, a name conflict."""
+
+    reason: Reason
+    message: str
+    refusal: bool = True
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the next status is made of."""
+
+    active: RevisionStatus | None
+    candidate: CandidateStatus | None
+    """None when the current spec is what is active."""
+    history: Sequence[RevisionStatus]
+    differences: Sequence[DifferenceStatus] = ()
+    hold: Hold | None = None
+    findings: Sequence[GateStatus] = ()
+    """Gate results of the active revision, when it was evaluated in this pass."""
+
+
+def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, now: datetime) -> ModelDeploymentStatus:
+    """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
+    conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
+    active, candidate = outlook.active, outlook.candidate
+    replicas, ready = _replicas(observed, active)
+    available = active is not None and (ready > 0 or owner.spec.replicas == 0)
+    _set_available(conditions, active, available, ready)
+    gates = list(candidate.gates if candidate else outlook.findings)
+    for gate in gates:
+        if gate.name in _GATE_CONDITIONS:
+            conditions.set(_GATE_CONDITIONS[gate.name], _truth(gate), Reason(gate.reason), gate.message)
+    _set_summary(conditions, outlook, available)
+    return ModelDeploymentStatus(
+        observed_generation=owner.generation,
+        conditions=conditions.list(),
+        candidate=candidate,
+        active=active,
+        history=list(outlook.history)[:MAX_HISTORY],
+        differences=list(outlook.differences),
+        model=_model(owner, outlook),
+        replicas=replicas,
+        ready_replicas=ready,
+        selector=labels.selector_text(owner.name, active.revision) if active and active.revision else None,
+    )
+
+
+def promoted_history(owner: ModelDeployment, active: RevisionStatus) -> list[RevisionStatus]:
+    """Return the history after `active` has taken over from the present active revision."""
+    before = owner.status.active
+    entries = ([before] if before is not None else []) + list(owner.status.history)
+    return [entry for entry in entries if entry.revision != active.revision][:MAX_HISTORY]
+
+
+def _model(owner: ModelDeployment, outlook: Outlook) -> str:
+    reference = owner.spec.model
+    pinned = outlook.candidate.model_version if outlook.candidate else outlook.active and outlook.active.model_version
+    wanted = reference.version or (f"{reference.alias}={pinned}" if pinned else str(reference.alias))
+    return f"{reference.name}/{wanted}"[:256]
+
+
+def _replicas(observed: Observed, active: RevisionStatus | None) -> tuple[int, int]:
+    live = observed.deployments.get(active.revision or "") if active else None
+    status = (live or {}).get("status") or {}
+    return status.get("replicas", 0), status.get("readyReplicas", 0)
+
+
+def _set_available(conditions: Conditions, active: RevisionStatus | None, available: bool, ready: int) -> None:
+    if active is None:
+        conditions.set(ConditionType.AVAILABLE, "False", Reason.NOTHING_ACTIVE, Reason.NOTHING_ACTIVE.sentence)
+    elif available:
+        conditions.set(ConditionType.AVAILABLE, "True", Reason.PROMOTED, f"revision {active.revision} serves")
+    else:
+        conditions.set(ConditionType.AVAILABLE, "False", Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
+
+
+def _truth(gate: GateStatus) -> Truth:
+    if gate.outcome is GateOutcome.PASSED:
+        return "True"
+    return "False" if gate.outcome is GateOutcome.REJECTED else "Unknown"
+
+
+def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
+    """Return the first gate that holds a candidate back."""
+    gates = candidate.gates if candidate else []
+    return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
+
+
+def _set_summary(conditions: Conditions, outlook: Outlook, available: bool) -> None:
+    """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
+    candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
+    if candidate is None:
+        reason, message = (
+            (Reason.PROMOTED, f"revision {outlook.active.revision} is active")
+            if available and outlook.active
+            else (Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
+        )
+        conditions.set(ConditionType.READY, "True" if available else "False", reason, message)
+        conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
+        conditions.set(ConditionType.RECONCILING, "False", Reason.PROMOTED, "")
+        conditions.set(ConditionType.STALLED, "False", Reason.PROMOTED, "")
+        return
+    refused = gate is not None and gate.outcome is GateOutcome.REJECTED
+    if gate is not None and (refused or hold is None):
+        reason, message = Reason(gate.reason), gate.message
+    elif hold is not None:
+        reason, message, refused = hold.reason, hold.message, hold.refusal
+    else:
+        reason, message = Reason.PROGRESSING, "every gate so far has passed"
+    conditions.set(ConditionType.READY, "False", reason, message)
+    conditions.set(ConditionType.PROMOTED, "False", reason, message)
+    conditions.set(ConditionType.RECONCILING, "False" if refused else "True", reason, message)
+    conditions.set(ConditionType.STALLED, "True" if refused else "False", reason, message if refused else "")
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One piece of news, posted as an event."""
+
+    reason: EventReason
+    warning: bool
+    action: str
+    note: str
+    key: str
+    """The same transition always has the same key, so that a crash doesn't report it twice."""
+
+
+def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Transition]:
+    """Compare the status with the next one and return what is news."""
+    news: list[Transition] = []
+    before, candidate = owner.status.candidate, after.candidate
+    if candidate is not None and candidate.revision and (before is None or before.revision != candidate.revision):
+        image = f"image {candidate.image}" if candidate.image else "an image"
+        note = f"revision {candidate.revision} is being checked: {after.model} in {image}"
+        news.append(Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{candidate.revision}"))
+    gate = blocking_gate(candidate)
+    earlier = blocking_gate(before) if before and candidate and before.spec_hash == candidate.spec_hash else None
+    if gate is not None and candidate is not None and (earlier is None or earlier.reason != gate.reason):
+        key = f"{gate.name}-{gate.reason}-{candidate.spec_hash}-{(candidate.policy_hash or '')[-8:]}"
+        if gate.outcome is GateOutcome.REJECTED:
+            note = f"{gate.name} gate: {gate.message}"
+            news.append(Transition(EventReason.PROMOTION_BLOCKED, True, "Promote", note, f"blocked-{key}"))
+        elif gate.outcome is GateOutcome.RETRY:
+            note = f"{gate.name} gate: {gate.message}"
+            news.append(Transition(EventReason.PROMOTION_WAITING, True, "Promote", note, f"waiting-{key}"))
+    present = owner.status.active
+    if after.active is not None and (present is None or present.revision != after.active.revision):
+        note = f"revision {after.active.revision} is active: {after.model} in image {after.active.image}"
+        news.append(Transition(EventReason.PROMOTED, False, "Promote", note, f"promoted-{after.active.record}"))
+    return news

@@ -1,0 +1,1 @@
+"""What a training job imports: `log_environment()`. Light: no Kubernetes, no controller."""
