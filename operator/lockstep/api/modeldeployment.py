@@ -28,9 +28,7 @@ _ENV_MESSAGE = (
 class ModelReference(ApiModel):
     """Which registered model version is to be served: a version number or an alias."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Name of the registered model in MLflow."
-    )
+    name: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the registered model in MLflow.")
     version: Annotated[str, Field(pattern=r"^[0-9]{1,10}$")] | None = Field(
         default=None, description='Version number, as a string: "3". Exactly one of version and alias is set.'
     )
@@ -144,7 +142,10 @@ class PodTemplate(ApiModel):
         ),
     )
     env: list[EnvVar] = Field(
-        default_factory=list, max_length=64, description="Plain environment variables.", json_schema_extra=list_map("name")
+        default_factory=list,
+        max_length=64,
+        description="Plain environment variables.",
+        json_schema_extra=list_map("name"),
     )
     resources: Resources = Field(default_factory=Resources, description="Compute resources of the serving container.")
     service_account_name: ObjectName | None = Field(default=None, description="ServiceAccount of the pods.")
@@ -286,9 +287,7 @@ class CandidateStatus(RevisionStatus):
     blocked_since: datetime | None = Field(default=None, description="Since when a gate has refused this candidate.")
     waiting_since: datetime | None = Field(default=None, description="Since when the present wait lasts.")
     pods_since: datetime | None = Field(default=None, description="Since when the candidate's pods have been asked for.")
-    final: bool = Field(
-        default=False, description="True when nothing but another spec, policy or a raised spec.retry helps."
-    )
+    final: bool = Field(default=False, description="True when nothing but another spec, policy or a raised spec.retry helps.")
 
 
 class ModelDeploymentStatus(ApiModel):

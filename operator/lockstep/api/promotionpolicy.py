@@ -22,7 +22,10 @@ class RegistrySpec(ApiModel):
         alias="trackingURI",
         description="Base URL of the MLflow tracking server, such as http://mlflow.mlflow.svc:5000.",
         json_schema_extra=cel(
-            ("self.matches('^https?://[^/?#@]+(/.*)?$')", "trackingURI must be an http:// or https:// URL without credentials")
+            (
+                "self.matches('^https?://[^/?#@]+(/.*)?$')",
+                "trackingURI must be an http:// or https:// URL without credentials",
+            )
         ),
     )
     models: list[Pattern] = Field(
@@ -128,7 +131,8 @@ class PackagesSpec(ApiModel):
         default=PackagesLevel.VERSION, description="Version, or Content: the installed files too, where comparable."
     )
     local_versions: LocalVersions = Field(
-        default=LocalVersions.SIGNIFICANT, description="Significant: 2.7.1+cu128 differs from 2.7.1+cpu. Ignore: it does not."
+        default=LocalVersions.SIGNIFICANT,
+        description="Significant: 2.7.1+cu128 differs from 2.7.1+cpu. Ignore: it does not.",
     )
     extras: Extras = Field(
         default=Extras.ALLOW, description="Packages that only the image has: Allow, only those Listed, or Deny."
@@ -176,7 +180,8 @@ class EnvironmentSpec(ApiModel):
         default=AcceleratorRule.SAME, description="Any: GPU and CPU builds of one framework are equal."
     )
     libc: LibcRule = Field(
-        default=LibcRule.NOT_OLDER, description="NotOlder: same family and not older in the image. Ignore: not compared."
+        default=LibcRule.NOT_OLDER,
+        description="NotOlder: same family and not older in the image. Ignore: not compared.",
     )
     system: list[Pattern] = Field(
         default_factory=list,
@@ -236,9 +241,7 @@ class RolloutSpec(ApiModel):
     pre_stop_sleep_seconds: int = Field(
         default=10, ge=0, le=600, description="Seconds that a pod goes on serving after it has been told to end."
     )
-    revision_history_limit: int = Field(
-        default=3, ge=0, le=10, description="Old revisions that are kept, scaled to zero."
-    )
+    revision_history_limit: int = Field(default=3, ge=0, le=10, description="Old revisions that are kept, scaled to zero.")
 
 
 class GateRule(ApiModel):
@@ -319,5 +322,3 @@ class PromotionPolicy(ApiModel):
             generation=metadata.get("generation", 0),
             spec=PromotionPolicySpec.model_validate(raw.get("spec") or {}),
         )
-
-

@@ -25,7 +25,10 @@ class ConditionType(_Documented):
     READY = "Ready", "The current spec is active: promoted, and its pods serve."
     AVAILABLE = "Available", "Some promoted revision has ready pods behind the Service."
     LINEAGE_VERIFIED = "LineageVerified", "The candidate's run and logged model exist, agree and are complete."
-    IMAGE_VERIFIED = "ImageVerified", "The candidate's image is pinned by digest, allowed, and holds the registered model."
+    IMAGE_VERIFIED = (
+        "ImageVerified",
+        "The candidate's image is pinned by digest, allowed, and holds the registered model.",
+    )
     ENVIRONMENT_MATCHED = "EnvironmentMatched", "The image's environment equals the recorded training environment."
     READINESS_PROVEN = "ReadinessProven", "The candidate's pods are ready and passed the readiness audit."
     PROMOTED = "Promoted", "The candidate has become the active revision."
@@ -38,7 +41,10 @@ class Reason(_Documented):
 
     # --- outcomes ------------------------------------------------------------------------------------------------
     PASSED = "Passed", "The gate passed."
-    PASSED_WITH_FINDINGS = "PassedWithFindings", "The gate is in Audit mode: what it found is reported and blocks nothing."
+    PASSED_WITH_FINDINGS = (
+        "PassedWithFindings",
+        "The gate is in Audit mode: what it found is reported and blocks nothing.",
+    )
     WAITING = "Waiting", "An earlier gate has to pass first."
     PROMOTED = "Promoted", "The revision is active."
     PROGRESSING = "Progressing", "The candidate is being checked or rolled out."
@@ -51,7 +57,10 @@ class Reason(_Documented):
     # --- what governs -------------------------------------------------------------------------------------------
     POLICY_MISSING = "PolicyMissing", "No PromotionPolicy applies to this namespace."
     POLICY_INVALID = "PolicyInvalid", "The PromotionPolicy can't be understood or more than one is marked default."
-    POLICY_CHANGED = "PolicyChanged", "The policy changed since the promotion and the active revision no longer meets it."
+    POLICY_CHANGED = (
+        "PolicyChanged",
+        "The policy changed since the promotion and the active revision no longer meets it.",
+    )
     GATE_UNKNOWN = "GateUnknown", "The policy names a gate that this version of Lockstep does not have."
     NO_GATES = "NoGates", "The chain of gates is empty, so nothing can be proven."
     SPEC_INVALID = "SpecInvalid", "The ModelDeployment can't be understood."
@@ -91,7 +100,10 @@ class Reason(_Documented):
     MANIFEST_INVALID = "ManifestInvalid", "The image's manifest, index or configuration is malformed or unsupported."
     DIGEST_MISMATCH = "DigestMismatch", "The registry delivered bytes that do not have the digest they were asked by."
     IMAGE_LACKS_VERSION = "ImageLacksVersion", "The model inside the image is not the registered version."
-    MODEL_NOT_IN_IMAGE = "ModelNotInImage", "The policy requires the registered model inside the image and it is not there."
+    MODEL_NOT_IN_IMAGE = (
+        "ModelNotInImage",
+        "The policy requires the registered model inside the image and it is not there.",
+    )
 
     # --- layer scan ---------------------------------------------------------------------------------------------
     LAYER_CORRUPT = "LayerCorrupt", "A layer can't be decompressed or is no tar archive."
@@ -106,8 +118,14 @@ class Reason(_Documented):
 
     # --- environment --------------------------------------------------------------------------------------------
     ENVIRONMENT_MISMATCH = "EnvironmentMismatch", "The image's environment differs from the training environment."
-    REQUIRED_SET_UNPROVEN = "RequiredSetUnproven", "No successful reload and prediction proves which packages the model needs."
-    REQUIRED_SET_INCOMPLETE = "RequiredSetIncomplete", "The recorded set of required packages lacks the model's framework."
+    REQUIRED_SET_UNPROVEN = (
+        "RequiredSetUnproven",
+        "No successful reload and prediction proves which packages the model needs.",
+    )
+    REQUIRED_SET_INCOMPLETE = (
+        "RequiredSetIncomplete",
+        "The recorded set of required packages lacks the model's framework.",
+    )
 
     # --- readiness ----------------------------------------------------------------------------------------------
     PODS_STARTING = "PodsStarting", "The candidate's pods are starting."

@@ -22,9 +22,7 @@ async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
             message = f"the namespace's label {labels.POLICY} names the PromotionPolicy {wanted}, which does not exist"
             return Unknown(Reason.POLICY_MISSING, message, retry=False)
         return _read(raw)
-    marked = [
-        raw for raw in await cluster.list(ports.PROMOTION_POLICY, None) if (raw.get("spec") or {}).get("default") is True
-    ]
+    marked = [raw for raw in await cluster.list(ports.PROMOTION_POLICY, None) if (raw.get("spec") or {}).get("default") is True]
     if not marked:
         message = f"no PromotionPolicy is marked default and the namespace has no label {labels.POLICY}"
         return Unknown(Reason.POLICY_MISSING, message, retry=False)

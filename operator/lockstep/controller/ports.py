@@ -86,9 +86,7 @@ class Cluster(Protocol):
         """Return an object, or None when there is none."""
         ...
 
-    async def list(
-        self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None
-    ) -> Sequence[Object]:
+    async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         """Return the objects with all the given labels (all namespaces when `namespace` is None)."""
         ...
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lockstep.canonical import canonical_json, sha256_of
 
-SCHEMA = "lockstep.dev/environment/v1"
+SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """A document larger than this is refused unread."""
 

@@ -4,7 +4,8 @@ Two things provide it: the training process (its own `/`) and the layer scan (th
 catalogue knows nothing else, both sides derive their document with the same code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -49,3 +50,86 @@ class UnreadableFileError(Exception):
         super().__init__(f"{path}: {why}")
         self.path = path
         self.why = why
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands at one path of an `EntryTree`. `body` is None where a file's body was not kept."""
+
+    kind: FileKind
+    target: str = ""
+    """Of a symbolic link: its text."""
+    body: bytes | None = None
+    why_unread: str = ""
+    """Why a file has no body."""
+
+
+_MAX_LINKS = 40
+"""Linux follows at most this many symbolic links in one path (path_resolution(7))."""
+
+
+class EntryTree:
+    """A file tree held in memory: the squashed files of an image."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = {"/": Entry(FileKind.DIRECTORY)} | dict(entries)
+        self._children: dict[str, set[str]] = {}
+        for path in list(self._entries):
+            while path != "/":
+                parent, _, name = path.rpartition("/")
+                parent = parent or "/"
+                self._children.setdefault(parent, set()).add(name)
+                # Archives may leave parents out; runtimes make them.
+                self._entries.setdefault(parent, Entry(FileKind.DIRECTORY))
+                path = parent
+
+    def kind(self, path: str) -> FileKind | None:
+        """See `FileTree.kind`."""
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if not name:
+            return FileKind.DIRECTORY
+        resolved = self.resolve(parent or "/")
+        entry = self._entries.get(_join(resolved, name)) if resolved else None
+        return entry.kind if entry else None
+
+    def resolve(self, path: str) -> str | None:
+        """See `FileTree.resolve`."""
+        parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        here, links = "/", 0
+        while parts:
+            part = parts.pop()
+            if part == "..":
+                here = here.rpartition("/")[0] or "/"
+                continue
+            entry = self._entries.get(following := _join(here, part))
+            if entry is None:
+                return None
+            if entry.kind is FileKind.SYMLINK:
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                if entry.target.startswith("/"):
+                    here = "/"
+                parts.extend(step for step in reversed(entry.target.split("/")) if step not in ("", "."))
+            else:
+                here = following
+        return here
+
+    def listdir(self, path: str) -> Sequence[str]:
+        """See `FileTree.listdir`."""
+        resolved = self.resolve(path)
+        return sorted(self._children.get(resolved, ())) if resolved else []
+
+    def read(self, path: str) -> bytes | None:
+        """See `FileTree.read`."""
+        resolved = self.resolve(path)
+        entry = self._entries.get(resolved) if resolved else None
+        if entry is None or entry.kind is not FileKind.FILE:
+            return None
+        if entry.body is None:
+            raise UnreadableFileError(path, entry.why_unread or "its body was not kept")
+        return entry.body
+
+
+def _join(folder: str, name: str) -> str:
+    return f"/{name}" if folder == "/" else f"{folder}/{name}"

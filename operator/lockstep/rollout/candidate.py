@@ -209,6 +209,4 @@ def difference_statuses(verdict: Verdict) -> list[DifferenceStatus]:
 def activated(candidate: CandidateStatus, *, record: str, now: datetime) -> RevisionStatus:
     """Return the active revision's status for a candidate whose passing verdict is recorded under `record`."""
     fields = {name: getattr(candidate, name) for name in RevisionStatus.model_fields}
-    return RevisionStatus(
-        **(fields | {"record": record, "start_time": now, "evaluated_policy_hash": candidate.policy_hash})
-    )
+    return RevisionStatus(**(fields | {"record": record, "start_time": now, "evaluated_policy_hash": candidate.policy_hash}))

@@ -79,8 +79,7 @@ def pod_spec(snapshot: Snapshot) -> Manifest:
         # Services of the namespace would otherwise appear as environment variables of the server.
         "enableServiceLinks": False,
         "automountServiceAccountToken": template.service_account_name is not None,
-        "nodeSelector": template.node_selector
-        | {"kubernetes.io/arch": snapshot.architecture, "kubernetes.io/os": "linux"},
+        "nodeSelector": template.node_selector | {"kubernetes.io/arch": snapshot.architecture, "kubernetes.io/os": "linux"},
     }
     if template.service_account_name is not None:
         spec["serviceAccountName"] = template.service_account_name

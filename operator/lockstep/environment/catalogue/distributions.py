@@ -1,0 +1,126 @@
+"""Installed distributions: what stands on a `sys.path`, read from `*.dist-info` and `*.egg-info`."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.document import Origin, Package
+from lockstep.environment.tree import FileKind, FileTree
+
+
+def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
+    """Return what `importlib.metadata` would find on `paths`: for each name, the one that comes first.
+
+    Raises:
+        CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
+        UnreadableFileError: a metadata file can't be read.
+    """
+    found: dict[str, Package] = {}
+    for path in paths:
+        here: dict[str, str] = {}
+        for folder in _metadata_folders(tree, path):
+            package = _read(tree, folder)
+            if package.name in here:
+                raise CatalogueError(
+                    Reason.METADATA_INVALID, f"{package.name} is installed twice: {here[package.name]} and {folder}"
+                )
+            here[package.name] = folder
+            found.setdefault(package.name, package)
+    return tuple(sorted(found.values(), key=lambda package: package.name))
+
+
+def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
+    for name in tree.listdir(path):
+        if name.endswith((".dist-info", ".egg-info")):
+            yield f"{path.rstrip('/')}/{name}"
+
+
+@dataclass(frozen=True)
+class _Header:
+    name: str
+    version: str
+
+
+def _read(tree: FileTree, folder: str) -> Package:
+    metadata = _metadata(tree, folder)
+    if metadata is None:
+        raise CatalogueError(Reason.METADATA_INVALID, f"{folder} has no METADATA")
+    header = _header(metadata, folder)
+    return Package(
+        name=canonicalize_name(header.name),
+        version=header.version,
+        content=_content(tree, folder),
+        origin=_origin(tree, folder),
+        tags=_tags(tree, folder),
+    )
+
+
+def _metadata(tree: FileTree, folder: str) -> bytes | None:
+    resolved = tree.resolve(folder)
+    if resolved is not None and tree.kind(resolved) is FileKind.FILE:
+        return tree.read(folder)
+    body = tree.read(f"{folder}/METADATA")
+    return body if body is not None else tree.read(f"{folder}/PKG-INFO")
+
+
+def _header(metadata: bytes, folder: str) -> _Header:
+    """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
+    values: dict[str, list[str]] = {"name": [], "version": []}
+    for line in metadata.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines():
+        if not line.strip():
+            break
+        key, colon, value = line.partition(":")
+        if colon and key.lower() in values:
+            values[key.lower()].append(value.strip())
+    for key, stated in values.items():
+        if len(set(stated)) != 1 or not stated[0]:
+            what = "no" if not any(stated) else "more than one"
+            raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states {what} {key.capitalize()}")
+    name, version = values["name"][0], values["version"][0]
+    # Tools that go by the directory's name must not see another distribution than those that read METADATA.
+    stem = folder.rpartition("/")[2].removesuffix(".dist-info")
+    if folder.endswith(".dist-info") and canonicalize_name(stem.partition("-")[0]) != canonicalize_name(name):
+        raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states the name {name[:100]}")
+    return _Header(name, version)
+
+
+def _content(tree: FileTree, folder: str) -> str | None:
+    record = tree.read(f"{folder}/RECORD")
+    if record is None:
+        return None
+    try:
+        return canonical_record_digest(record.decode())
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/RECORD: {error}") from error
+
+
+def _tags(tree: FileTree, folder: str) -> tuple[str, ...]:
+    wheel = tree.read(f"{folder}/WHEEL")
+    lines = wheel.decode("utf-8", errors="replace").splitlines() if wheel else []
+    return tuple(sorted({line.partition(":")[2].strip() for line in lines if line.lower().startswith("tag:")}))
+
+
+def _origin(tree: FileTree, folder: str) -> Origin | None:
+    """Read PEP 610's direct_url.json."""
+    body = tree.read(f"{folder}/direct_url.json")
+    if body is None:
+        return None
+    try:
+        stated = json.loads(body)
+        url = str(stated["url"])[:2048]
+        if vcs := stated.get("vcs_info"):
+            return Origin(kind="vcs", url=url, commit=str(vcs["commit_id"]))
+        if archive := stated.get("archive_info"):
+            hashes = archive.get("hashes") or {}
+            digest = archive.get("hash") or next((f"{k}={v}" for k, v in sorted(hashes.items())), None)
+            return Origin(kind="archive", url=url, hash=digest)
+        editable = bool((stated.get("dir_info") or {}).get("editable"))
+        return Origin(kind="editable" if editable else "directory", url=url)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/direct_url.json can't be read") from error

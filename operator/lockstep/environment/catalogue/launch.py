@@ -1,0 +1,149 @@
+"""Which Python interpreter an image starts, told from its command line and files alone."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
+
+_PYTHON = re.compile(r"^(python|pypy)[0-9.]*$")
+_SHELLS = {"sh", "bash", "dash", "ash"}
+# Programs that start what follows them on their command line.
+_WRAPPERS = {"tini", "dumb-init", "tini-static", "docker-init", "nice", "exec"}
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MAX_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a container starts (OCI image-spec config.md)."""
+
+    argv: tuple[str, ...]
+    """Entrypoint followed by command."""
+    env: Mapping[str, str]
+    working_dir: str = "/"
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The interpreter that a launch leads to."""
+
+    executable: str
+    """As it is called, symbolic links not followed: a virtual environment is found beside it."""
+    script: str | None
+    """The script that it runs, when it runs one; its directory comes first on the path."""
+
+
+def started(tree: FileTree, launch: Launch) -> Started:
+    """Follow wrappers, shebangs and the PATH to the interpreter.
+
+    Raises:
+        CatalogueError: InterpreterNotFound when nothing is started, InterpreterAmbiguous when it can't be told.
+    """
+    argv = list(launch.argv)
+    for _ in range(_MAX_STEPS):
+        if not argv:
+            raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, "the image has no entrypoint and no command")
+        program = _find(tree, argv[0], launch)
+        name = program.rpartition("/")[2]
+        resolved = tree.resolve(program) or program
+        if _PYTHON.match(resolved.rpartition("/")[2]):
+            return Started(program, _script(argv[1:], launch))
+        if name == "env":
+            argv = _after_env(argv[1:], launch)
+        elif name in _WRAPPERS:
+            argv = _after_options(argv[1:])
+        elif name in _SHELLS and len(argv) > 2 and argv[1] in ("-c", "-ec", "-lc"):
+            argv = _simple_command(argv[2], launch)
+        else:
+            argv = _through_shebang(tree, program, argv)
+    raise _ambiguous(" ".join(launch.argv), "too many programs start one another")
+
+
+def _ambiguous(what: str, why: str) -> CatalogueError:
+    return CatalogueError(
+        Reason.INTERPRETER_AMBIGUOUS,
+        f"which Python {what[:200]!r} starts can't be told: {why}; let the image's entrypoint be the interpreter "
+        "or a console script of the environment that serves",
+    )
+
+
+def _find(tree: FileTree, program: str, launch: Launch) -> str:
+    if "/" in program:
+        path = program if program.startswith("/") else f"{launch.working_dir.rstrip('/')}/{program}"
+        if tree.resolve(path) is None:
+            raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which it does not have")
+        return path
+    for folder in launch.env.get("PATH", _DEFAULT_PATH).split(":"):
+        path = f"{folder.rstrip('/')}/{program}"
+        resolved = tree.resolve(path)
+        if folder.startswith("/") and resolved is not None and tree.kind(resolved) is FileKind.FILE:
+            return path
+    raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which is not on its PATH")
+
+
+def _script(arguments: Sequence[str], launch: Launch) -> str | None:
+    for argument in arguments:
+        if argument in ("-m", "-c") or argument.startswith(("-m", "-c")):
+            return f"{launch.working_dir.rstrip('/')}/"
+        if argument in ("-W", "-X"):
+            continue
+        if not argument.startswith("-"):
+            return argument if argument.startswith("/") else f"{launch.working_dir.rstrip('/')}/{argument}"
+    return None
+
+
+def _after_options(arguments: Sequence[str]) -> list[str]:
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        if rest.pop(0) == "--":
+            break
+    return rest
+
+
+def _after_env(arguments: Sequence[str], launch: Launch) -> list[str]:
+    rest = list(arguments)
+    if rest and rest[0].startswith("-"):
+        if rest[0] != "-S":
+            raise _ambiguous("env " + " ".join(rest), "env changes the environment")
+        rest = shlex.split(" ".join(rest[1:]))
+    if rest and "=" in rest[0]:
+        raise _ambiguous("env " + " ".join(rest), "env sets variables")
+    return rest
+
+
+def _simple_command(text: str, launch: Launch) -> list[str]:
+    """Split the text of `sh -c` when it is one plain command; anything else could start anything."""
+    if re.search(r"[;&|<>`$(){}\n]", text):
+        raise _ambiguous(text, "it is a shell script")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise _ambiguous(text, str(error)) from error
+    return words[1:] if words[:1] == ["exec"] else words
+
+
+def _through_shebang(tree: FileTree, program: str, argv: Sequence[str]) -> list[str]:
+    try:
+        body = tree.read(program)
+    except UnreadableFileError as error:
+        raise _ambiguous(program, error.why) from error
+    if body is None or not body.startswith(b"#!"):
+        raise _ambiguous(program, "it is neither Python nor a script")
+    first, _, rest = body.decode("utf-8", "replace").partition("\n")
+    interpreter = first[2:].strip().split(None, 1)
+    if not interpreter:
+        raise _ambiguous(program, "its first line names no interpreter")
+    if interpreter[0].rpartition("/")[2] not in _SHELLS:
+        return [*interpreter, program, *argv[1:]]
+    # The form that installers write when the interpreter's path is too long for a shebang line.
+    if long_path := re.match(r"""^'''exec' "?([^"\s]+)"? "\$0" "\$@"$""", rest.partition("\n")[0]):
+        return [long_path[1], program, *argv[1:]]
+    commands = [line.strip() for line in rest.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if commands and commands[-1] == 'exec "$@"' and all(re.match(r"^set -[a-z]+$", c) for c in commands[:-1]):
+        return list(argv[1:])
+    raise _ambiguous(program, "it is a shell script")

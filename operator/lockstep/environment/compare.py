@@ -1,0 +1,190 @@
+"""Compares the training environment with the image's, and says what differs as a person would."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions
+from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.projection import (
+    RequiredSetError,
+    Scope,
+    compared_packages,
+    environment_digest,
+    package_facts,
+    python_level,
+    scope,
+    shown_version,
+)
+from lockstep.environment.versions import compared_version
+
+__all__ = ["Comparison", "Difference", "DifferenceKind", "RequiredSetError", "compare"]
+
+
+class DifferenceKind(StrEnum):
+    """What differs; declared most decisive first."""
+
+    PYTHON = "Python"
+    PLATFORM = "Platform"
+    PACKAGE = "Package"
+    CODE = "Code"
+    SYSTEM = "System"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference between the training environment and the image's."""
+
+    kind: DifferenceKind
+    subject: str
+    trained: str | None
+    """What the training run had; None when it had none."""
+    image: str | None
+    """What the image has; None when it has none."""
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both environment digests, and the differences, most decisive first."""
+
+    trained_digest: str
+    image_digest: str
+    differences: tuple[Difference, ...]
+    compared: int
+    """How many packages were compared."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and nothing depends on."""
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether no compared fact differs."""
+        return not self.differences
+
+
+def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Comparison:
+    """Compare two documents under a policy's rules.
+
+    Raises:
+        RequiredSetError: the policy demands a proven set of required packages, and the document has none.
+    """
+    settled = scope(trained, image, spec)
+    differences = [
+        *_python(trained, image, spec),
+        *_platform(trained, image, spec),
+        *_packages(trained, image, settled, spec),
+        *_code(trained, image, settled),
+        *_system(trained, image, settled),
+    ]
+    order = list(DifferenceKind)
+    return Comparison(
+        trained_digest=environment_digest(trained, settled, spec),
+        image_digest=environment_digest(image, settled, spec),
+        differences=tuple(sorted(differences, key=lambda d: (order.index(d.kind), d.subject != _framework(trained, d)))),
+        compared=len(settled.packages),
+        notes=tuple(_notes(trained, image, settled, spec)),
+    )
+
+
+def _framework(trained: EnvironmentDocument, difference: Difference) -> str | None:
+    """Name the difference's subject when it is a framework that models are made with: it is said first."""
+    frameworks = ("scikit-learn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "keras", "transformers")
+    return difference.subject if difference.subject in frameworks else None
+
+
+def _python(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
+    theirs, ours = trained.python, image.python
+    if theirs.implementation != ours.implementation:
+        was, has = f"{theirs.implementation} {theirs.version}", f"{ours.implementation} {ours.version}"
+    elif python_level(theirs.version, spec) != python_level(ours.version, spec):
+        was, has = theirs.version, ours.version
+    else:
+        return
+    yield Difference(DifferenceKind.PYTHON, "python", was, has, f"Python: trained with {was}, image has {has}")
+
+
+def _platform(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
+    theirs, ours = trained.platform, image.platform
+    for subject, was, has in (("os", theirs.os, ours.os), ("machine", theirs.machine, ours.machine)):
+        if was != has:
+            sentence = f"{subject}: trained on {was}, image is for {has}"
+            yield Difference(DifferenceKind.PLATFORM, subject, was, has, sentence)
+    if spec.libc is LibcRule.NOT_OLDER and theirs.libc is not None and _older(theirs.libc, ours.libc):
+        has = ours.libc or "no C library that can be told"
+        sentence = f"libc: trained with {theirs.libc}, image has {has}, which must be of the same family and not older"
+        yield Difference(DifferenceKind.PLATFORM, "libc", theirs.libc, ours.libc, sentence)
+
+
+def _older(trained: str, image: str | None) -> bool:
+    if image is None:
+        return True
+    (family, _, was), (other, _, has) = trained.partition(" "), image.partition(" ")
+    return family != other or _numbers(has) < _numbers(was)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _packages(
+    trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
+) -> Iterator[Difference]:
+    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
+    for name in sorted(settled.packages):
+        was, has = theirs.get(name), ours.get(name)
+        if package_facts(was, name, settled, spec) != package_facts(has, name, settled, spec):
+            yield _package(name, was, has, settled, spec)
+
+
+def _package(name: str, was: Package | None, has: Package | None, settled: Scope, spec: EnvironmentSpec) -> Difference:
+    trained = shown_version(was, settled, name) if was else None
+    image = shown_version(has, settled, name) if has else None
+    if was is None:
+        sentence = f"{name}: image has {image}, training had none"
+    elif has is None:
+        sentence = f"{name}: trained with {trained}, missing in the image"
+    elif trained != image:
+        sentence = f"{name}: trained with {trained}, image has {image}"
+        without = spec.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
+        relaxed = spec.model_copy(update={"packages": without})
+        if compared_version(was.version, relaxed) == compared_version(has.version, relaxed):
+            sentence += " (they differ in the local label only: environment.packages.localVersions, or accelerator: Any)"
+    else:
+        sentence = f"{name} {trained} has other content in the image than the wheel that trained"
+    return Difference(DifferenceKind.PACKAGE, name, trained, image, sentence)
+
+
+def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for path in sorted(settled.code):
+        was, has = trained.code.get(path), image.code.get(path)
+        if was != has:
+            how = "is missing in the image" if has is None else "is another file in the image"
+            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} {how} than the one that trained")
+
+
+def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for name in sorted(settled.system):
+        was, has = trained.system.packages.get(name), image.system.packages.get(name)
+        if was == has:
+            continue
+        if has is None:
+            sentence = f"{name}: trained with {was}, missing in the image"
+        elif was is None:
+            sentence = f"{name}: image has {has}, training had none"
+        else:
+            sentence = f"{name}: trained with {was}, image has {has}"
+        yield Difference(DifferenceKind.SYSTEM, name, was, has, sentence)
+
+
+def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> Iterator[str]:
+    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
+    extras = [name for name in ours if name not in theirs]
+    if extras:
+        yield f"{len(extras)} packages are only in the image: {', '.join(sorted(extras)[:10])}"
+    if spec.system and trained.system.distribution != image.system.distribution:
+        yield (
+            f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
+        )
+    local = [n for n in settled.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
+    if local:
+        yield f"installed from a directory, so that the version says little: {', '.join(sorted(local))}"

@@ -1,0 +1,39 @@
+"""The pinned requirements from which a serving image with the recorded environment is built."""
+
+from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+
+_TOOLS = {"pip", "setuptools", "wheel", "uv"}
+
+
+def lock(document: EnvironmentDocument, *, source: str) -> str:
+    """Return a requirements file (pip's format) that pins what the training environment had.
+
+    With a proven set of required packages it is that set, else every package. Python, platform and system packages
+    stand above as comments, since no requirements file can pin them.
+    """
+    proven = document.required is not None and document.required_proof is RequiredProof.PROVEN
+    names = set(document.required or ()) if proven else {package.name for package in document.packages}
+    lines = [
+        f"# Environment of {source}, recorded by Lockstep ({document.digest}).",
+        f"# {'What the model needs' if proven else 'Every package: which ones the model needs was not proven'}.",
+        f"# Python {document.python.version} ({document.python.implementation})",
+        f"# Platform {document.platform.os}/{document.platform.machine}"
+        + (f", {document.platform.libc}" if document.platform.libc else ""),
+    ]
+    if document.system.distribution:
+        lines.append(f"# System {document.system.distribution}")
+    lines += [_line(package) for package in document.packages if package.name in names and package.name not in _TOOLS]
+    return "\n".join(lines) + "\n"
+
+
+def _line(package: Package) -> str:
+    origin = package.origin
+    if origin is None:
+        return f"{package.name}=={package.version}"
+    if origin.kind == "vcs" and origin.commit:
+        return f"{package.name} @ git+{origin.url}@{origin.commit}"
+    if origin.kind == "archive" and origin.url.startswith(("http://", "https://")):
+        fragment = f"#{origin.hash}" if origin.hash else ""
+        return f"{package.name} @ {origin.url}{fragment}"
+    # A path of the training machine is of no use elsewhere: who builds the image has to bring the package.
+    return f"# {package.name}=={package.version} was installed from {origin.url} ({origin.kind})"

@@ -1,0 +1,143 @@
+"""The part of a document that a policy compares, and its digest: the environment digest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from lockstep.api.promotionpolicy import (
+    EnvironmentSpec,
+    Extras,
+    PackagesLevel,
+    PackagesScope,
+    PythonLevel,
+    UnprovenRequiredSet,
+)
+from lockstep.canonical import canonical_json, sha256_of
+from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+from lockstep.environment.versions import compared_name, compared_version
+
+SCHEMA = "lockstep.dev/environment-projection/v1"
+# Servers such as MLServer load MLflow's models without MLflow: it counts only where the image has it.
+_ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
+
+
+class RequiredSetError(ValueError):
+    """The policy demands a proven set of required packages, and the document has none."""
+
+    def __init__(self, proof: RequiredProof) -> None:
+        super().__init__(str(proof))
+        self.proof = proof
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which facts are compared: settled once for both sides, so that their digests can be equal."""
+
+    packages: frozenset[str]
+    contents: frozenset[str]
+    """Packages whose contents are compared: the policy asks for it and both sides have the same kind of wheel."""
+    commits: frozenset[str]
+    """Packages that at least one side installed from version control."""
+    system: frozenset[str]
+    code: frozenset[str]
+
+
+Names = Mapping[str, Package]
+
+
+def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec) -> dict[str, Package]:
+    """Return a document's packages by the name under which they are compared, ignored ones left out."""
+    found: dict[str, Package] = {}
+    for package in document.packages:
+        name = compared_name(package.name, spec)
+        if name is not None and not matches(name, spec.packages.ignore):
+            found[name] = package
+    return found
+
+
+def matches(name: str, patterns: list[str]) -> bool:
+    """Tell whether a name matches one of some wildcard patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Scope:
+    """Settle what is compared.
+
+    Raises:
+        RequiredSetError: the policy blocks what is not proven.
+    """
+    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
+    wanted = _wanted(trained, theirs, spec)
+    wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
+    if spec.packages.extras is not Extras.ALLOW:
+        allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
+        wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
+    both = {name for name in wanted if name in theirs and name in ours}
+    content = spec.packages.level is PackagesLevel.CONTENT
+    same_system = trained.system.distribution == image.system.distribution
+    names = trained.system.packages.keys() | image.system.packages.keys()
+    return Scope(
+        packages=frozenset(wanted),
+        contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
+        commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
+        system=frozenset(name for name in names if same_system and matches(name, spec.system)),
+        code=frozenset(trained.code),
+    )
+
+
+def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
+    if spec.packages.scope is PackagesScope.ALL:
+        return set(packages)
+    if trained.required is not None and trained.required_proof is RequiredProof.PROVEN:
+        names = {compared_name(name, spec) for name in trained.required}
+        return {name for name in names if name is not None and not matches(name, spec.packages.ignore)}
+    if spec.packages.unproven_required_set is UnprovenRequiredSet.BLOCK:
+        raise RequiredSetError(trained.required_proof or RequiredProof.UNPROVEN)
+    return set(packages)
+
+
+def comparable_content(trained: Package, image: Package) -> bool:
+    """Tell whether two packages are the same kind of wheel, so that their contents can be compared."""
+    return bool(trained.content and image.content and trained.tags and trained.tags == image.tags)
+
+
+def _commit(package: Package) -> str | None:
+    return package.origin.commit if package.origin is not None else None
+
+
+def shown_version(package: Package, settled: Scope, name: str) -> str:
+    """Return a package's version as people read it, with its commit where that counts."""
+    commit = _commit(package)
+    return f"{package.version} at commit {commit[:12]}" if commit and name in settled.commits else package.version
+
+
+def package_facts(package: Package | None, name: str, settled: Scope, spec: EnvironmentSpec) -> list[str] | None:
+    """Return what of a package has to be equal; None where a side has none."""
+    if package is None:
+        return None
+    facts = [compared_version(package.version, spec)]
+    if name in settled.contents:
+        facts.append(f"content={package.content}")
+    if name in settled.commits:
+        facts.append(f"commit={_commit(package)}")
+    return facts
+
+
+def python_level(version: str, spec: EnvironmentSpec) -> str:
+    """Return the part of Python's version that has to be equal."""
+    return ".".join(version.split(".")[:2]) if spec.python is PythonLevel.MINOR else version
+
+
+def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
+    """Return the digest over what of a document has to be equal (design section 4)."""
+    packages = compared_packages(document, spec)
+    facts = {
+        "schema": SCHEMA,
+        "rules": spec.payload(),
+        "python": [document.python.implementation, python_level(document.python.version, spec)],
+        "platform": [document.platform.os, document.platform.machine],
+        "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
+        "system": {name: document.system.packages.get(name) for name in settled.system},
+        "code": {path: document.code.get(path) for path in settled.code},
+    }
+    return sha256_of(canonical_json(facts))

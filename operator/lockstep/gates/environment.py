@@ -1,0 +1,93 @@
+"""Gate: the environment inside the image is the one that the registered run was made in."""
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.promotionpolicy import EnvironmentEvidence, EnvironmentSpec, LocalVersions, PromotionPolicySpec
+from lockstep.api.reasons import Reason
+from lockstep.environment.compare import Comparison, RequiredSetError, compare
+from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
+from lockstep.environment.requirements import InvalidRequirementsError, baseline
+from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.outcome import Result
+from lockstep.gates.unknown import result_of_unknown
+from lockstep.lineage.lineage import Lineage
+
+NAME = "environment"
+_SHOWN = 3
+
+
+def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
+    """Compare the environments; return the result and the image's environment digest where it is known."""
+    policy, lineage, scan = evidence.policy, evidence.lineage, evidence.scan
+    for fact in (policy, lineage, scan):
+        if isinstance(fact, Unknown):
+            return _waiting(fact), None
+    assert not isinstance(policy, Unknown)
+    assert not isinstance(lineage, Unknown)
+    assert not isinstance(scan, Unknown)
+    rules = rules_for(lineage, policy.spec)
+    try:
+        trained = trained_document(lineage, policy.spec, scan.document)
+    except (InvalidDocumentError, InvalidRequirementsError) as error:
+        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_DOCUMENT_INVALID, str(error)), None
+    if trained is None:
+        message = "there is no recorded environment to compare with"
+        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_NOT_RECORDED, message), None
+    try:
+        comparison = compare(trained, scan.document, rules)
+    except RequiredSetError as error:
+        reason = Reason.REQUIRED_SET_UNPROVEN
+        if error.proof is RequiredProof.INCOMPLETE:
+            reason = Reason.REQUIRED_SET_INCOMPLETE
+        return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip(".")), None
+    return _judged(comparison, evidence, lineage), comparison.image_digest
+
+
+def _waiting(fact: Unknown) -> Result:
+    """Another gate says why its fact is missing; here it is only waited for, unless nothing else would say it."""
+    if fact.retry:
+        return result_of_unknown(NAME, fact)
+    return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "lineage and image have to be known first")
+
+
+def trained_document(lineage: Lineage, policy: PromotionPolicySpec, image: EnvironmentDocument) -> EnvironmentDocument | None:
+    """Return the training environment: recorded, or where the policy accepts it what stock MLflow stored.
+
+    Raises:
+        InvalidDocumentError, InvalidRequirementsError: it can't be read.
+    """
+    if lineage.environment_document is not None:
+        return EnvironmentDocument.parse(lineage.environment_document)
+    if policy.environment.evidence is EnvironmentEvidence.MODEL_REQUIREMENTS and lineage.requirements is not None:
+        return baseline(lineage.requirements, lineage.python_env, image)
+    return None
+
+
+def rules_for(lineage: Lineage, policy: PromotionPolicySpec) -> EnvironmentSpec:
+    """Return the rules of the comparison; MLflow's own files have lost local version labels, so they can't count there."""
+    rules = policy.environment
+    if lineage.environment_document is not None:
+        return rules
+    packages = rules.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
+    return rules.model_copy(update={"packages": packages})
+
+
+def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage) -> Result:
+    weaker = (
+        ""
+        if lineage.environment_document is not None
+        else " (baseline: MLflow's inferred requirements, no recorded environment)"
+    )
+    if comparison.equal:
+        message = f"{comparison.compared} packages, Python and platform are those of the training run{weaker}"
+        return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message)
+    sentences = [difference.sentence for difference in comparison.differences]
+    more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
+    model = f"models:/{evidence.spec.model.name}/{lineage.version}"
+    return Result(
+        NAME,
+        GateOutcome.REJECTED,
+        Reason.ENVIRONMENT_MISMATCH,
+        "; ".join(sentences[:_SHOWN]) + more + weaker,
+        differences=comparison.differences,
+        next_step=f"Next step (image): build it from the recorded environment: lockstep environment lock {model}",
+    )

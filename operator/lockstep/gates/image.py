@@ -1,0 +1,77 @@
+"""Gate: the reference is pinned, its repository is allowed, its layers can be told, and it holds the registered model."""
+
+from fnmatch import fnmatchcase
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.promotionpolicy import InImage, PromotionPolicySpec
+from lockstep.api.reasons import Reason
+from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.outcome import Result
+from lockstep.gates.unknown import result_of_unknown
+from lockstep.images.image import ImageModel, ImageScan
+from lockstep.lineage.lineage import Lineage
+
+NAME = "image"
+
+
+def evaluate(evidence: Evidence) -> Result:
+    """Judge the image."""
+    policy, image, scan, lineage = evidence.policy, evidence.image, evidence.scan, evidence.lineage
+    if isinstance(policy, Unknown):
+        return result_of_unknown(NAME, policy)
+    repository = evidence.spec.image.partition("@")[0]
+    if not repository_allowed(repository, policy.spec):
+        return Result(
+            NAME,
+            GateOutcome.REJECTED,
+            Reason.REPOSITORY_NOT_ALLOWED,
+            f"the policy {policy.name} allows no images from {repository}",
+            next_step="Next step (manifest): use an allowed repository, or ask the platform team to list it",
+        )
+    if isinstance(image, Unknown):
+        return result_of_unknown(NAME, image)
+    if isinstance(scan, Unknown):
+        return result_of_unknown(NAME, scan)
+    if isinstance(lineage, Unknown):
+        return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "the lineage has to be known first")
+    wrong = _wrong_model(scan, lineage)
+    if wrong is not None:
+        return wrong
+    if policy.spec.images.model_in_image is InImage.REQUIRED and not scan.models:
+        return Result(
+            NAME,
+            GateOutcome.REJECTED,
+            Reason.MODEL_NOT_IN_IMAGE,
+            "no MLmodel file is in the image, and the policy requires the registered model in it",
+            next_step="Next step (image): copy the downloaded model into the image and build it again",
+        )
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}")
+
+
+def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
+    """Tell whether images may come from a reference's repository."""
+    head, slash, last = reference.partition("@")[0].rpartition("/")
+    repository = head + slash + last.partition(":")[0]
+    return any(fnmatchcase(repository, pattern) for pattern in policy.images.repositories)
+
+
+def _wrong_model(scan: ImageScan, lineage: Lineage) -> Result | None:
+    """Find out whether the models in the image are others than the registered one. None in it is not a wrong one."""
+    strangers = [model for model in scan.models if not _same(model, lineage)]
+    if not scan.models or len(strangers) < len(scan.models):
+        return None
+    held = ", ".join(f"{m.model_id or m.run_id or 'a model without ids'} at {m.path}" for m in strangers[:3])
+    wanted = lineage.model_id or (lineage.run.run_id if lineage.run else "?")
+    return Result(
+        NAME,
+        GateOutcome.REJECTED,
+        Reason.IMAGE_LACKS_VERSION,
+        f"the image holds {held}; {lineage.name} {lineage.version} is {wanted}",
+        next_step=f"Next step (image): build it with models:/{lineage.name}/{lineage.version}",
+    )
+
+
+def _same(model: ImageModel, lineage: Lineage) -> bool:
+    if lineage.model_id is not None:
+        return model.model_id == lineage.model_id
+    return model.run_id is not None and lineage.run is not None and model.run_id == lineage.run.run_id

@@ -1,0 +1,186 @@
+"""Gate: the version, its run and its logged model exist, agree with one another, and have what the policy requires."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.promotionpolicy import EnvironmentEvidence, InImage, LineageRequirement, PromotionPolicySpec
+from lockstep.api.reasons import Reason
+from lockstep.canonical import sha256_of
+from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
+from lockstep.gates.evidence import Evidence, LineagePins, Unknown
+from lockstep.gates.outcome import Result
+from lockstep.gates.unknown import result_of_unknown
+from lockstep.lineage.lineage import Lineage
+
+NAME = "lineage"
+_RETRAIN = "Next step (who trains): "
+
+
+def evaluate(evidence: Evidence) -> Result:
+    """Judge the lineage. Whether the pins of this version still hold is part of it."""
+    policy, lineage = evidence.policy, evidence.lineage
+    if isinstance(policy, Unknown):
+        return result_of_unknown(NAME, policy)
+    if not allowed(evidence.spec.model.name, policy.spec):
+        message = f"the policy {policy.name} does not allow the registered model {evidence.spec.model.name}"
+        return _rejected(Reason.MODEL_NOT_ALLOWED, message, "Next step (platform team): add it to registry.models")
+    if isinstance(lineage, Unknown):
+        return result_of_unknown(NAME, lineage)
+    finding = next(_findings(lineage, policy.spec, evidence.pins), None)
+    if finding is not None:
+        return finding
+    run = lineage.run.run_id if lineage.run else "?"
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"{lineage.name} {lineage.version} was made by run {run}")
+
+
+def allowed(model: str, policy: PromotionPolicySpec) -> bool:
+    """Tell whether the policy lets a registered model be deployed."""
+    return any(fnmatchcase(model, pattern) for pattern in policy.registry.models)
+
+
+def pins_of(lineage: Lineage) -> dict[str, str | None]:
+    """Return what a version declares, by the names of `LineagePins`."""
+    return {
+        "run_id": lineage.run.run_id if lineage.run else None,
+        "model_id": lineage.model_id,
+        "document_digest": _document_digest(lineage),
+        "mlmodel_sha256": sha256_of(lineage.mlmodel) if lineage.mlmodel is not None else None,
+    }
+
+
+def _document_digest(lineage: Lineage) -> str | None:
+    if lineage.environment_document is None:
+        return None
+    try:
+        return EnvironmentDocument.parse(lineage.environment_document).digest
+    except InvalidDocumentError:
+        return sha256_of(lineage.environment_document)
+
+
+def _findings(lineage: Lineage, policy: PromotionPolicySpec, pins: LineagePins | None) -> Iterator[Result]:
+    yield from _existence(lineage)
+    yield from _changes(lineage, pins)
+    yield from _agreement(lineage)
+    yield from _environment(lineage, policy)
+    yield from _completeness(lineage, policy)
+
+
+def _rejected(reason: Reason, message: str, next_step: str | None = None) -> Result:
+    return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=next_step)
+
+
+def _existence(lineage: Lineage) -> Iterator[Result]:
+    named = f"{lineage.name} {lineage.version}"
+    if lineage.version_status != "READY":
+        yield Result(NAME, GateOutcome.PENDING, Reason.VERSION_NOT_READY, f"{named} is {lineage.version_status} in MLflow")
+    if lineage.run is None:
+        wanted = lineage.version_run_id or (lineage.logged_model.source_run_id if lineage.logged_model else None)
+        what = f"names the run {wanted}, which does not exist" if wanted else "names no run"
+        yield _rejected(
+            Reason.RUN_MISSING, f"{named} {what}", f"{_RETRAIN}log the model within a run and register that version"
+        )
+        return
+    if lineage.run.lifecycle_stage != "active":
+        step = f"Next step (who trains): mlflow runs restore --run-id {lineage.run.run_id}"
+        yield _rejected(Reason.RUN_DELETED, f"the run {lineage.run.run_id} of {named} has been deleted", step)
+    if lineage.run.status != "FINISHED":
+        message = f"the run {lineage.run.run_id} of {named} is {lineage.run.status}, not FINISHED"
+        if lineage.run.status in ("RUNNING", "SCHEDULED"):
+            yield Result(NAME, GateOutcome.REJECTED, Reason.RUN_NOT_FINISHED, message, next_step=f"{_RETRAIN}let the run end")
+        yield _rejected(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}train again and register the new version")
+
+
+def _agreement(lineage: Lineage) -> Iterator[Result]:
+    run = lineage.run.run_id if lineage.run else None
+    claims = {"the model version": lineage.version_run_id or None, "MLmodel": lineage.mlmodel_run_id}
+    if lineage.logged_model is not None:
+        claims["the logged model"] = lineage.logged_model.source_run_id or None
+    others = [f"{who} names {claimed or 'none'}" for who, claimed in claims.items() if claimed != run]
+    if others:
+        message = f"run {run} made {lineage.name} {lineage.version}, but {' and '.join(others)}"
+        yield _rejected(Reason.LINEAGE_CONFLICT, message, f"{_RETRAIN}register the version from its own logged model")
+    if lineage.model_id is not None and lineage.mlmodel_model_id != lineage.model_id:
+        message = (
+            f"the version leads to logged model {lineage.model_id}, its MLmodel names {lineage.mlmodel_model_id or 'none'}"
+        )
+        yield _rejected(Reason.LINEAGE_CONFLICT, message)
+
+
+def _changes(lineage: Lineage, pins: LineagePins | None) -> Iterator[Result]:
+    if pins is None:
+        return
+    labels = {
+        "document_digest": "environment document",
+        "mlmodel_sha256": "MLmodel file",
+        "model_id": "logged model",
+        "run_id": "run",
+    }
+    now = pins_of(lineage)
+    # A run that has vanished is told as such; a document that was added later is still a change.
+    changed = [label for key, label in labels.items() if now[key] != getattr(pins, key)]
+    if changed:
+        since = pins.first_seen.strftime("%Y-%m-%d %H:%M:%SZ")
+        message = f"{lineage.name} {lineage.version} declares another {' and '.join(changed)} than when first seen ({since})"
+        yield _rejected(Reason.LINEAGE_CHANGED, message, f"{_RETRAIN}register a new version: a version may not change")
+
+
+def _environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+    if lineage.environment_document is None:
+        weaker = policy.environment.evidence is EnvironmentEvidence.MODEL_REQUIREMENTS and lineage.requirements is not None
+        if not weaker:
+            message = f"the run {lineage.run.run_id if lineage.run else '?'} recorded no environment for {_model(lineage)}"
+            step = f"{_RETRAIN}call lockstep.training.log_environment() in the training script, train again and register"
+            yield _rejected(Reason.ENVIRONMENT_NOT_RECORDED, message, step)
+        return
+    try:
+        document = EnvironmentDocument.parse(lineage.environment_document)
+    except InvalidDocumentError as error:
+        message = f"the environment document of {_model(lineage)} can't be read: {error}"
+        yield _rejected(Reason.ENVIRONMENT_DOCUMENT_INVALID, message, f"{_RETRAIN}train again and register")
+        return
+    if lineage.environment_digest is None:
+        message = f"the run recorded no digest for the environment document of {_model(lineage)}"
+        yield _rejected(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
+    elif document.digest != lineage.environment_digest:
+        message = f"the environment document is {document.digest[:19]}, the run recorded {lineage.environment_digest[:19]}"
+        yield _rejected(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
+
+
+def _model(lineage: Lineage) -> str:
+    return f"logged model {lineage.model_id}" if lineage.model_id else f"{lineage.name} {lineage.version}"
+
+
+def _completeness(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+    wanted = list(policy.lineage.require)
+    if policy.readiness.input_example is InImage.REQUIRED:
+        wanted.append(LineageRequirement.INPUT_EXAMPLE)
+    missing = [str(one) for one in wanted if not _has(lineage, one)]
+    if missing:
+        run = lineage.run.run_id if lineage.run else "?"
+        message = f"the run {run} lacks what the policy requires: {', '.join(dict.fromkeys(missing))}"
+        yield _rejected(Reason.LINEAGE_INCOMPLETE, message, f"{_RETRAIN}record it, train again and register")
+
+
+def _has(lineage: Lineage, wanted: LineageRequirement) -> bool:
+    run = lineage.run
+    if run is None:
+        return False
+    seeds = ("seed", "random_state", "random_seed")
+    match wanted:
+        case LineageRequirement.GIT_COMMIT:
+            return bool(run.tag("mlflow.source.git.commit"))
+        case LineageRequirement.CLEAN_TREE:
+            return run.tag("lockstep.git.dirty") == "false"
+        case LineageRequirement.DATASET:
+            return any(digest for _, digest in run.datasets)
+        case LineageRequirement.PARAMETERS:
+            return any(not key.startswith("lockstep.") for key, _ in run.params)
+        case LineageRequirement.SEED:
+            return any(key.lower().rpartition("__")[2] in seeds and value != "None" for key, value in run.params)
+        case LineageRequirement.TRAINING_SCRIPT:
+            return bool(run.tag("mlflow.source.name"))
+        case LineageRequirement.SIGNATURE:
+            return lineage.signature_present
+        case LineageRequirement.INPUT_EXAMPLE:
+            return lineage.input_example is not None

@@ -1,0 +1,138 @@
+"""Gate: the candidate's pods are the pods that were asked for, are ready without restarts, and answer the audit."""
+
+from datetime import timedelta
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.reasons import Reason
+from lockstep.gates.evidence import CandidatePods, Evidence, PodFact, Unknown
+from lockstep.gates.outcome import Result
+
+NAME = "readiness"
+_PULL_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
+_CRASH_RESTARTS = 3
+
+
+def evaluate(evidence: Evidence) -> Result:
+    """Judge the candidate's pods and their audit."""
+    if isinstance(evidence.policy, Unknown):
+        return _waiting("the policy has to be known first")
+    pods = evidence.candidate
+    if pods is None:
+        return _waiting("the candidate's pods are started once the gates before have passed")
+    deadline = effective_deadline(evidence)
+    late = evidence.now - pods.since >= timedelta(seconds=deadline)
+    return (
+        _tampered(pods)
+        or _failed_audit(pods)
+        or _crashed(pods, late=late)
+        or _no_room(pods)
+        or _not_pulled(pods, late=late)
+        or _not_ready(pods, deadline, late=late)
+        or _audited(pods, late=late)
+    )
+
+
+def effective_deadline(evidence: Evidence) -> int:
+    """Return the deadline in seconds: the policy's, or the user's where it is tighter."""
+    assert not isinstance(evidence.policy, Unknown)
+    own = evidence.spec.readiness.deadline_seconds
+    limit = evidence.policy.spec.readiness.deadline_seconds
+    return min(own, limit) if own is not None else limit
+
+
+def effective_requests(evidence: Evidence) -> int:
+    """Return how many predictions each pod has to answer: the policy's number, or the user's where it is higher."""
+    assert not isinstance(evidence.policy, Unknown)
+    return max(evidence.spec.readiness.requests or 0, evidence.policy.spec.readiness.requests)
+
+
+def _waiting(message: str) -> Result:
+    return Result(NAME, GateOutcome.PENDING, Reason.WAITING, message)
+
+
+def _rejected(reason: Reason, message: str, step: str) -> Result:
+    """A fault of the candidate itself is final until its revision changes or spec.retry is raised."""
+    return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=f"Next step: {step}, or raise spec.retry", final=True)
+
+
+def _tampered(pods: CandidatePods) -> Result | None:
+    changed = next((pod for pod in pods.pods if pod.tampered), None)
+    if changed is None:
+        return None
+    message = f"pod {changed.name} is not the pod that was asked for: {changed.tampered}"
+    return _rejected(
+        Reason.POD_TAMPERED, message, "find out who changes pods at admission and let the platform team exempt them"
+    )
+
+
+def _failed_audit(pods: CandidatePods) -> Result | None:
+    failed = next((audit for audit in pods.audits if not audit.passed and not audit.unreachable), None)
+    if failed is None:
+        return None
+    return _rejected(Reason.AUDIT_FAILED, f"pod {failed.pod}: {failed.failure}", "fix the server or the model")
+
+
+def _crashed(pods: CandidatePods, *, late: bool) -> Result | None:
+    """A restart is a crash of the candidate: it is refused at the deadline, or as soon as it has become a loop."""
+    pod = next((pod for pod in pods.pods if pod.restarts or pod.phase == "Failed"), None)
+    if pod is None:
+        return None
+    ending = pod.terminated_reason or "no reason given"
+    code = f", exit code {pod.exit_code}" if pod.exit_code is not None else ""
+    message = f"the server in pod {pod.name} ended {pod.restarts or 1} times ({ending}{code})"
+    if late or pod.restarts >= _CRASH_RESTARTS:
+        return _rejected(Reason.POD_CRASHED, message, "fix the server, build the image again")
+    return Result(NAME, GateOutcome.PENDING, Reason.POD_CRASHED, message)
+
+
+def _no_room(pods: CandidatePods) -> Result | None:
+    if pods.quota:
+        return Result(NAME, GateOutcome.RETRY, Reason.QUOTA_EXCEEDED, pods.quota)
+    pod = next((pod for pod in pods.pods if pod.unschedulable), None)
+    if pod is None:
+        return None
+    return Result(NAME, GateOutcome.RETRY, Reason.PODS_UNSCHEDULABLE, f"pod {pod.name}: {pod.unschedulable}")
+
+
+def _not_pulled(pods: CandidatePods, *, late: bool) -> Result | None:
+    pod = next((pod for pod in pods.pods if pod.waiting_reason in _PULL_REASONS), None)
+    if pod is None:
+        return None
+    message = f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}"
+    if late:
+        return _rejected(Reason.IMAGE_PULL_FAILED, message, "check that the nodes may pull from the registry")
+    return Result(NAME, GateOutcome.PENDING, Reason.IMAGE_PULL_FAILED, message)
+
+
+def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | None:
+    ready = [pod for pod in pods.pods if pod.ready]
+    if len(ready) >= pods.wanted and all(_runs(pod) for pod in ready):
+        return None
+    message = f"{len(ready)} of {pods.wanted} pods are ready"
+    waiting = next((pod.waiting_reason for pod in pods.pods if pod.waiting_reason), None)
+    if waiting:
+        message += f" ({waiting})"
+    if late:
+        return _rejected(Reason.POD_NOT_READY, f"{message} after {deadline} s", "look at the server's log")
+    return Result(NAME, GateOutcome.PENDING, Reason.PODS_STARTING, message)
+
+
+def _runs(pod: PodFact) -> bool:
+    """Tell whether the node says that a container of this pod runs."""
+    return bool(pod.image_id)
+
+
+def _audited(pods: CandidatePods, *, late: bool) -> Result:
+    done = {audit.pod: audit for audit in pods.audits}
+    ready = [pod.name for pod in pods.pods if pod.ready]
+    unreachable = next((audit for audit in pods.audits if audit.unreachable), None)
+    if unreachable is not None:
+        message = f"pod {unreachable.pod}: {unreachable.failure}"
+        if late:
+            return _rejected(Reason.PROBE_FAILED, message, "check that the operator may reach the pods (NetworkPolicy)")
+        return Result(NAME, GateOutcome.RETRY, Reason.PROBE_FAILED, message)
+    if any(name not in done for name in ready):
+        return Result(NAME, GateOutcome.PENDING, Reason.AUDITING, f"{len(done)} of {len(ready)} pods are audited")
+    answered = sum(audit.answered for audit in pods.audits)
+    message = f"{len(ready)} pods are ready and answered {answered} predictions"
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message)

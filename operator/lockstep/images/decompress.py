@@ -1,0 +1,121 @@
+"""Layers as streams of tar bytes: decompressed with bounded output, hashed on both sides of the decompressor."""
+
+import hashlib
+import zlib
+from typing import IO, Protocol, cast
+
+import zstandard
+from isal import igzip
+
+from lockstep.api.reasons import Reason
+from lockstep.images.image import ImageError
+from lockstep.images.limits import Limits
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_READ = 256 * 1024
+
+
+class Readable(Protocol):
+    """Something to read bytes from, at most `size` at a time; empty at the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes."""
+        ...
+
+
+class HashedReader:
+    """Passes bytes through, counting and hashing them, and refuses to go past a limit."""
+
+    def __init__(self, inner: Readable, limit: int, what: str) -> None:
+        self._inner = inner
+        self._limit = limit
+        self._what = what
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes.
+
+        Raises:
+            ImageError: LimitExceeded.
+        """
+        chunk = self._inner.read(size)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        if self.size > self._limit:
+            raise ImageError(Reason.LIMIT_EXCEEDED, f"{self._what} has more than {self._limit} bytes")
+        return chunk
+
+    @property
+    def digest(self) -> str:
+        """Digest of what has passed."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+class _Prefixed:
+    """A reader with the bytes that were taken from it to tell its kind put back."""
+
+    def __init__(self, prefix: bytes, inner: Readable) -> None:
+        self._prefix = prefix
+        self._inner = inner
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._prefix:
+            taken = self._prefix if size < 0 else self._prefix[:size]
+            self._prefix = self._prefix[len(taken) :]
+            return taken
+        return self._inner.read(size)
+
+
+def decompressed(blob: Readable, media_type: str, limits: Limits) -> Readable:
+    """Return the tar stream of a layer; media type and first bytes have to say the same.
+
+    Raises:
+        ImageError: ManifestInvalid for a media type that is none of a layer's, LayerCorrupt where the bytes disagree.
+    """
+    magic = blob.read(4)
+    whole = _Prefixed(magic, blob)
+    kind = media_type.removesuffix("+encrypted")
+    if kind.endswith(("+gzip", ".tar.gzip")):
+        if not magic.startswith(_GZIP):
+            raise ImageError(Reason.LAYER_CORRUPT, f"a layer of type {media_type} is not compressed with gzip")
+        return _Guarded(igzip.IGzipFile(fileobj=_Binary(whole), mode="rb"))  # type: ignore[no-untyped-call]
+    if kind.endswith("+zstd"):
+        if not magic.startswith(_ZSTD) and not _skippable(magic):
+            raise ImageError(Reason.LAYER_CORRUPT, f"a layer of type {media_type} is not compressed with zstd")
+        decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window)
+        return _Guarded(decompressor.stream_reader(cast(IO[bytes], _Binary(whole)), read_size=_READ, read_across_frames=True))
+    if kind.endswith(".tar") and not magic.startswith((_GZIP, _ZSTD)):
+        return whole
+    raise ImageError(Reason.MANIFEST_INVALID, f"{media_type[:100]!r} is no layer that can be read")
+
+
+def _skippable(magic: bytes) -> bool:
+    """Tell a skippable frame (RFC 8878, 3.1.2), with which zstd:chunked layers may begin."""
+    return len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F
+
+
+class _Binary:
+    """What decompressors ask of a file: read, and a plain no to everything else."""
+
+    def __init__(self, inner: Readable) -> None:
+        self._inner = inner
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._inner.read(_READ if size < 0 else size)
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Guarded:
+    """Turns the decompressors' errors into the reason that people see."""
+
+    def __init__(self, inner: Readable) -> None:
+        self._inner = inner
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._inner.read(size)
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+            raise ImageError(Reason.LAYER_CORRUPT, f"a layer can't be decompressed: {error}") from error

@@ -1,0 +1,131 @@
+"""What one layer changes in a root file system: entries, whiteouts, opaque directories (image-spec layer.md)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.tree import Entry, FileKind
+from lockstep.images.decompress import HashedReader, Readable, decompressed
+from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.limits import Limits
+from lockstep.images.tar import TarEntry, entries
+
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_FILE = Entry(FileKind.FILE, why_unread="it is no evidence, so its body was not kept")
+_DIRECTORY = Entry(FileKind.DIRECTORY)
+_OTHER = Entry(FileKind.OTHER)
+# Attributes by which some runtimes hide or move files and others do not.
+_OVERLAY_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "user.containers.override_stat")
+
+
+@dataclass
+class LayerRecord:
+    """The changes of one layer, by normalised absolute path."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    hard_links: dict[str, str] = field(default_factory=dict)
+    whiteouts: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    kept: int = 0
+    """Bytes of the bodies that were kept."""
+
+
+Wanted = Callable[[str], int]
+"""Tells how many bytes of a file's body may be kept; 0 for none."""
+
+
+def read_layer(
+    blob: Readable, descriptor: Descriptor, diff_id: str, wanted: Wanted, limits: Limits, *, kept: int = 0, seen: int = 0
+) -> LayerRecord:
+    """Read a layer from its compressed stream, verifying both digests.
+
+    Args:
+        blob: the compressed bytes.
+        descriptor: what the manifest says of the layer.
+        diff_id: digest of the uncompressed bytes by the image's configuration.
+        wanted: which bodies are kept.
+        limits: bounds.
+        kept: bytes kept of earlier layers.
+        seen: entries of earlier layers.
+
+    Raises:
+        ImageError: with the reason why the layer can't be told.
+    """
+    compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
+    plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
+    record = LayerRecord(kept=kept)
+    try:
+        for entry in entries(plain, lambda name, size: 0 < size <= wanted(_path(name)), limits):
+            _add(record, entry, wanted)
+            seen += 1
+            if seen > limits.entries:
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {limits.entries} entries")
+            if record.kept > limits.kept:
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {limits.kept} bytes")
+    except ImageError as error:
+        if error.reason in (Reason.LAYER_CORRUPT, Reason.LAYER_AMBIGUOUS):
+            raise ImageError(error.reason, f"layer {descriptor.digest[7:19]}: {error.message}") from error
+        raise
+    while compressed.read(1024 * 1024):
+        pass
+    if compressed.digest != descriptor.digest:
+        raise ImageError(Reason.DIGEST_MISMATCH, f"layer {descriptor.digest} was delivered with other content", retry=True)
+    if plain.digest != diff_id:
+        raise ImageError(Reason.LAYER_CORRUPT, f"layer {descriptor.digest[7:19]} does not have the diff_id {diff_id}")
+    return record
+
+
+def _path(name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise ImageError(Reason.LAYER_AMBIGUOUS, f"entry {name[:200]!r} leads out of its directory")
+    return "/" + "/".join(parts)
+
+
+def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
+    path = _path(entry.name)
+    folder, _, base = path.rpartition("/")
+    if any(attribute in key for key in entry.pax for attribute in _OVERLAY_ATTRIBUTES):
+        raise _ambiguous(path, "its overlay attributes are obeyed by some runtimes and not by others")
+    if base == _OPAQUE:
+        record.opaque.add(folder or "/")
+        return
+    if base.startswith(_WHITEOUT):
+        hidden = base.removeprefix(_WHITEOUT)
+        if not hidden or hidden.startswith(_WHITEOUT) or hidden in (".", ".."):
+            raise _ambiguous(path, "it hides nothing that can be named")
+        record.whiteouts.add(f"{folder}/{hidden}")
+        return
+    made = _entry(entry, path, wanted)
+    before = record.entries.get(path)
+    both_directories = before is not None and before.kind is made.kind is FileKind.DIRECTORY
+    if (before is not None or path in record.hard_links) and not both_directories:
+        raise _ambiguous(path, "it is in the layer twice")
+    if entry.type == "1":
+        record.hard_links[path] = _path(entry.link)
+        return
+    record.kept += len(made.body or b"")
+    record.entries[path] = made
+
+
+def _entry(entry: TarEntry, path: str, wanted: Wanted) -> Entry:
+    if entry.type == "5":
+        return _DIRECTORY
+    if entry.type == "2":
+        return Entry(FileKind.SYMLINK, target=entry.link)
+    if entry.type in "01":
+        if entry.body is not None:
+            return Entry(FileKind.FILE, body=entry.body)
+        limit = wanted(path)
+        if not limit:
+            return _FILE
+        if entry.size == 0:
+            return Entry(FileKind.FILE, body=b"")
+        return Entry(FileKind.FILE, why_unread=f"it has {entry.size} bytes, the limit for such a file is {limit}")
+    if entry.type == "3" and entry.device == (0, 0):
+        raise _ambiguous(path, "a device 0:0 hides files in some runtimes and not in others")
+    return _OTHER
+
+
+def _ambiguous(path: str, why: str) -> ImageError:
+    return ImageError(Reason.LAYER_AMBIGUOUS, f"entry {path[:200]!r}: {why}")

@@ -1,0 +1,109 @@
+"""Images on disk: an OCI image layout as a directory or as a tar archive (image-spec image-layout.md)."""
+
+import json
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lockstep.api.reasons import Reason
+from lockstep.canonical import sha256_of
+from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.source import Manifest, media_type_of
+
+_CHUNK = 1024 * 1024
+_MAX_MANIFEST = 4 * _CHUNK
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+Opener = Callable[[str], IO[bytes]]
+
+
+class LayoutSource:
+    """Reads one layout. Nothing is unpacked: an archive's members are read in place."""
+
+    def __init__(self, path: Path, opener: Opener) -> None:
+        self._path = path
+        self._open = opener
+
+    @classmethod
+    def directory(cls, path: Path) -> "LayoutSource":
+        """Open a directory in the form `oci:DIR`."""
+        return cls(path, lambda name: (path / name).open("rb"))
+
+    @classmethod
+    def archive(cls, path: Path) -> "LayoutSource":
+        """Open an uncompressed tar archive in the form `oci-archive:FILE`.
+
+        Raises:
+            ImageError: it is no tar archive.
+        """
+        try:
+            members = tarfile.open(path, "r:")  # noqa: SIM115 - stays open as long as the source
+        except (OSError, tarfile.TarError) as error:
+            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{path} can't be read as an OCI archive: {error}") from error
+        return cls(path, lambda name: _member(members, name))
+
+    @property
+    def repository(self) -> str:
+        """The path, which stands for a repository."""
+        return str(self._path)
+
+    async def manifest(self, wanted: str) -> Manifest:
+        """See `ImageSource.manifest`. An empty name or `latest` takes the only image of the layout."""
+        if wanted.startswith("sha256:"):
+            return self._manifest(wanted)
+        entries = self._index()
+        named = [entry for entry in entries if (entry.get("annotations") or {}).get(_REF_NAME) == wanted]
+        chosen = named or (entries if wanted in ("", "latest") else [])
+        if len(chosen) != 1:
+            names = ", ".join(str((e.get("annotations") or {}).get(_REF_NAME)) for e in entries) or "none"
+            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} has not exactly one image {wanted!r}; it has: {names}")
+        return self._manifest(str(chosen[0]["digest"]))
+
+    def _index(self) -> list[dict[str, Any]]:
+        try:
+            with self._open("index.json") as file:
+                entries = json.loads(file.read(_MAX_MANIFEST))["manifests"]
+            return [dict(entry) for entry in entries]
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} is no OCI image layout: {error}") from error
+
+    def _manifest(self, digest: str) -> Manifest:
+        body = b"".join(self._chunks(digest, _MAX_MANIFEST))
+        if sha256_of(body) != digest:
+            raise ImageError(Reason.DIGEST_MISMATCH, f"{digest} has other content in {self._path}")
+        return Manifest(media_type_of(body), digest, body)
+
+    def _chunks(self, digest: str, limit: int) -> list[bytes]:
+        try:
+            with self._open(f"blobs/sha256/{digest.removeprefix('sha256:')}") as file:
+                return [file.read(limit)]
+        except (OSError, KeyError) as error:
+            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {digest}") from error
+
+    @asynccontextmanager
+    async def blob(self, descriptor: Descriptor) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See `ImageSource.blob`."""
+        try:
+            file = self._open(f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}")
+        except (OSError, KeyError) as error:
+            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {descriptor.digest}") from error
+        with file:
+            yield _read(file)
+
+
+async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _member(members: tarfile.TarFile, name: str) -> IO[bytes]:
+    for candidate in (name, f"./{name}"):
+        try:
+            file = members.extractfile(candidate)
+        except KeyError:
+            continue
+        if file is not None:
+            return file
+    raise KeyError(name)

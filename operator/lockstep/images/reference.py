@@ -1,0 +1,61 @@
+"""Image references: `registry/repository[:tag][@digest]` (grammar of distribution/reference)."""
+
+import re
+from dataclasses import dataclass
+
+from lockstep.api.reasons import Reason
+from lockstep.images.image import ImageError
+
+_REFERENCE = re.compile(
+    r"(?P<registry>[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?)"
+    r"/(?P<repository>[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[a-f0-9]{64}))?",
+    re.ASCII,
+)
+_MAX_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference. Where a digest is given, the tag is for people only."""
+
+    registry: str
+    """Host, with the port where one was written."""
+    repository: str
+    tag: str | None
+    digest: str | None
+
+    @property
+    def name(self) -> str:
+        """`registry/repository`."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def wanted(self) -> str:
+        """What the registry is asked for: the digest, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}{'@' + self.digest if self.digest else ''}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse a reference; the registry has to be written out, so that nobody's default decides where an image comes from.
+
+    Raises:
+        ImageError: ReferenceInvalid.
+    """
+    found = _REFERENCE.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if found is None or not _is_host(found["registry"]):
+        raise ImageError(
+            Reason.REFERENCE_INVALID,
+            f"{text[:200]!r} is no image reference with registry and repository, such as registry.example.com/team/iris:1",
+        )
+    return Reference(found["registry"], found["repository"], found["tag"], found["digest"])
+
+
+def _is_host(registry: str) -> bool:
+    """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
+    return "." in registry or ":" in registry or registry == "localhost"

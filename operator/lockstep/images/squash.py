@@ -1,0 +1,76 @@
+"""Puts layers on top of one another, as a container runtime does, and refuses what runtimes do differently."""
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.tree import Entry, EntryTree, FileKind
+from lockstep.images.image import ImageError
+from lockstep.images.layer import LayerRecord
+
+
+class Squash:
+    """The root file system as the layers so far make it."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._children: dict[str, set[str]] = {}
+
+    def apply(self, layer: LayerRecord) -> None:
+        """Put the next layer on top.
+
+        Raises:
+            ImageError: LayerAmbiguous.
+        """
+        for path in layer.whiteouts & (layer.entries.keys() | layer.hard_links.keys()):
+            raise _ambiguous(path, "one layer both hides and holds it")
+        # Whiteouts concern lower layers only, wherever they stand in the archive.
+        for path in layer.opaque:
+            for child in list(self._children.get(path, ())):
+                self._remove(child)
+        for path in layer.whiteouts:
+            self._remove(path)
+        for path, entry in layer.entries.items():
+            self._put(path, entry, layer)
+        for path, target in layer.hard_links.items():
+            linked = self._entries.get(target)
+            if linked is None or linked.kind is FileKind.DIRECTORY:
+                raise _ambiguous(path, f"it is a hard link to {target}, which is no file there")
+            self._put(path, linked, layer)
+
+    def tree(self) -> EntryTree:
+        """Return the result."""
+        return EntryTree(self._entries)
+
+    def paths(self) -> list[str]:
+        """Return all paths."""
+        return list(self._entries)
+
+    def _put(self, path: str, entry: Entry, layer: LayerRecord) -> None:
+        self._make_parents(path, layer)
+        before = self._entries.get(path)
+        if before is not None and before.kind is FileKind.DIRECTORY and entry.kind is not FileKind.DIRECTORY:
+            self._remove(path)
+        if before is not None and before.kind is FileKind.SYMLINK and entry.kind is FileKind.DIRECTORY:
+            raise _ambiguous(path, "a directory takes the place of a lower layer's symbolic link")
+        self._set(path, entry)
+
+    def _make_parents(self, path: str, layer: LayerRecord) -> None:
+        parent = path.rpartition("/")[0]
+        while parent and (known := self._entries.get(parent)) is None:
+            self._set(parent, Entry(FileKind.DIRECTORY))
+            parent = parent.rpartition("/")[0]
+        if parent and known is not None and known.kind is not FileKind.DIRECTORY and parent not in layer.entries:
+            raise _ambiguous(path, f"{parent} is no directory in a lower layer")
+
+    def _set(self, path: str, entry: Entry) -> None:
+        self._entries[path] = entry
+        if path != "/":
+            self._children.setdefault(path.rpartition("/")[0] or "/", set()).add(path)
+
+    def _remove(self, path: str) -> None:
+        for child in self._children.pop(path, set()):
+            self._remove(child)
+        if self._entries.pop(path, None) is not None:
+            self._children.get(path.rpartition("/")[0] or "/", set()).discard(path)
+
+
+def _ambiguous(path: str, why: str) -> ImageError:
+    return ImageError(Reason.LAYER_AMBIGUOUS, f"entry {path[:200]!r}: {why}")
