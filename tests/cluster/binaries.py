@@ -74,9 +74,7 @@ def build(*, scale: bool = False) -> None:
 
 def _missing(*, scale: bool) -> list[tuple[str, int, "_Make"]]:
     tools = (*TOOLS, *SCALE_TOOLS) if scale else TOOLS
-    found = [
-        (f"{tool.name} {tool.version}", tool.about_seconds, _Make(tool)) for tool in tools if not tool.path.exists()
-    ]
+    found = [(f"{tool.name} {tool.version}", tool.about_seconds, _Make(tool)) for tool in tools if not tool.path.exists()]
     commands = [command for command in _COMMANDS if not kubernetes(command).exists()]
     if commands:
         found.insert(0, (f"Kubernetes {KUBERNETES}", 380, _Make(None)))
@@ -116,9 +114,7 @@ def _build_kubernetes(folder: Path) -> None:
         raise ClusterError(f"Go could not download k8s.io/kubernetes {KUBERNETES}")
     staged = re.findall(r"^\s*(k8s\.io/\S+) => \./staging/", Path(found[1]).read_text(), re.MULTILINE)
     replaces = "\n".join(f"replace {module} => {module} {_STAGING}" for module in staged)
-    (folder / "go.mod").write_text(
-        f"module build\n\ngo 1.24\n\nrequire k8s.io/kubernetes {KUBERNETES}\n\n{replaces}\n"
-    )
+    (folder / "go.mod").write_text(f"module build\n\ngo 1.24\n\nrequire k8s.io/kubernetes {KUBERNETES}\n\n{replaces}\n")
     imports = "\n".join(f'import _ "k8s.io/kubernetes/cmd/{command}"' for command in _COMMANDS)
     (folder / "tools.go").write_text(f"//go:build tools\n\npackage build\n\n{imports}\n")
     _go(folder, "mod", "tidy", "-e")

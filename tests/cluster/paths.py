@@ -20,3 +20,18 @@ UPLINK_HOST = "10.87.0.1"
 UPLINK_NODE = "10.87.0.2"
 REGISTRY = f"{BRIDGE}:5000"
 API_SERVER = f"https://{BRIDGE}:6443"
+
+DATA = STATE / "data"
+"""What components store, and their configuration; removed by `down`."""
+
+PID_FILE = STATE / "node.pid"
+STATUS_FILE = STATE / "status.json"
+"""What the node's init says of every component."""
+
+REQUESTS = STATE / "requests"
+"""Files named after a component, in which `component stop|start|kill` asks the init for something."""
+
+AUDIT_LOG = LOGS / "audit.log"
+NODE_NAME = "lockstep-node"
+CGROUP = "lockstep-node"
+"""The cgroup that every pod's lies below, so that another Kubernetes on this machine keeps its own."""

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lockstep.api.base import ATOMIC, ApiModel, Condition, Digest, Message, ObjectName, ShortText, cel, list_map
+from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.server import Server
 
 PLURAL = "modeldeployments"
 KIND = "ModelDeployment"
@@ -17,20 +19,21 @@ IMAGE_PATTERN = (
     r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
     r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$"
 )
-# What would change the environment of the serving process from outside the image that was scanned.
-_FORBIDDEN_ENV = r"^(PYTHON.*|LD_.*|PATH|HOME|VIRTUAL_ENV|CONDA_.*|GLIBC_TUNABLES|BASH_ENV|ENV|NODE_OPTIONS)$"
-_ENV_MESSAGE = (
-    "this variable changes which code the server loads (PYTHON*, LD_*, PATH, HOME, VIRTUAL_ENV, CONDA_*); "
-    "set it in the image, where it is scanned"
-)
 
 
 class ModelReference(ApiModel):
     """Which registered model version is to be served: a version number or an alias."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the registered model in MLflow.")
-    version: Annotated[str, Field(pattern=r"^[0-9]{1,10}$")] | None = Field(
-        default=None, description='Version number, as a string: "3". Exactly one of version and alias is set.'
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,10}$", max_length=10)] | None = Field(
+        default=None,
+        description='Version number, as a string: "3". Exactly one of version and alias is set.',
+        json_schema_extra=cel(
+            (
+                "self.matches('^[0-9]{1,10}$')",
+                'write model.version as a number in quotes, such as "3"; an alias goes to model.alias',
+            )
+        ),
     )
     alias: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         default=None,
@@ -47,124 +50,11 @@ class ModelReference(ApiModel):
         )
     }
 
-
-class MLflowServer(ApiModel):
-    """MLflow's scoring protocol: `GET /ping`, `POST /invocations`."""
-
-
-class OpenInferenceV2Server(ApiModel):
-    """The Open Inference Protocol v2: `GET /v2/models/NAME/ready`, `POST /v2/models/NAME/infer`."""
-
-    model_name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Name under which the server serves the model."
-    )
-
-
-class CustomServer(ApiModel):
-    """A server with a protocol of its own: where it says that it is ready, and what to ask it."""
-
-    ready_path: Annotated[str, Field(pattern=r"^/[^\s?#]*$", max_length=512)] = Field(
-        description="Path that answers 200 to GET once the model is loaded."
-    )
-    predict_path: Annotated[str, Field(pattern=r"^/[^\s?#]*$", max_length=512)] | None = Field(
-        default=None, description="Path that takes a prediction request by POST."
-    )
-    predict_body: Annotated[str, Field(max_length=16384)] | None = Field(
-        default=None,
-        description="JSON body of a prediction request. Without it the registered input example is sent.",
-    )
-
-
-class Server(ApiModel):
-    """How the serving container is talked to."""
-
-    port: int = Field(default=8080, ge=1, le=65535, description="Port that the container listens on.")
-    mlflow: MLflowServer | None = Field(default=None, description="MLflow's scoring protocol (mlflow models serve).")
-    open_inference_v2: OpenInferenceV2Server | None = Field(
-        default=None, description="Open Inference Protocol v2 (MLServer, KServe, Triton)."
-    )
-    custom: CustomServer | None = Field(default=None, description="A protocol of the server's own.")
-
-    model_config = ApiModel.model_config | {
-        "json_schema_extra": cel(
-            (
-                "(has(self.mlflow) ? 1 : 0) + (has(self.openInferenceV2) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1",
-                "set exactly one of server.mlflow, server.openInferenceV2 and server.custom: "
-                "an MLflow scoring server is written as server: {port: 8080, mlflow: {}}",
-            )
-        )
-    }
-
-
-class EnvVar(ApiModel):
-    """An environment variable with a plain value."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)] = Field(
-        description="Name of the variable; those that change which code is loaded are refused.",
-        json_schema_extra=cel((f"!self.matches('{_FORBIDDEN_ENV}')", _ENV_MESSAGE)),
-    )
-    value: Annotated[str, Field(max_length=4096)] = Field(default="", description="Value of the variable.")
-
-
-class Toleration(ApiModel):
-    """A toleration of a node taint, as in a Pod."""
-
-    key: ShortText | None = Field(default=None, description="Taint key; empty with operator Exists matches all.")
-    operator: ShortText | None = Field(default=None, description="Exists or Equal (the default).")
-    value: ShortText | None = Field(default=None, description="Taint value, with operator Equal.")
-    effect: ShortText | None = Field(default=None, description="NoSchedule, PreferNoSchedule or NoExecute.")
-    toleration_seconds: int | None = Field(default=None, ge=0, description="How long NoExecute is tolerated, in seconds.")
-
-
-class Resources(ApiModel):
-    """Compute resources of the serving container, as in a Pod."""
-
-    requests: dict[str, Annotated[str, Field(max_length=64)]] = Field(
-        default_factory=dict, max_length=16, description="What is reserved, by resource name."
-    )
-    limits: dict[str, Annotated[str, Field(max_length=64)]] = Field(
-        default_factory=dict, max_length=16, description="What may be used at most, by resource name."
-    )
-
-
-class PodTemplate(ApiModel):
-    """The parts of the pod that are the user's: a closed list, so that nothing here can undo what was scanned."""
-
-    labels: dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]] = Field(
-        default_factory=dict,
-        max_length=32,
-        description="Labels of the pods. Those under lockstep.dev/ and app.kubernetes.io/ are Lockstep's.",
-        json_schema_extra=cel(
-            (
-                "self.all(k, !k.startsWith('lockstep.dev/') && !k.startsWith('app.kubernetes.io/'))",
-                "labels under lockstep.dev/ and app.kubernetes.io/ are set by Lockstep; use a prefix of your own",
-            )
-        ),
-    )
-    env: list[EnvVar] = Field(
-        default_factory=list,
-        max_length=64,
-        description="Plain environment variables.",
-        json_schema_extra=list_map("name"),
-    )
-    resources: Resources = Field(default_factory=Resources, description="Compute resources of the serving container.")
-    service_account_name: ObjectName | None = Field(default=None, description="ServiceAccount of the pods.")
-    image_pull_secrets: list[ObjectName] = Field(
-        default_factory=list,
-        max_length=8,
-        description="Names of the Secrets that open the image registry, beside those of the ServiceAccount.",
-        json_schema_extra=ATOMIC,
-    )
-    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
-        default_factory=dict, max_length=32, description="Labels that a node must have."
-    )
-    tolerations: list[Toleration] = Field(
-        default_factory=list, max_length=32, description="Node taints that are tolerated.", json_schema_extra=ATOMIC
-    )
-    priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pods.")
-    termination_grace_period_seconds: int = Field(
-        default=60, ge=1, le=3600, description="Seconds that a pod has to end by itself, draining included."
-    )
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.version is None) == (self.alias is None):
+            raise ValueError('set exactly one of model.version (such as "3") and model.alias (such as champion)')
+        return self
 
 
 class ServicePort(ApiModel):

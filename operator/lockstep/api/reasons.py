@@ -12,7 +12,8 @@ class _Documented(StrEnum):
 
     sentence: str
 
-    def __new__(cls, value: str, sentence: str) -> Self:
+    def __new__(cls, value: str, sentence: str = "") -> Self:
+        # The default is for the type checker: looking a member up by its value takes the value alone.
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
@@ -106,6 +107,7 @@ class Reason(_Documented):
     )
 
     # --- layer scan ---------------------------------------------------------------------------------------------
+    SCANNING = "Scanning", "The image's layers are being read."
     LAYER_CORRUPT = "LayerCorrupt", "A layer can't be decompressed or is no tar archive."
     LAYER_AMBIGUOUS = "LayerAmbiguous", "Container runtimes read a layer differently, so its content can't be told."
     LIMIT_EXCEEDED = "LimitExceeded", "The image exceeds a limit of the scan, which the message names."

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -19,9 +20,10 @@ _log = logging.getLogger(__name__)
 class Scans:
     """One scan per image digest, however many ask; a finished one is recorded and kept."""
 
-    def __init__(self, records: Records, analyser: str) -> None:
+    def __init__(self, records: Records, analyser: str, took: Callable[[float], None]) -> None:
         self._records = records
         self._analyser = analyser
+        self._took = took
         self._running: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, set[Callable[[], None]]] = {}
         self._done: OrderedDict[str, Fact[ImageScan]] = OrderedDict()
@@ -52,7 +54,9 @@ class Scans:
     async def _run(self, image: ResolvedImage, scan: Scan) -> None:
         result: Fact[ImageScan]
         try:
+            started = time.monotonic()
             result = await scan(image)
+            self._took(time.monotonic() - started)
             await self._records.keep_scan(result)
         except ImageError as error:
             result = Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)

@@ -145,13 +145,19 @@ def _package(name: str, was: Package | None, has: Package | None, settled: Scope
         sentence = f"{name}: trained with {trained}, missing in the image"
     elif trained != image:
         sentence = f"{name}: trained with {trained}, image has {image}"
-        without = spec.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
-        relaxed = spec.model_copy(update={"packages": without})
-        if compared_version(was.version, relaxed) == compared_version(has.version, relaxed):
+        if _only_local(was.version, has.version, spec):
             sentence += " (they differ in the local label only: environment.packages.localVersions, or accelerator: Any)"
     else:
         sentence = f"{name} {trained} has other content in the image than the wheel that trained"
     return Difference(DifferenceKind.PACKAGE, name, trained, image, sentence)
+
+
+def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
+    """Tell whether two versions differ in their local labels and in nothing else."""
+    without = spec.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
+    relaxed = spec.model_copy(update={"packages": without})
+    differ = compared_version(was, spec) != compared_version(has, spec)
+    return differ and compared_version(was, relaxed) == compared_version(has, relaxed)
 
 
 def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:

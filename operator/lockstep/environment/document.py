@@ -14,8 +14,10 @@ SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """A document larger than this is refused unread."""
 
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+"""No control characters: documents are shown on terminals and written into requirements files, line by line."""
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1, max_length=512)]
+Name = Annotated[str, Field(min_length=1, max_length=512, pattern=_PRINTABLE)]
 
 
 class _Frozen(BaseModel):
@@ -41,10 +43,10 @@ class Origin(_Frozen):
     """Where a distribution came from when it did not come from an index by name (PEP 610 `direct_url.json`)."""
 
     kind: Literal["vcs", "archive", "directory", "editable"]
-    url: str = Field(max_length=2048)
-    commit: str | None = None
+    url: str = Field(max_length=2048, pattern=_PRINTABLE)
+    commit: str | None = Field(default=None, max_length=512, pattern=_PRINTABLE)
     """VCS commit id."""
-    hash: str | None = None
+    hash: str | None = Field(default=None, max_length=512, pattern=_PRINTABLE)
     """Archive hash as `algorithm=hex`."""
 
 

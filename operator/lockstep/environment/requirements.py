@@ -58,8 +58,9 @@ def _python(python_env: bytes | None) -> str | None:
     if python_env is None or len(python_env) > _MAX_BYTES:
         return None
     try:
-        stated = yaml.safe_load(python_env)
-    except yaml.YAMLError:
+        # Every scalar as text: 3.10 is no number.
+        stated = yaml.load(python_env, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError):
         return None
     version = stated.get("python") if isinstance(stated, dict) else None
     return version if isinstance(version, str) else None

@@ -78,7 +78,10 @@ class EntryTree:
             while path != "/":
                 parent, _, name = path.rpartition("/")
                 parent = parent or "/"
-                self._children.setdefault(parent, set()).add(name)
+                siblings = self._children.setdefault(parent, set())
+                if name in siblings:
+                    break
+                siblings.add(name)
                 # Archives may leave parents out; runtimes make them.
                 self._entries.setdefault(parent, Entry(FileKind.DIRECTORY))
                 path = parent
@@ -98,6 +101,8 @@ class EntryTree:
         here, links = "/", 0
         while parts:
             part = parts.pop()
+            if self._entries[here].kind is not FileKind.DIRECTORY:
+                return None
             if part == "..":
                 here = here.rpartition("/")[0] or "/"
                 continue

@@ -3,24 +3,29 @@
 from dataclasses import replace
 
 from lockstep.api.modeldeployment import GateMode, GateOutcome
+from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.gates import environment, image, lineage, readiness
-from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates import environment, readiness
+from lockstep.gates import image as image_gate
+from lockstep.gates import lineage as lineage_gate
+from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.outcome import Result, Verdict
 
-PREREQUISITES = (lineage.NAME, image.NAME, environment.NAME)
+PREREQUISITES = (lineage_gate.NAME, image_gate.NAME, environment.NAME)
 """Gates that have to permit before a pod of the candidate starts."""
 
-_NEVER_OFF = (readiness.NAME,)
+_ALWAYS_ENFORCED = (readiness.NAME,)
+_NAMES = (*PREREQUISITES, readiness.NAME)
 
 
 def evaluate(evidence: Evidence) -> Verdict:
     """Run every gate on the evidence. A gate that raises is a defect of ours and is not caught here: nothing passes."""
     environment_result, digest = environment.evaluate(evidence)
     results = (
-        lineage.evaluate(evidence),
-        image.evaluate(evidence),
+        lineage_gate.evaluate(evidence),
+        image_gate.evaluate(evidence),
         environment_result,
+        *_unknown_gates(evidence.policy),
         readiness.evaluate(evidence),
     )
     judged = tuple(result for result in (_with_mode(result, evidence) for result in results) if result is not None)
@@ -36,23 +41,43 @@ def evaluate(evidence: Evidence) -> Verdict:
 def _with_mode(result: Result, evidence: Evidence) -> Result | None:
     """Apply the policy's mode. What pins digests and lineage stays in force: without a pin nothing can be promoted."""
     policy = evidence.policy
-    if isinstance(policy, Unknown):
+    if isinstance(policy, Unknown) or result.gate in _ALWAYS_ENFORCED or result.gate not in _NAMES:
+        return result
+    if result.outcome is not GateOutcome.PASSED and _unpinned(result.gate, evidence):
         return result
     mode = policy.spec.mode(result.gate)
-    if mode is GateMode.OFF:
-        return None if result.gate not in _NEVER_OFF else result
-    if mode is GateMode.AUDIT and result.outcome is not GateOutcome.PASSED:
-        if _unpinned(result.gate, evidence) or result.gate in _NEVER_OFF:
-            return result
-        return replace(result, mode=mode)
-    return replace(result, mode=mode)
+    return None if mode is GateMode.OFF else replace(result, mode=mode)
 
 
 def _unpinned(gate: str, evidence: Evidence) -> bool:
     """Tell whether a gate's fact is one without which no revision can be named."""
-    if gate == lineage.NAME:
-        return isinstance(evidence.lineage, Unknown) or evidence.lineage.run is None
-    return gate == image.NAME and isinstance(evidence.image, Unknown)
+    lineage, image, scan = evidence.lineage, evidence.image, evidence.scan
+    if gate == lineage_gate.NAME:
+        return isinstance(lineage, Unknown) or lineage.run is None
+    if gate == image_gate.NAME:
+        return isinstance(image, Unknown) or (not isinstance(scan, Unknown) and scan.digest != image.digest)
+    return False
+
+
+def _unknown_gates(policy: Fact[PromotionPolicy]) -> tuple[Result, ...]:
+    """Refuse for the gates that a policy of a newer version names: what can't be evaluated has not passed."""
+    if isinstance(policy, Unknown):
+        return ()
+    strangers = [rule for rule in policy.spec.gates if rule.name not in _NAMES and rule.mode is not GateMode.OFF]
+    if not strangers:
+        return ()
+    names = ", ".join(rule.name for rule in strangers)
+    enforced = any(rule.mode is GateMode.ENFORCE for rule in strangers)
+    return (
+        Result(
+            strangers[0].name,
+            GateOutcome.REJECTED,
+            Reason.GATE_UNKNOWN,
+            f"the policy {policy.name} names gates that this version of Lockstep does not have: {names}",
+            mode=GateMode.ENFORCE if enforced else GateMode.AUDIT,
+            next_step="Next step (platform team): upgrade the operator, or remove them from the policy",
+        ),
+    )
 
 
 def _ordered(results: tuple[Result, ...]) -> tuple[Result, ...]:

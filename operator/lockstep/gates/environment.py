@@ -1,11 +1,12 @@
 """Gate: the environment inside the image is the one that the registered run was made in."""
 
-from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.promotionpolicy import EnvironmentEvidence, EnvironmentSpec, LocalVersions, PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
+from lockstep.gates import image
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
@@ -18,12 +19,13 @@ _SHOWN = 3
 def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
     """Compare the environments; return the result and the image's environment digest where it is known."""
     policy, lineage, scan = evidence.policy, evidence.lineage, evidence.scan
-    for fact in (policy, lineage, scan):
-        if isinstance(fact, Unknown):
-            return _waiting(fact), None
-    assert not isinstance(policy, Unknown)
-    assert not isinstance(lineage, Unknown)
-    assert not isinstance(scan, Unknown)
+    if isinstance(policy, Unknown):
+        return _waiting(policy, told=True), None
+    # The lineage gate tells in every mode why there is no lineage; the image gate tells of the scan where it is enforced.
+    if isinstance(lineage, Unknown):
+        return _waiting(lineage, told=True), None
+    if isinstance(scan, Unknown):
+        return _waiting(scan, told=policy.spec.mode(image.NAME) is GateMode.ENFORCE), None
     rules = rules_for(lineage, policy.spec)
     try:
         trained = trained_document(lineage, policy.spec, scan.document)
@@ -42,14 +44,14 @@ def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
     return _judged(comparison, evidence, lineage), comparison.image_digest
 
 
-def _waiting(fact: Unknown) -> Result:
-    """Another gate says why its fact is missing; here it is only waited for, unless nothing else would say it."""
-    if fact.retry:
+def _waiting(fact: Unknown, *, told: bool) -> Result:
+    """A fact whose absence another gate refuses (`told`) is only waited for here."""
+    if fact.retry or not told:
         return result_of_unknown(NAME, fact)
     return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "lineage and image have to be known first")
 
 
-def trained_document(lineage: Lineage, policy: PromotionPolicySpec, image: EnvironmentDocument) -> EnvironmentDocument | None:
+def trained_document(lineage: Lineage, policy: PromotionPolicySpec, scanned: EnvironmentDocument) -> EnvironmentDocument | None:
     """Return the training environment: recorded, or where the policy accepts it what stock MLflow stored.
 
     Raises:
@@ -58,7 +60,7 @@ def trained_document(lineage: Lineage, policy: PromotionPolicySpec, image: Envir
     if lineage.environment_document is not None:
         return EnvironmentDocument.parse(lineage.environment_document)
     if policy.environment.evidence is EnvironmentEvidence.MODEL_REQUIREMENTS and lineage.requirements is not None:
-        return baseline(lineage.requirements, lineage.python_env, image)
+        return baseline(lineage.requirements, lineage.python_env, scanned)
     return None
 
 

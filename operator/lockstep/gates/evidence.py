@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
@@ -10,7 +10,7 @@ from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageScan, ResolvedImage
 from lockstep.lineage.lineage import Lineage
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Unknown:
     retry_after: float | None = None
 
 
-Fact = _T | Unknown
+Fact: TypeAlias = T | Unknown
 """A fact, or why it is not known."""
 
 

@@ -32,6 +32,9 @@ def evaluate(evidence: Evidence) -> Result:
         return result_of_unknown(NAME, image)
     if isinstance(scan, Unknown):
         return result_of_unknown(NAME, scan)
+    if scan.digest != image.digest:
+        message = f"what was scanned is {scan.digest}, the image is {image.digest}"
+        return Result(NAME, GateOutcome.REJECTED, Reason.DIGEST_MISMATCH, message)
     if isinstance(lineage, Unknown):
         return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "the lineage has to be known first")
     wrong = _wrong_model(scan, lineage)

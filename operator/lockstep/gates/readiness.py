@@ -106,9 +106,10 @@ def _not_pulled(pods: CandidatePods, *, late: bool) -> Result | None:
 
 def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | None:
     ready = [pod for pod in pods.pods if pod.ready]
-    if len(ready) >= pods.wanted and all(_runs(pod) for pod in ready):
+    wanted = max(1, pods.wanted)
+    if len(ready) >= wanted and all(_runs(pod) for pod in ready):
         return None
-    message = f"{len(ready)} of {pods.wanted} pods are ready"
+    message = f"{len(ready)} of {wanted} pods are ready"
     waiting = next((pod.waiting_reason for pod in pods.pods if pod.waiting_reason), None)
     if waiting:
         message += f" ({waiting})"

@@ -1,11 +1,15 @@
 """What a fact that could not be had means for a gate: it never passes."""
 
 from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.reasons import Reason
 from lockstep.gates.evidence import Unknown
 from lockstep.gates.outcome import Result
 
 
 def result_of_unknown(gate: str, fact: Unknown) -> Result:
     """Return Retry where waiting may help, Rejected where the answer was a plain no."""
+    if fact.reason is Reason.SCANNING:
+        # Nothing failed: the answer is on its way.
+        return Result(gate, GateOutcome.PENDING, fact.reason, fact.message)
     outcome = GateOutcome.RETRY if fact.retry else GateOutcome.REJECTED
     return Result(gate, outcome, fact.reason, fact.message, retry_after=fact.retry_after)

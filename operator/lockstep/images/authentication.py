@@ -1,5 +1,6 @@
 """Answers a registry's 401: Basic, or a bearer token from the realm that it names (distribution-spec, token specification)."""
 
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -24,10 +25,17 @@ class Authenticator:
         self._base = base
         self._untried: list[Credential | None] = [*credentials.candidates(reference), None]
         self._header: str | None = None
+        self._used: Credential | None = None
+        self._opened = False
+        self._challenge = ""
 
     def headers(self) -> dict[str, str]:
         """Return the Authorization header that was agreed last."""
         return {"Authorization": self._header} if self._header else {}
+
+    def opened(self) -> None:
+        """Note that the registry took the header that was agreed last."""
+        self._opened = self._header is not None
 
     async def answer(self, challenge: str) -> bool:
         """Answer a challenge with the next credential; False when there is none left.
@@ -35,10 +43,16 @@ class Authenticator:
         Raises:
             ImageError: the token service did not answer.
         """
-        scheme, _, rest = challenge.partition(" ")
+        # A refusal (403) names no scheme: the next credential is tried as the registry asked for the last.
+        self._challenge = challenge or self._challenge
+        scheme, _, rest = self._challenge.partition(" ")
         parameters = {key.lower(): value for key, value in _PARAMETER.findall(rest)}
+        if self._opened:
+            # Tokens are short-lived, scans are not: what opened the repository before is worth a new token.
+            self._opened, self._header = False, None
+            self._untried.insert(0, self._used)
         while self._untried:
-            credential = self._untried.pop(0)
+            credential = self._used = self._untried.pop(0)
             if scheme.lower() == "bearer" and parameters.get("realm"):
                 header = await self._bearer(parameters, credential)
             elif scheme.lower() == "basic" and credential is not None and not credential.identity_token:
@@ -77,14 +91,19 @@ class Authenticator:
         if response.status in (400, 401, 403):
             return None
         if response.status != 200:
+            limited = response.status == 429
             message = f"the token service of {self._reference.registry} answered {response.status}"
-            raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, message, retry=True)
-        if (response.content_length or 0) > _MAX_ANSWER:
-            raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the token service's answer is too large")
+            reason = Reason.IMAGE_REGISTRY_RATE_LIMITED if limited else Reason.IMAGE_REGISTRY_UNREACHABLE
+            raise ImageError(reason, message, retry=True, retry_after=retry_after(response) if limited else None)
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _MAX_ANSWER:
+                raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the token service's answer is too large")
         try:
-            stated = await response.json(content_type=None)
+            stated = json.loads(body)
             token = stated.get("token") or stated.get("access_token")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return None
         return f"Bearer {token}" if isinstance(token, str) and token.isprintable() else None
 
@@ -98,6 +117,12 @@ class Authenticator:
         if theirs.hostname == ours.hostname:
             return theirs.scheme == ours.scheme or theirs.scheme == "https"
         return theirs.scheme == "https" and _domain(theirs.hostname or "") == _domain(ours.hostname or "")
+
+
+def retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds that a server asks to wait; None where it states none (or a date)."""
+    seconds = response.headers.get("Retry-After", "")
+    return float(seconds) if re.fullmatch("[0-9]{1,9}", seconds) else None
 
 
 def _domain(host: str) -> str:

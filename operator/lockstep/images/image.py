@@ -10,6 +10,8 @@ class ImageError(Exception):
     """An image can't be resolved or told; `retry` says whether waiting may help (a dependency) or not (the image)."""
 
     def __init__(self, reason: Reason, message: str, *, retry: bool = False, retry_after: float | None = None) -> None:
+        # Names in layers are bytes; those that are no UTF-8 must not break the log or the status that shows them.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -27,7 +27,7 @@ class LayerRecord:
     whiteouts: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     kept: int = 0
-    """Bytes of the bodies that were kept."""
+    """Bytes of the names and bodies that were kept."""
 
 
 Wanted = Callable[[str], int]
@@ -85,6 +85,10 @@ def _path(name: str) -> str:
 def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
     path = _path(entry.name)
     folder, _, base = path.rpartition("/")
+    if path == "/" and entry.type != "5":
+        raise _ambiguous(path, "the root is no directory")
+    if f"/{_WHITEOUT}" in folder:
+        raise _ambiguous(path, "it lies below a whiteout")
     if any(attribute in key for key in entry.pax for attribute in _OVERLAY_ATTRIBUTES):
         raise _ambiguous(path, "its overlay attributes are obeyed by some runtimes and not by others")
     if base == _OPAQUE:
@@ -96,6 +100,7 @@ def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
             raise _ambiguous(path, "it hides nothing that can be named")
         record.whiteouts.add(f"{folder}/{hidden}")
         return
+    record.kept += len(path) + len(entry.link)
     made = _entry(entry, path, wanted)
     before = record.entries.get(path)
     both_directories = before is not None and before.kind is made.kind is FileKind.DIRECTORY

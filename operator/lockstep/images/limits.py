@@ -21,7 +21,7 @@ class Limits:
     header: int = MIB
     """One extended header (PAX record block, GNU long name)."""
     kept: int = 256 * MIB
-    """Bodies that are kept, together."""
+    """Names and the bodies of evidence, together."""
     zstd_window: int = 128 * MIB
     seconds: float = 300.0
     """For the whole scan."""

@@ -10,7 +10,7 @@ import aiohttp
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
-from lockstep.images.authentication import Authenticator
+from lockstep.images.authentication import Authenticator, retry_after
 from lockstep.images.credentials import Credentials
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.limits import Limits
@@ -121,6 +121,7 @@ class RegistrySource:
                 message = f"{self._reference.registry} does not let these credentials read {self._reference.repository}"
                 raise ImageError(Reason.IMAGE_UNAUTHORIZED, message)
             response = await self._following(url, patience, headers | self._authenticator.headers())
+        self._authenticator.opened()
         return response
 
     async def _following(self, url: str, patience: aiohttp.ClientTimeout, headers: dict[str, str]) -> aiohttp.ClientResponse:
@@ -146,9 +147,7 @@ class RegistrySource:
         if response.status == 404:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._reference.name} has no {what}")
         if response.status == 429:
-            after = response.headers.get("Retry-After", "")
-            seconds = float(after) if after.isdigit() else None
-            raise ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, where, retry=True, retry_after=seconds)
+            raise ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, where, retry=True, retry_after=retry_after(response))
         raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, where, retry=True)
 
     def _unreachable(self, error: BaseException) -> ImageError:

@@ -1,14 +1,15 @@
 """Resolves a reference to one platform's image: tag → digest, index → manifest, configuration; all verified."""
 
-from typing import TypeVar
+import json
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
-from lockstep.images.source import ImageSource, Manifest
+from lockstep.images.source import ImageSource, Manifest, no_key_twice
 
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -18,13 +19,26 @@ _DIGEST = r"^sha256:[0-9a-f]{64}$"
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Platform(BaseModel):
+class _Object(BaseModel):
+    """Go, and so every container runtime, reads keys without regard to case and takes the last of two: neither may matter."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exact_keys(cls, data: Any) -> Any:
+        known = {name.casefold(): name for name in ((field.alias or key) for key, field in cls.model_fields.items())}
+        for key in data if isinstance(data, dict) else ():
+            if known.get(str(key).casefold(), key) != key:
+                raise ValueError(f"the key {key!r} is taken for {known[str(key).casefold()]!r} by some")
+        return data
+
+
+class _Platform(_Object):
     os: str
     architecture: str
     variant: str | None = None
 
 
-class _Descriptor(BaseModel):
+class _Descriptor(_Object):
     media_type: str = Field(alias="mediaType", max_length=255)
     digest: str = Field(pattern=_DIGEST)
     size: int = Field(ge=0)
@@ -35,20 +49,20 @@ class _Descriptor(BaseModel):
         return Descriptor(self.media_type, self.digest, self.size)
 
 
-class _Index(BaseModel):
+class _Index(_Object):
     manifests: list[_Descriptor]
 
 
-class _Manifest(BaseModel):
+class _Manifest(_Object):
     config: _Descriptor
     layers: list[_Descriptor]
 
 
-class _RootFs(BaseModel):
+class _RootFs(_Object):
     diff_ids: list[str]
 
 
-class _Settings(BaseModel):
+class _Settings(_Object):
     entrypoint: list[str] | None = Field(default=None, alias="Entrypoint")
     cmd: list[str] | None = Field(default=None, alias="Cmd")
     env: list[str] | None = Field(default=None, alias="Env")
@@ -57,7 +71,7 @@ class _Settings(BaseModel):
     labels: dict[str, str] | None = Field(default=None, alias="Labels")
 
 
-class _Config(BaseModel):
+class _Config(_Object):
     os: str
     architecture: str
     variant: str | None = None
@@ -117,11 +131,15 @@ def _kind(manifest: Manifest) -> str:
 
 def _parse(model: type[Model], body: bytes, what: str) -> Model:
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(json.loads(body, object_pairs_hook=no_key_twice))
+    except RecursionError as error:
+        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is nested too deeply") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or what
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is malformed: {where}: {first['msg']}") from error
+    except ValueError as error:
+        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON, or has a key twice") from error
 
 
 def _choose(index: _Index, platform: ImagePlatform) -> _Descriptor:

@@ -1,6 +1,7 @@
 """Scans an image: streams its layers, puts them together, and describes the environment that the image starts."""
 
 import asyncio
+import concurrent.futures
 import json
 from collections.abc import AsyncIterator, Mapping
 
@@ -12,6 +13,7 @@ from lockstep.canonical import canonical_json, sha256_of
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch
+from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.tree import EntryTree, UnreadableFileError
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImageModel, ImageScan, ResolvedImage
 from lockstep.images.interest import wanted
@@ -25,6 +27,8 @@ ANALYSER = f"lockstep {__version__} analyser 1"
 
 _MACHINES: Mapping[str, str] = {"amd64": "x86_64", "arm64": "aarch64"}
 _ID_LENGTH = 256
+_MAX_MODELS = 64
+_NULLS = ("", "~", "null", "Null", "NULL")
 
 
 async def scan(source: ImageSource, image: ResolvedImage, limits: Limits) -> ImageScan:
@@ -42,12 +46,12 @@ async def scan(source: ImageSource, image: ResolvedImage, limits: Limits) -> Ima
 
 
 async def _scan(source: ImageSource, image: ResolvedImage, limits: Limits) -> ImageScan:
-    squash = Squash()
+    squash = Squash(limits)
     kept = seen = 0
     for descriptor, diff_id in zip(image.layers, image.config.diff_ids, strict=True):
         record = await _layer(source, descriptor, diff_id, limits, kept, seen)
         kept, seen = record.kept, seen + len(record.entries) + len(record.hard_links)
-        squash.apply(record)
+        await asyncio.to_thread(squash.apply, record)
     return await asyncio.to_thread(_describe, squash, image)
 
 
@@ -76,16 +80,26 @@ class _Pulled:
         self._loop = loop
         self._rest = b""
         self._stopped = False
+        self._waiting: concurrent.futures.Future[bytes] | None = None
 
     def stop(self) -> None:
-        """Let the next read fail, so that the thread ends."""
+        """Let the read that waits and every later one fail, so that the thread ends."""
         self._stopped = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def read(self, size: int = -1, /) -> bytes:
-        if self._stopped:
-            raise ImageError(Reason.SCAN_TIMEOUT, "the scan was stopped", retry=True)
         if not self._rest:
-            self._rest = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+            self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            try:
+                # Who stops sets the flag first and looks for what waits then: one of the two is seen.
+                self._rest = b"" if self._stopped else self._waiting.result()
+            except concurrent.futures.CancelledError as error:
+                raise ImageError(Reason.SCAN_TIMEOUT, "the scan was stopped", retry=True) from error
+        if self._stopped:
+            if self._waiting is not None:
+                self._waiting.cancel()
+            raise ImageError(Reason.SCAN_TIMEOUT, "the scan was stopped", retry=True)
         taken = self._rest if size < 0 or size >= len(self._rest) else self._rest[:size]
         self._rest = self._rest[len(taken) :]
         return taken
@@ -107,6 +121,8 @@ def _describe(squash: Squash, image: ResolvedImage) -> ImageScan:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:
         raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
+    if (size := len(document.canonical())) > MAX_DOCUMENT_BYTES:
+        raise ImageError(Reason.LIMIT_EXCEEDED, f"the document has {size} bytes, the limit is {MAX_DOCUMENT_BYTES}")
     return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
 
 
@@ -122,33 +138,51 @@ def launch_of(config: ImageConfig) -> Launch:
 
 def _models(squash: Squash, tree: EntryTree) -> tuple[ImageModel, ...]:
     """Find the logged models inside the image by their MLmodel files."""
-    found = []
+    found: list[ImageModel] = []
     for path in sorted(path for path in squash.paths() if path.endswith("/MLmodel")):
         body = tree.read(path)
         if body is None:
             continue
+        if len(found) == _MAX_MODELS:
+            raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
         stated = _mlmodel(body, path)
         found.append(
             ImageModel(
                 path=path.rpartition("/")[0],
                 sha256=sha256_of(body),
-                model_id=_identity(stated.get("model_id")),
-                run_id=_identity(stated.get("run_id")),
+                model_id=stated.get("model_id"),
+                run_id=stated.get("run_id"),
             )
         )
     return tuple(found)
 
 
-def _mlmodel(body: bytes, path: str) -> dict[str, object]:
+def _mlmodel(body: bytes, path: str) -> dict[str, str]:
+    """Return the scalars at the top of an MLmodel file.
+
+    Only YAML's events are read: building objects of a hostile file (aliases of aliases) could take any amount of memory.
+    """
+    stated: dict[str, str] = {}
+    depth, key = 0, ""
     try:
-        stated = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for event in yaml.parse(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif depth == 1 and isinstance(event, yaml.NodeEvent) and not key:
+                key = event.value if isinstance(event, yaml.ScalarEvent) else ""
+                if key in ("", "<<") or key in stated:
+                    raise ImageError(Reason.FILE_UNREADABLE, f"{path} has a key twice, or one that is read differently")
+            elif depth == 1 and isinstance(event, yaml.NodeEvent):
+                if isinstance(event, yaml.ScalarEvent) and (event.style or event.value not in _NULLS):
+                    stated[key] = event.value[:_ID_LENGTH]
+                key = ""
+            if isinstance(event, yaml.CollectionStartEvent):
+                if depth == 0 and (stated or not isinstance(event, yaml.MappingStartEvent)):
+                    raise ImageError(Reason.FILE_UNREADABLE, f"{path} is no mapping")
+                depth += 1
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(Reason.FILE_UNREADABLE, f"{path} is no YAML") from error
-    return stated if isinstance(stated, dict) else {}
-
-
-def _identity(value: object) -> str | None:
-    return value[:_ID_LENGTH] if isinstance(value, str) else None
+    return stated
 
 
 def document_bytes(scan: ImageScan) -> bytes:

@@ -44,6 +44,16 @@ class ImageSource(Protocol):
         ...
 
 
+_KEYS = ("mediaType", "manifests", "layers", "config", "schemaVersion")
+
+
+def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a JSON object with a key twice: programs take the first, the last, or join them (for `json.loads`)."""
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def media_type_of(body: bytes) -> str:
     """Return the media type that a manifest states about itself, else the OCI type of what it looks like (it may be left out).
 
@@ -51,11 +61,14 @@ def media_type_of(body: bytes) -> str:
         ImageError: it is no JSON object.
     """
     try:
-        stated: Any = json.loads(body)
-    except ValueError as error:
-        raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON") from error
+        stated: Any = json.loads(body, object_pairs_hook=no_key_twice)
+    except (ValueError, RecursionError) as error:
+        raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON, or has a key twice") from error
     if not isinstance(stated, dict):
         raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON object")
+    if wrong := sorted(key for key in stated if key not in _KEYS and key.casefold() in {known.casefold() for known in _KEYS}):
+        # Go, and so every container runtime, reads keys without regard to case.
+        raise ImageError(Reason.MANIFEST_INVALID, f"the manifest has the key {wrong[0]!r}, which some take for another")
     if "manifests" in stated and "layers" in stated:
         raise ImageError(Reason.MANIFEST_INVALID, "the manifest is an index and an image at once")
     implied = (

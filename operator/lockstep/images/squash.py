@@ -4,21 +4,42 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.tree import Entry, EntryTree, FileKind
 from lockstep.images.image import ImageError
 from lockstep.images.layer import LayerRecord
+from lockstep.images.limits import Limits
+
+_ANY = "*"
+"""Stands for whatever an opaque directory hides."""
 
 
 class Squash:
     """The root file system as the layers so far make it."""
 
-    def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._entries: dict[str, Entry] = {"/": Entry(FileKind.DIRECTORY)}
         self._children: dict[str, set[str]] = {}
+        self._names = 0
 
     def apply(self, layer: LayerRecord) -> None:
         """Put the next layer on top.
 
         Raises:
-            ImageError: LayerAmbiguous.
+            ImageError: LayerAmbiguous, LimitExceeded.
         """
+        self._hide(layer)
+        for path, entry in layer.entries.items():
+            self._put(path, entry, layer)
+        for path, target in layer.hard_links.items():
+            linked = self._entries.get(target)
+            if linked is None or linked.kind is FileKind.DIRECTORY:
+                raise _ambiguous(path, f"it is a hard link to {target}, which is no file there")
+            self._put(path, linked, layer)
+        for path in (*layer.entries, *layer.hard_links):
+            if path not in self._entries or self._entries[_parent(path)].kind is not FileKind.DIRECTORY:
+                raise _ambiguous(path, "its parent is a directory and something else in one layer")
+
+    def _hide(self, layer: LayerRecord) -> None:
+        for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:
+            self._check_parents(path)
         for path in layer.whiteouts & (layer.entries.keys() | layer.hard_links.keys()):
             raise _ambiguous(path, "one layer both hides and holds it")
         # Whiteouts concern lower layers only, wherever they stand in the archive.
@@ -27,13 +48,6 @@ class Squash:
                 self._remove(child)
         for path in layer.whiteouts:
             self._remove(path)
-        for path, entry in layer.entries.items():
-            self._put(path, entry, layer)
-        for path, target in layer.hard_links.items():
-            linked = self._entries.get(target)
-            if linked is None or linked.kind is FileKind.DIRECTORY:
-                raise _ambiguous(path, f"it is a hard link to {target}, which is no file there")
-            self._put(path, linked, layer)
 
     def tree(self) -> EntryTree:
         """Return the result."""
@@ -45,6 +59,8 @@ class Squash:
 
     def _put(self, path: str, entry: Entry, layer: LayerRecord) -> None:
         self._make_parents(path, layer)
+        if path == "/":
+            return
         before = self._entries.get(path)
         if before is not None and before.kind is FileKind.DIRECTORY and entry.kind is not FileKind.DIRECTORY:
             self._remove(path)
@@ -53,23 +69,40 @@ class Squash:
         self._set(path, entry)
 
     def _make_parents(self, path: str, layer: LayerRecord) -> None:
-        parent = path.rpartition("/")[0]
-        while parent and (known := self._entries.get(parent)) is None:
+        parent = _parent(path)
+        while (known := self._entries.get(parent)) is None:
             self._set(parent, Entry(FileKind.DIRECTORY))
-            parent = parent.rpartition("/")[0]
-        if parent and known is not None and known.kind is not FileKind.DIRECTORY and parent not in layer.entries:
+            parent = _parent(parent)
+        if known.kind is not FileKind.DIRECTORY and parent not in layer.entries:
             raise _ambiguous(path, f"{parent} is no directory in a lower layer")
 
+    def _check_parents(self, path: str) -> None:
+        """What is hidden below a link is hidden there by some runtimes, and at the link's target by others."""
+        while path != "/":
+            path = _parent(path)
+            known = self._entries.get(path)
+            if known is not None and known.kind is not FileKind.DIRECTORY:
+                raise _ambiguous(path, "a layer hides something below it, and it is no directory in a lower layer")
+
     def _set(self, path: str, entry: Entry) -> None:
+        if path not in self._entries:
+            # Archives may leave parents out, so that one long name makes thousands of directories.
+            self._names += len(path)
+            if self._names > self._limits.kept:
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"the names have more than {self._limits.kept} bytes")
         self._entries[path] = entry
-        if path != "/":
-            self._children.setdefault(path.rpartition("/")[0] or "/", set()).add(path)
+        self._children.setdefault(_parent(path), set()).add(path)
 
     def _remove(self, path: str) -> None:
         for child in self._children.pop(path, set()):
             self._remove(child)
         if self._entries.pop(path, None) is not None:
-            self._children.get(path.rpartition("/")[0] or "/", set()).discard(path)
+            self._names -= len(path)
+            self._children.get(_parent(path), set()).discard(path)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
 
 
 def _ambiguous(path: str, why: str) -> ImageError:

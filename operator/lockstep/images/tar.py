@@ -4,6 +4,7 @@ Stricter than the standard library's: what readers are known to read differently
 take more memory than the limits allow.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from lockstep.images.limits import Limits
 _BLOCK = 512
 _SKIP = 1024 * 1024
 _ZEROS = bytes(_BLOCK)
+_MAX_NAME = 4096
+"""Linux takes no longer path (PATH_MAX)."""
+_OCTAL = re.compile(rb"[0-7]+")
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,21 @@ def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEnt
     Raises:
         ImageError: LayerCorrupt, LayerAmbiguous or LimitExceeded.
     """
-    pax: dict[str, str] = {}
-    long_name: str | None = None
-    long_link: str | None = None
+    extended = _Extended()
     while (header := _header(stream)) is not None:
         type_ = chr(header[156]) if header[156] else "0"
         size = _number(header[124:136])
         if type_ in "xgLK":
             if size > limits.header:
                 raise ImageError(Reason.LIMIT_EXCEEDED, f"an extended header has {size} bytes, the limit is {limits.header}")
-            body = _body(stream, size)
-            if type_ == "x":
-                pax = _pax(body)
-            elif type_ == "g":
-                _refuse_global(_pax(body))
-            elif type_ == "L":
-                long_name = _text(body.rstrip(b"\0"))
-            else:
-                long_link = _text(body.rstrip(b"\0"))
+            extended.take(type_, _body(stream, size))
             continue
         if type_ not in "01234567":
             raise _ambiguous(_name(header), f"its type {type_!r} is read differently by different programs")
-        name = pax.get("path") or long_name or _name(header)
+        pax = extended.pax or {}
+        name = _bounded(pax.get("path") or extended.long_name or _name(header))
+        if type_ in "07" and name.endswith("/"):
+            raise _ambiguous(name, "it is a file by its type and a directory by its name")
         size = _size(pax, size, type_, name)
         keep = type_ in "07" and wanted(name, size)
         body_bytes = _body(stream, size) if keep else None
@@ -72,13 +69,65 @@ def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEnt
             name=name,
             type="0" if type_ == "7" else type_,
             size=size,
-            link=pax.get("linkpath") or long_link or _text(header[157:257].split(b"\0", 1)[0]),
+            link=_bounded(pax.get("linkpath") or extended.long_link or _text(header[157:257].split(b"\0", 1)[0])),
             device=(_number(header[329:337]), _number(header[337:345])) if type_ in "34" else (0, 0),
             pax=pax,
             body=body_bytes,
         )
-        pax, long_name, long_link = {}, None, None
+        extended = _Extended()
     _only_zeros(stream)
+
+
+class _Extended:
+    """The extended headers that stand before one entry. What programs are known to combine differently is refused."""
+
+    def __init__(self) -> None:
+        self.pax: dict[str, str] | None = None
+        self.long_name: str | None = None
+        self.long_link: str | None = None
+        self._global = False
+
+    def take(self, type_: str, body: bytes) -> None:
+        """Add one header.
+
+        Raises:
+            ImageError: LayerCorrupt or LayerAmbiguous.
+        """
+        if type_ == "x":
+            self._once(self.pax)
+            self.pax = _pax(body)
+        elif type_ == "g":
+            # One before an entry is what git and others write; more would be a way to keep a reader busy.
+            self._once(self._global or None)
+            self._global = True
+            _refuse_global(_pax(body))
+        elif type_ == "L":
+            self._once(self.long_name)
+            self.long_name = _long(body)
+        else:
+            self._once(self.long_link)
+            self.long_link = _long(body)
+        # Go takes GNU's name over pax's, others the reverse; a pax size meant for the entry is taken for GNU's header by some.
+        if self.pax is not None and (self.long_name is not None or self.long_link is not None):
+            raise ImageError(Reason.LAYER_AMBIGUOUS, "an entry has both pax and GNU extended headers")
+
+    @staticmethod
+    def _once(before: object) -> None:
+        if before is not None:
+            raise ImageError(Reason.LAYER_AMBIGUOUS, "an entry has two extended headers of one kind")
+
+
+def _long(body: bytes) -> str:
+    name = body.rstrip(b"\0")
+    if b"\0" in name:
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "a long name goes on after its end")
+    return _text(name)
+
+
+def _bounded(name: str) -> str:
+    if len(name) > _MAX_NAME:
+        raise ImageError(Reason.LIMIT_EXCEEDED, f"a name has {len(name)} bytes, the limit is {_MAX_NAME}")
+    return name
 
 
 def _header(stream: Readable) -> bytes | None:
@@ -137,14 +186,14 @@ def _only_zeros(stream: Readable) -> None:
 def _number(raw: bytes) -> int:
     if raw[0] & 0x80:
         # GNU base-256; negative or absurd values have no honest use.
-        if raw[0] != 0x80 or any(raw[1:-8]):
+        number = int.from_bytes(raw[1:], "big")
+        if raw[0] != 0x80 or number >= 1 << 63:
             raise ImageError(Reason.LAYER_CORRUPT, "a header holds a negative or absurd number")
-        return int.from_bytes(raw[-8:], "big")
+        return number
     text = raw.strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError as error:
-        raise ImageError(Reason.LAYER_CORRUPT, "a layer is no tar archive: a header's number can't be read") from error
+    if text and not _OCTAL.fullmatch(text):
+        raise ImageError(Reason.LAYER_CORRUPT, "a layer is no tar archive: a header's number can't be read")
+    return int(text, 8) if text else 0
 
 
 def _name(header: bytes) -> str:
@@ -172,6 +221,8 @@ def _pax(body: bytes) -> dict[str, str]:
         if not record.endswith(b"\n") or b"=" not in record:
             raise ImageError(Reason.LAYER_CORRUPT, "an extended header is malformed")
         key, _, value = record[:-1].partition(b"=")
+        if _text(key) in records or (key in (b"path", b"linkpath", b"size") and b"\0" in value):
+            raise ImageError(Reason.LAYER_AMBIGUOUS, "an extended header has a key twice or a zero byte in a name")
         records[_text(key)] = _text(value)
         at = end
     if any(key.startswith("GNU.sparse.") for key in records):
@@ -180,19 +231,19 @@ def _pax(body: bytes) -> dict[str, str]:
 
 
 def _refuse_global(records: dict[str, str]) -> None:
-    if records.keys() & {"path", "linkpath", "size"}:
-        raise ImageError(Reason.LAYER_AMBIGUOUS, "a global header changes names or sizes of all entries")
+    if any(key in ("path", "linkpath", "size") or key.startswith(("SCHILY.", "LIBARCHIVE.")) for key in records):
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "a global header changes names, sizes or attributes of all entries")
 
 
 def _size(pax: dict[str, str], stated: int, type_: str, name: str) -> int:
     if type_ in "123456":
         # Links and devices have no body; some programs skip what the header states, others do not.
-        if stated and type_ != "1":
+        if (stated and type_ != "1") or pax.get("size", "0").strip("0"):
             raise _ambiguous(name, "it has a size although its type has no content")
         return 0
     if "size" not in pax:
         return stated
-    if not pax["size"].isdigit():
+    if not re.fullmatch("[0-9]{1,18}", pax["size"]):
         raise ImageError(Reason.LAYER_CORRUPT, "an extended header holds a size that is no number")
     return int(pax["size"])
 

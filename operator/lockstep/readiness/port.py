@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from lockstep.api.modeldeployment import Server
+from lockstep.api.server import Server
 from lockstep.gates.evidence import AuditFact
 
 

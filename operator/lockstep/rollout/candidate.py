@@ -7,6 +7,7 @@ from lockstep.api.modeldeployment import (
     MAX_DIFFERENCES,
     CandidateStatus,
     DifferenceStatus,
+    GateMode,
     GateOutcome,
     GateStatus,
     ModelDeployment,
@@ -18,7 +19,7 @@ from lockstep.gates.outcome import Result, Verdict
 from lockstep.rollout import manifests
 from lockstep.rollout.actions import Action, Apply, Create, Delete, Scale
 from lockstep.rollout.conditions import shortened
-from lockstep.rollout.observed import Object, Observed
+from lockstep.rollout.observed import Observed
 from lockstep.rollout.revision import Snapshot, spec_hash
 
 _TEXT = 256
@@ -83,6 +84,9 @@ def carried_over(owner: ModelDeployment, version: str | None, now: datetime) -> 
 
 def next_step(situation: Situation) -> Step:
     """Decide what comes next for a candidate. Traffic is given only by a step with `promote`."""
+    refused = _refused_for_good(situation)
+    if refused is not None:
+        return Step(refused, actions=_withdrawals(situation))
     candidate = described(situation)
     blocking = situation.verdict.blocking
     if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
@@ -98,7 +102,10 @@ def next_step(situation: Situation) -> Step:
         return Step(candidate, actions=tuple(actions))
     if not situation.recorded:
         full = wanted == wanted_pods(situation.owner, policy, recorded=True)
-        return Step(candidate, record="Promoted", promote=full)
+        if not full:
+            # The pods that are added now have the whole deadline for themselves.
+            candidate = candidate.model_copy(update={"pods_since": situation.now})
+        return Step(candidate, record="Promoted", promote=full and situation.pods_ready >= wanted)
     return Step(candidate, record="Promoted", promote=situation.pods_ready >= wanted)
 
 
@@ -119,21 +126,30 @@ def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]
     return actions
 
 
+def _refused_for_good(situation: Situation) -> CandidateStatus | None:
+    """Return the candidate's status when it was refused for good and nothing about it has changed since."""
+    before = carried_over(situation.owner, situation.pins.version, situation.now)
+    snapshot = situation.snapshot
+    same_revision = snapshot is None or snapshot.revision == before.revision
+    # A policy that can't be read is no other policy.
+    same_policy = situation.verdict.policy_hash in ("", before.policy_hash)
+    return before if before.final and same_revision and same_policy else None
+
+
 def _refused(situation: Situation, candidate: CandidateStatus, blocking: Result) -> Step:
-    final = blocking.final
-    candidate = candidate.model_copy(update={"final": final})
-    actions: list[Action] = []
-    if final and situation.snapshot is not None:
-        live = situation.observed.deployments.get(situation.snapshot.revision)
-        if live is not None:
-            actions.append(_withdrawn(live))
-            candidate = candidate.model_copy(update={"pods_since": None})
-    return Step(candidate, actions=tuple(actions), record="Refused" if situation.snapshot is not None else None)
+    update: dict[str, object] = {"final": blocking.final} | ({"pods_since": None} if blocking.final else {})
+    return Step(
+        candidate.model_copy(update=update),
+        actions=_withdrawals(situation) if blocking.final else (),
+        record="Refused" if situation.snapshot is not None else None,
+    )
 
 
-def _withdrawn(live: Object) -> Action:
+def _withdrawals(situation: Situation) -> tuple[Action, ...]:
     """A candidate that failed for good gives its place back; its record keeps what its pods said."""
-    return Delete("Deployment", str(live["metadata"]["name"]), str(live["metadata"]["uid"]))
+    revision = situation.snapshot.revision if situation.snapshot is not None else ""
+    live = situation.observed.deployments.get(revision)
+    return (Delete("Deployment", str(live["metadata"]["name"]), str(live["metadata"]["uid"])),) if live else ()
 
 
 def described(situation: Situation) -> CandidateStatus:
@@ -166,7 +182,7 @@ def described(situation: Situation) -> CandidateStatus:
 
 
 def _blocked_by(candidate: CandidateStatus) -> tuple[str, str] | None:
-    gate = next((g for g in candidate.gates if g.outcome is not GateOutcome.PASSED), None)
+    gate = next((g for g in candidate.gates if g.outcome is not GateOutcome.PASSED and g.mode is not GateMode.AUDIT), None)
     return (gate.name, gate.reason) if gate else None
 
 

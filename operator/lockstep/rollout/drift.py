@@ -1,6 +1,7 @@
 """Finds out whether a live object is still the one that was asked for."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -11,6 +12,9 @@ _SUFFIXES = {
     "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }  # fmt: skip
+_QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[KMGTPE]i|[numkMGTPE]?)", re.ASCII)
+TRAFFIC_KEYS = ("externalIPs", "externalName", "publishNotReadyAddresses")
+"""Parts of a Service that ours never has and that decide who gets the traffic."""
 # Keys under which the API server rewrites quantities into its canonical form ("0.5" becomes "500m").
 _QUANTITY_KEYS = ("limits", "requests")
 
@@ -35,7 +39,7 @@ def service_drift(desired: Manifest, live: Manifest) -> str | None:
         if where:
             return where
     ports = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec.get("ports") or []]
-    for key in ("externalIPs", "externalName"):
+    for key in TRAFFIC_KEYS:
         if spec.get(key):
             return f"spec.{key}"
     return difference(wanted["ports"], ports, "spec.ports") or _metadata_drift(desired, live)
@@ -57,23 +61,32 @@ def difference(desired: Any, live: Any, path: str) -> str | None:
 
     What is empty counts as absent, and quantities are compared by value.
     """
-    if isinstance(desired, dict) or isinstance(live, dict):
+    if _empty(desired) and _empty(live):
+        return None
+    if _both(dict, desired, live):
         return _mapping_difference(desired or {}, live or {}, path)
-    if isinstance(desired, list) or isinstance(live, list):
-        wanted, have = desired or [], live or []
-        if len(wanted) != len(have):
-            return path
-        found = (difference(w, h, f"{path}[{i}]") for i, (w, h) in enumerate(zip(wanted, have, strict=True)))
-        return next((where for where in found if where), None)
+    if _both(list, desired, live):
+        return _list_difference(desired or [], live or [], path)
     return None if desired == live else path
+
+
+def _both(kind: type, desired: Any, live: Any) -> bool:
+    """Tell whether two values are of one kind, where one of them may be absent."""
+    values = [value for value in (desired, live) if value is not None]
+    return all(isinstance(value, kind) for value in values)
+
+
+def _list_difference(desired: list[Any], live: list[Any], path: str) -> str | None:
+    if len(desired) != len(live):
+        return path
+    found = (difference(w, h, f"{path}[{i}]") for i, (w, h) in enumerate(zip(desired, live, strict=True)))
+    return next((where for where in found if where), None)
 
 
 def _mapping_difference(desired: Manifest, live: Manifest, path: str) -> str | None:
     quantities = path.rpartition(".")[2] in _QUANTITY_KEYS
     for key in sorted(desired.keys() | live.keys()):
         wanted, have = desired.get(key), live.get(key)
-        if _empty(wanted) and _empty(have):
-            continue
         if quantities and _quantity(wanted) == _quantity(have) is not None:
             continue
         where = difference(wanted, have, f"{path}.{key}")
@@ -83,13 +96,10 @@ def _mapping_difference(desired: Manifest, live: Manifest, path: str) -> str | N
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value == {} or value == []
+    # The API server leaves out empty texts too (`value: ""` of a variable).
+    return value is None or value in ({}, [], "")
 
 
 def _quantity(value: Any) -> Decimal | None:
-    text = str(value)
-    number = text.rstrip("numkMGTPEi")
-    try:
-        return Decimal(number) * _SUFFIXES[text[len(number) :]]
-    except (InvalidOperation, KeyError):
-        return None
+    found = _QUANTITY.fullmatch(str(value))
+    return Decimal(found["number"]) * _SUFFIXES[found["suffix"]] if found else None

@@ -12,7 +12,7 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Manifest, Scale
-from lockstep.rollout.drift import budget_drift, deployment_drift, difference, service_drift
+from lockstep.rollout.drift import TRAFFIC_KEYS, budget_drift, deployment_drift, difference, service_drift
 from lockstep.rollout.observed import Object, Observed, revision_of
 from lockstep.rollout.pods import controlled_by, tampering
 from lockstep.rollout.revision import Snapshot
@@ -118,29 +118,42 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     where = service_drift(desired, live)
     if where is None:
         return
-    if _own_step(owner, desired, live, where):
+    if _own_switch(owner, desired, live):
         yield Apply(desired, _version(live))
         return
-    yield Correct(_replacing(live, desired, drop=("externalIPs", "externalName")), _version(live),
-                  f"Service {_name(live)}: {where} was changed")  # fmt: skip
+    why = f"Service {_name(live)}: {where} was not as asked for"
+    yield Correct(_replacing(live, desired, drop=TRAFFIC_KEYS), _version(live), why)
 
 
-def _own_step(owner: ModelDeployment, desired: Manifest, live: Object, where: str) -> bool:
-    """Tell the switch, or a new port of the user's own spec, from somebody else's change."""
-    if where.startswith("spec.ports"):
-        return True
-    previous = owner.status.history[0].revision if owner.status.history else None
-    return where.startswith("spec.selector") and live["spec"].get("selector") == desired["spec"]["selector"] | {
-        labels.REVISION: previous
-    }
+def _previous(owner: ModelDeployment) -> str | None:
+    return owner.status.history[0].revision if owner.status.history else None
+
+
+def _own_switch(owner: ModelDeployment, desired: Manifest, live: Object) -> bool:
+    """Tell the switch from the revision before from somebody else's change.
+
+    A new port is no such step: a server-side apply merges ports by number and would leave the old one beside it.
+    """
+    ports, wanted = ([(p["port"], p.get("protocol")) for p in o["spec"].get("ports") or []] for o in (live, desired))
+    before = desired["spec"]["selector"] | {labels.REVISION: _previous(owner)}
+    return ports == wanted and live["spec"].get("selector") == before
 
 
 def _budget(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Iterator[Action]:
     desired, live = manifests.disruption_budget(owner, active.revision), observed.budget
     if live is None:
         yield Create(desired)
-    elif budget_drift(desired, live):
+        return
+    where = budget_drift(desired, live)
+    if where is None:
+        return
+    previous = _previous(owner)
+    if previous is not None and budget_drift(manifests.disruption_budget(owner, previous), live) is None:
         yield Apply(desired, _version(live))
+        return
+    # The whole spec: what somebody added (minAvailable) excludes what is ours.
+    body = _replacing(live, desired) | {"spec": desired["spec"]}
+    yield Correct(body, _version(live), f"PodDisruptionBudget {_name(live)}: {where} was changed")
 
 
 def _foreign(observed: Observed, snapshots: Mapping[str, Snapshot]) -> Iterator[Action]:
@@ -180,7 +193,8 @@ def _old_revisions(
     now: datetime,
 ) -> tuple[list[Action], float | None]:
     status = owner.status
-    if active is not None and status.active is None:
+    if (status.active.revision if status.active else None) != (active.revision if active else None):
+        # Status and records disagree about what serves: nothing is cleared away until they agree.
         return [], None
     in_use = keep | ({active.revision} if active is not None else set())
     history = [entry.revision for entry in status.history if entry.revision and entry.revision not in in_use]

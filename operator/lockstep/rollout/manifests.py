@@ -6,7 +6,9 @@ Written out, so that drift is a plain comparison: what a live object has beyond 
 from typing import Any
 
 from lockstep.api.base import API_VERSION
-from lockstep.api.modeldeployment import KIND, ModelDeployment, PodTemplate, Server
+from lockstep.api.modeldeployment import KIND, ModelDeployment
+from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.server import Server
 from lockstep.rollout import labels
 from lockstep.rollout.revision import Snapshot
 

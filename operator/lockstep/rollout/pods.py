@@ -11,13 +11,15 @@ Object = dict[str, Any]
 
 # What admission adds to every pod of a cluster: the mounted token, and nothing else that could change a process.
 _TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_COMPARED = ("name", "image", "command", "args", "env", "envFrom", "workingDir", "lifecycle")
+_COMPARED = ("name", "image", "command", "args", "env", "envFrom", "workingDir", "lifecycle", "volumeDevices")
+_SHARED = ("hostPID", "hostIPC", "hostNetwork", "shareProcessNamespace")
+_PROBES = ("livenessProbe", "startupProbe", "readinessProbe")
 
 
 def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
     """Read one pod of a revision."""
     status = pod.get("status") or {}
-    container = next((c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER), {})
+    container: Object = next((c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER), {})
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
@@ -54,13 +56,22 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
     for key in ("initContainers", "ephemeralContainers"):
         if spec.get(key):
             return f"it has {key} ({', '.join(str(c.get('name')) for c in spec[key])})"
+    shared = [key for key in _SHARED if spec.get(key)]
+    if shared:
+        return f"it has {', '.join(shared)}"
     names = [c.get("name") for c in spec.get("containers") or []]
     if names != [CONTAINER]:
         return f"it has the containers {', '.join(map(str, names))} instead of {CONTAINER} alone"
-    have, want = spec["containers"][0], wanted["containers"][0]
+    return _container_tampering(spec["containers"][0], wanted["containers"][0])
+
+
+def _container_tampering(have: Object, want: Object) -> str | None:
     for key in _COMPARED:
         if difference(want.get(key), have.get(key), key):
             return f"its {key} is {_shown(have.get(key))}, asked for was {_shown(want.get(key))}"
+    commands = [key for key in _PROBES if (have.get(key) or {}).get("exec")]
+    if commands:
+        return f"its {', '.join(commands)} runs a command"
     foreign = [m["mountPath"] for m in have.get("volumeMounts") or [] if m.get("mountPath") != _TOKEN_MOUNT]
     return f"something is mounted at {', '.join(foreign)}" if foreign else None
 

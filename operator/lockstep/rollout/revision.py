@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.api.modeldeployment import ModelDeploymentSpec, PodTemplate, Server
+from lockstep.api.modeldeployment import ModelDeploymentSpec
+from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.server import Server
 from lockstep.canonical import canonical_json, sha256_of
 
 _HASH_LENGTH = 10

@@ -1,6 +1,10 @@
 """The environment document of a root file system, given how its process starts."""
 
+from pydantic import ValidationError
+
+from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch, started
 from lockstep.environment.catalogue.libc import libc
@@ -24,10 +28,15 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     start = started(tree, launch)
     where = prefix(tree, start)
     paths = search_path(tree, where, start, launch)
-    return EnvironmentDocument(
-        python=interpreter(tree, where),
-        platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-        packages=distributions(tree, paths),
-        system=system(tree),
-        collector=collector,
-    )
+    try:
+        return EnvironmentDocument(
+            python=interpreter(tree, where),
+            platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
+            packages=distributions(tree, paths),
+            system=system(tree),
+            collector=collector,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"{error.title}.{'.'.join(str(part) for part in first['loc'])}"
+        raise CatalogueError(Reason.METADATA_INVALID, f"{what}: {first['msg']}: {str(first['input'])[:100]!r}") from error

@@ -72,7 +72,9 @@ def _metadata(tree: FileTree, folder: str) -> bytes | None:
 def _header(metadata: bytes, folder: str) -> _Header:
     """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
     values: dict[str, list[str]] = {"name": [], "version": []}
-    for line in metadata.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines():
+    text = metadata.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    # Line ends as email.parser takes them, which importlib.metadata uses: not all those of str.splitlines.
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if not line.strip():
             break
         key, colon, value = line.partition(":")

@@ -10,7 +10,7 @@ def python_version(body: bytes) -> str | None:
     """Return `3.11.2` for a 64-bit little-endian ELF file that defines `Py_Version`; None for any other."""
     try:
         return _python_version(body)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, LookupError, ValueError, OverflowError):
         return None
 
 
@@ -29,6 +29,8 @@ def _python_version(body: bytes) -> str | None:
             name, _, _, index, value, size = struct.unpack_from("<IBBHQQ", body, offset)
             if index and size >= 4 and body.startswith(b"Py_Version\0", strings + name):
                 return _text(_at(body, segments, value))
+        # There is one such section; more would only be a way to keep a reader busy.
+        return None
     return None
 
 

@@ -8,6 +8,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.elf import python_version
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
+from lockstep.environment.catalogue.system import dpkg_version, has_dpkg
 from lockstep.environment.document import Interpreter
 from lockstep.environment.tree import FileKind, FileTree
 
@@ -40,8 +41,8 @@ def prefix(tree: FileTree, start: Started) -> Prefix:
         raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"{start.executable} is not in the image")
     name = executable.rpartition("/")[2]
     implementation = "pypy" if name.startswith("pypy") else "cpython"
-    base, series = _base(tree, executable, name)
     venv, settings = _venv(tree, start.executable)
+    base, series = _base(tree, settings.get("home", executable.rpartition("/")[0]), name)
     return Prefix(
         executable=executable,
         base=base,
@@ -52,27 +53,38 @@ def prefix(tree: FileTree, start: Started) -> Prefix:
     )
 
 
-def _base(tree: FileTree, executable: str, name: str) -> tuple[str, str]:
+def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str]:
+    """Search upwards for the standard library, from the interpreter's directory or a virtual environment's `home`."""
+    start = folder = folder.rstrip("/")
     stated = re.search(r"(\d+\.\d+)$", name)
-    folder = executable.rpartition("/")[0]
     while True:
         for library in tree.listdir(f"{folder}/lib"):
             found = re.fullmatch(r"(?:python|pypy)(\d+\.\d+)", library)
             if found and (stated is None or stated[1] == found[1]) and tree.kind(f"{folder}/lib/{library}/os.py"):
                 return folder or "/", found[1]
         if not folder:
-            raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the standard library of {executable} is not in the image")
+            raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the standard library of {start}/{name} is not in the image")
         folder = folder.rpartition("/")[0]
 
 
 def _venv(tree: FileTree, executable: str) -> tuple[str | None, dict[str, str]]:
     folder = executable.rpartition("/")[0]
-    for candidate in (folder, folder.rpartition("/")[0]):
-        body = tree.read(f"{candidate}/pyvenv.cfg")
-        if body is not None:
-            lines = (line.partition("=") for line in body.decode("utf-8", "replace").splitlines())
-            return candidate, {key.strip().lower(): value.strip() for key, equals, value in lines if equals}
-    return None, {}
+    found = [
+        (candidate, body)
+        for candidate in (folder.rpartition("/")[0], folder)
+        if (body := tree.read(f"{candidate}/pyvenv.cfg")) is not None
+    ]
+    if not found:
+        return None, {}
+    venv, body = found[0]
+    settings: dict[str, str] = {}
+    for key, equals, value in (line.partition("=") for line in body.decode("utf-8", "replace").split("\n")):
+        if equals:
+            settings.setdefault(key.strip().lower(), value.strip())
+    # getpath takes the first of two lines and one of two files, site the other; without a home each takes another base.
+    if len(found) > 1 or not settings.get("home", "").startswith("/"):
+        raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"{venv}/pyvenv.cfg has no absolute home, or is there twice")
+    return venv, settings
 
 
 def interpreter(tree: FileTree, where: Prefix) -> Interpreter:
@@ -104,9 +116,8 @@ def _from_header(tree: FileTree, where: Prefix) -> str | None:
 
 
 def _from_dpkg(tree: FileTree, where: Prefix) -> str | None:
-    body = (tree.read("/var/lib/dpkg/status") or b"").decode("utf-8", "replace")
-    found = re.search(rf"^Package: python{re.escape(where.series)}-minimal$.*?^Version: ([^-+~\s]+)", body, re.M | re.S)
-    return found[1] if found and where.base == "/usr" else None
+    version = dpkg_version(tree, f"python{where.series}-minimal") if where.base == "/usr" else None
+    return re.split(r"[-+~]", version)[0] if version else None
 
 
 def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -> tuple[str, ...]:
@@ -118,14 +129,17 @@ def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -
     for variable in ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"):
         if launch.env.get(variable):
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image sets {variable}, which moves the packages")
+    isolated = "I" in start.options
+    env = {} if isolated or "E" in start.options else launch.env
     paths: list[str] = []
-    if start.script is not None:
+    if start.script is not None and not (isolated or "P" in start.options or env.get("PYTHONSAFEPATH")):
         paths.append(start.script.rpartition("/")[0] or "/")
-    for part in launch.env.get("PYTHONPATH", "").split(":") if launch.env.get("PYTHONPATH") else []:
-        paths.append(part if part.startswith("/") else f"{launch.working_dir.rstrip('/')}/{part}".rstrip("/"))
+    for part in env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []:
+        paths.append(part if part.startswith("/") else f"{launch.working_dir.rstrip('/')}/{part}".rstrip("/") or "/")
     library = f"{where.base.rstrip('/')}/lib/python{where.series}"
-    paths += [library, f"{library}/lib-dynload"]
-    for site in _site_directories(tree, where, launch):
+    paths += [f"{where.base.rstrip('/')}/lib/python{where.series.replace('.', '')}.zip", library, f"{library}/lib-dynload"]
+    user = not (isolated or "s" in start.options or env.get("PYTHONNOUSERSITE"))
+    for site in _site_directories(tree, where, launch, user) if "S" not in start.options else ():
         paths += [site, *_pth(tree, site)]
     kept: dict[str, str] = {}
     for path in paths:
@@ -138,18 +152,20 @@ def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -
     return tuple(kept)
 
 
-def _site_directories(tree: FileTree, where: Prefix, launch: Launch) -> Iterator[str]:
+def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool) -> Iterator[str]:
     own = f"lib/python{where.series}/site-packages"
     if where.venv is not None:
         yield f"{where.venv}/{own}"
         if not where.system_site:
             return
-    yield f"{_home(tree, launch)}/.local/{own}"
-    if where.base == "/usr":
+    if user:
+        yield f"{_home(tree, launch)}/.local/{own}"
+    if where.base == "/usr" and has_dpkg(tree):
         # Debian's interpreter looks there instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
         yield f"/usr/lib/python{where.series}/dist-packages"
+        return
     yield f"{where.base.rstrip('/')}/{own}"
 
 
@@ -170,7 +186,7 @@ def _pth(tree: FileTree, site: str) -> Iterator[str]:
         if not name.endswith(".pth") or name.startswith("."):
             continue
         body = tree.read(f"{site}/{name}") or b""
-        for raw in body.decode("utf-8", "replace").splitlines():
+        for raw in body.decode("utf-8-sig", "replace").splitlines():
             line = raw.rstrip()
             if line and not line.startswith(("#", "import ", "import\t")):
                 yield line if line.startswith("/") else f"{site}/{line}"

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
@@ -13,6 +13,7 @@ _PYTHON = re.compile(r"^(python|pypy)[0-9.]*$")
 _SHELLS = {"sh", "bash", "dash", "ash"}
 # Programs that start what follows them on their command line.
 _WRAPPERS = {"tini", "dumb-init", "tini-static", "docker-init", "nice", "exec"}
+_WITH_VALUE = {"-p", "-e", "-n", "-r", "--rewrite", "--adjustment"}
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_STEPS = 10
 
@@ -36,6 +37,8 @@ class Started:
     """As it is called, symbolic links not followed: a virtual environment is found beside it."""
     script: str | None
     """The script that it runs, when it runs one; its directory comes first on the path."""
+    options: frozenset[str] = field(default=frozenset())
+    """Its one-letter options (`-I`, `-E`, ...), some of which take directories off the path."""
 
 
 def started(tree: FileTree, launch: Launch) -> Started:
@@ -51,13 +54,14 @@ def started(tree: FileTree, launch: Launch) -> Started:
         program = _find(tree, argv[0], launch)
         name = program.rpartition("/")[2]
         resolved = tree.resolve(program) or program
-        if _PYTHON.match(resolved.rpartition("/")[2]):
-            return Started(program, _script(argv[1:], launch))
+        if _PYTHON.match(resolved.rpartition("/")[2]) and _is_binary(tree, program):
+            script, options = _called(tree, argv[1:], launch)
+            return Started(program, script, options)
         if name == "env":
             argv = _after_env(argv[1:], launch)
         elif name in _WRAPPERS:
             argv = _after_options(argv[1:])
-        elif name in _SHELLS and len(argv) > 2 and argv[1] in ("-c", "-ec", "-lc"):
+        elif name in _SHELLS and len(argv) > 2 and argv[1] in ("-c", "-ec"):
             argv = _simple_command(argv[2], launch)
         else:
             argv = _through_shebang(tree, program, argv)
@@ -86,31 +90,64 @@ def _find(tree: FileTree, program: str, launch: Launch) -> str:
     raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which is not on its PATH")
 
 
-def _script(arguments: Sequence[str], launch: Launch) -> str | None:
-    for argument in arguments:
-        if argument in ("-m", "-c") or argument.startswith(("-m", "-c")):
-            return f"{launch.working_dir.rstrip('/')}/"
-        if argument in ("-W", "-X"):
+def _is_binary(tree: FileTree, program: str) -> bool:
+    """Tell an interpreter from a script that bears its name, which may start another one."""
+    body = tree.read(program) or b""
+    if body.startswith(b"#!"):
+        return False
+    if not body.startswith(b"\x7fELF"):
+        raise _ambiguous(program, "it bears the name of an interpreter and is none")
+    return True
+
+
+def _called(tree: FileTree, arguments: Sequence[str], launch: Launch) -> tuple[str | None, frozenset[str]]:
+    """Read the interpreter's own command line (CPython's `Python/getopt.c`): its script and its options."""
+    options: set[str] = set()
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and len(rest[0]) > 1:
+        flag = rest.pop(0)
+        if flag == "--check-hash-based-pycs":
+            rest = rest[1:]
+        if flag.startswith("--"):
             continue
-        if not argument.startswith("-"):
-            return argument if argument.startswith("/") else f"{launch.working_dir.rstrip('/')}/{argument}"
-    return None
+        for at, letter in enumerate(flag[1:], start=2):
+            if letter in "cm":
+                return f"{launch.working_dir.rstrip('/')}/", frozenset(options)
+            if letter in "WX":
+                # The value is what is left of the flag, else the next argument.
+                rest = rest if flag[at:] else rest[1:]
+                break
+            options.add(letter)
+    return (_script(tree, rest[0], launch) if rest and rest[0] != "-" else None), frozenset(options)
+
+
+def _script(tree: FileTree, argument: str, launch: Launch) -> str:
+    path = argument if argument.startswith("/") else f"{launch.working_dir.rstrip('/')}/{argument}"
+    path = tree.resolve(path) or path
+    if path.endswith((".pyz", ".zip", ".pex", ".shiv", ".egg")):
+        raise _ambiguous(path, "it is an archive, and what it brings is not read")
+    return f"{path.rstrip('/')}/__main__.py" if tree.kind(path) is FileKind.DIRECTORY else path
 
 
 def _after_options(arguments: Sequence[str]) -> list[str]:
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
-        if rest.pop(0) == "--":
+        option = rest.pop(0)
+        if option == "--":
             break
+        if option in _WITH_VALUE:
+            rest = rest[1:]
     return rest
 
 
 def _after_env(arguments: Sequence[str], launch: Launch) -> list[str]:
     rest = list(arguments)
     if rest and rest[0].startswith("-"):
-        if rest[0] != "-S":
-            raise _ambiguous("env " + " ".join(rest), "env changes the environment")
-        rest = shlex.split(" ".join(rest[1:]))
+        # A shebang line gives all that follows env as one argument: `-S python -u`.
+        text = rest.pop(0).removeprefix("-S") or (rest.pop(0) if rest else "")
+        if arguments[0][:2] != "-S" or re.search(r"[\\$]", text):
+            raise _ambiguous("env " + " ".join(arguments), "env changes the environment")
+        rest = [*shlex.split(text), *rest]
     if rest and "=" in rest[0]:
         raise _ambiguous("env " + " ".join(rest), "env sets variables")
     return rest
@@ -118,7 +155,9 @@ def _after_env(arguments: Sequence[str], launch: Launch) -> list[str]:
 
 def _simple_command(text: str, launch: Launch) -> list[str]:
     """Split the text of `sh -c` when it is one plain command; anything else could start anything."""
-    if re.search(r"[;&|<>`$(){}\n]", text):
+    if launch.env.get("BASH_ENV"):
+        raise _ambiguous(text, "BASH_ENV lets the shell run another script first")
+    if re.search(r"[;&|<>`$(){}*?\[~\n]", text):
         raise _ambiguous(text, "it is a shell script")
     try:
         words = shlex.split(text)

@@ -4,8 +4,8 @@ import re
 
 from lockstep.environment.tree import FileTree
 
-_GLIBC = re.compile(rb"GNU C Library \(.*?\) (?:stable|development) release version (\d+\.\d+)")
-_MUSL = re.compile(rb"\d+\.\d+\.\d+")
+_GLIBC = re.compile(rb"GNU C Library \([^()\n]{0,200}\) (?:stable|development) release version (\d+\.\d+)")
+_MUSL = re.compile(rb"\b\d{1,3}\.\d{1,3}\.\d{1,3}\b")
 
 
 def libc_paths(machine: str) -> tuple[str, ...]:

@@ -31,6 +31,17 @@ def distribution(tree: FileTree) -> str | None:
     return " ".join(part for part in (values.get("ID"), values.get("VERSION_ID")) if part) or None
 
 
+def has_dpkg(tree: FileTree) -> bool:
+    """Tell whether the distribution is one of Debian's family."""
+    return tree.kind(DPKG_STATUS) is not None or tree.kind(DPKG_STATUS_FOLDER) is not None
+
+
+def dpkg_version(tree: FileTree, name: str) -> str | None:
+    """Return the version of an installed package, whatever its architecture."""
+    packages = _dpkg(tree)
+    return next((version for key, version in packages.items() if key.partition(":")[0] == name), None)
+
+
 def _dpkg(tree: FileTree) -> dict[str, str]:
     stanzas: list[dict[str, str]] = []
     status = tree.read(DPKG_STATUS)
@@ -56,7 +67,7 @@ def _stanzas(body: bytes, path: str) -> list[dict[str, str]]:
     for block in re.split(r"\n[ \t]*\n", body.decode("utf-8", "replace").strip("\n")):
         fields = {
             key.lower(): value.strip()
-            for line in block.splitlines()
+            for line in block.split("\n")
             if line[:1] not in (" ", "\t", "") and ":" in line
             for key, _, value in [line.partition(":")]
         }

@@ -1,0 +1,99 @@
+{{- define "lockstep.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "lockstep.selectorLabels" -}}
+app.kubernetes.io/name: lockstep
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "lockstep.labels" -}}
+{{ include "lockstep.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "lockstep.serviceAccount" -}}
+{{- default (include "lockstep.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "lockstep.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- /* The names of the guards, in one place: their files and the operator's environment both read them here. */ -}}
+{{- define "lockstep.guards" -}}
+status owned deployments replicasets pods namespaces records
+{{- end -}}
+
+{{- define "lockstep.guardBindings" -}}
+{{- if .Values.guards.enabled -}}
+{{- $fullname := include "lockstep.fullname" . -}}
+{{- $names := list -}}
+{{- range splitList " " (include "lockstep.guards" .) -}}
+{{- $names = append $names (printf "%s-%s" $fullname .) -}}
+{{- end -}}
+{{- join "," $names -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* CEL: the operator itself, or a group that may act past the guards. */ -}}
+{{- define "lockstep.guard.operator" -}}
+{{- $operator := printf "system:serviceaccount:%s:%s" .Release.Namespace (include "lockstep.serviceAccount" .) -}}
+request.userInfo.username == '{{ $operator }}'
+{{- if .Values.guards.breakGlassGroups }} || request.userInfo.groups.exists(g, g in ['{{ join "', '" .Values.guards.breakGlassGroups }}'])
+{{- end -}}
+{{- end -}}
+
+{{- /* CEL: only the break-glass groups; false when there are none. */ -}}
+{{- define "lockstep.guard.breakGlass" -}}
+{{- if .Values.guards.breakGlassGroups -}}
+request.userInfo.groups.exists(g, g in ['{{ join "', '" .Values.guards.breakGlassGroups }}'])
+{{- else -}}
+false
+{{- end -}}
+{{- end -}}
+
+{{- /* CEL: one of Kubernetes' own controllers. Where the controller manager runs without service accounts for its
+controllers, all of them act as system:kube-controller-manager. */ -}}
+{{- define "lockstep.guard.controllers" -}}
+request.userInfo.username in ['system:kube-controller-manager'{{ range . }}, 'system:serviceaccount:kube-system:{{ . }}'{{ end }}]
+{{- end -}}
+
+{{- /* CEL: whether an object (object or oldObject) bears one of the reserved labels. */ -}}
+{{- define "lockstep.guard.labelled" -}}
+({{ . }} != null && has({{ . }}.metadata.labels) && ('lockstep.dev/model-deployment' in {{ . }}.metadata.labels || 'lockstep.dev/revision' in {{ . }}.metadata.labels))
+{{- end -}}
+
+{{- /* CEL: whether the pods of a Deployment or ReplicaSet would bear a reserved label. */ -}}
+{{- define "lockstep.guard.templateLabelled" -}}
+({{ . }} != null && has({{ . }}.spec.template.metadata.labels) && ('lockstep.dev/model-deployment' in {{ . }}.spec.template.metadata.labels || 'lockstep.dev/revision' in {{ . }}.spec.template.metadata.labels))
+{{- end -}}
+
+{{- /* The binding of a guard. Takes a dict of root and name. */ -}}
+{{- define "lockstep.guard.binding" -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ include "lockstep.fullname" .root }}-{{ .name }}
+  labels:
+    {{- include "lockstep.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ include "lockstep.fullname" .root }}-{{ .name }}
+  validationActions: [Deny]
+{{- end -}}

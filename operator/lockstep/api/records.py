@@ -1,0 +1,90 @@
+"""The records in the operator's own namespace: what was decided, declared and scanned. Immutable once written."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lockstep.api.base import ATOMIC, ApiModel, Digest, Message, ObjectName, ShortText, cel
+from lockstep.api.modeldeployment import GateStatus
+
+ENVIRONMENT_RECORD_KIND = "EnvironmentRecord"
+LINEAGE_PIN_KIND = "LineagePin"
+PROMOTION_RECORD_KIND = "PromotionRecord"
+
+_IMMUTABLE = cel(("self == oldSelf", "a record can't be changed: it is evidence of what was found at its time"))
+
+
+class EnvironmentRecordSpec(ApiModel):
+    """The scan of one image digest, so that neither a restart nor another replica scans twice."""
+
+    image_digest: Digest = Field(description="Digest of the image manifest that was scanned.")
+    analyser: ShortText = Field(description="Name and version of the analysis; another one scans anew.")
+    document_digest: Digest = Field(description="Digest of the environment document.")
+    document_deflated: Annotated[str, Field(max_length=1_200_000)] = Field(
+        description="The environment document as canonical JSON, compressed with zlib, in base64."
+    )
+    models: Annotated[str, Field(max_length=131_072)] = Field(
+        description="The models that were found in the image, as JSON text."
+    )
+    findings: list[Message] = Field(
+        default_factory=list,
+        max_length=64,
+        description="What the scan found remarkable, one sentence each.",
+        json_schema_extra=ATOMIC,
+    )
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
+
+
+class LineagePinSpec(ApiModel):
+    """What a model version declared when it was first seen; a later change of it is a finding of its own."""
+
+    tracking_uri: Annotated[str, Field(max_length=512)] = Field(
+        alias="trackingURI", description="Base URL of the MLflow tracking server."
+    )
+    model: ShortText = Field(description="Name of the registered model.")
+    version: ShortText = Field(description="Version number of the registered model.")
+    run_id: ShortText | None = Field(default=None, alias="runID", description="The training run of the version.")
+    model_id: ShortText | None = Field(default=None, alias="modelID", description="The logged model of the version.")
+    document_digest: Digest | None = Field(default=None, description="Digest of the recorded environment document.")
+    mlmodel_sha256: Digest | None = Field(default=None, alias="mlmodelSHA256", description="Digest of the MLmodel file.")
+    first_seen: datetime = Field(description="When the operator saw the version first.")
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
+
+
+class PromotionRecordSpec(ApiModel):
+    """One verdict in full: what was decided about which candidate, when, and on which evidence."""
+
+    namespace: ObjectName = Field(description="Namespace of the ModelDeployment.")
+    name: ObjectName = Field(description="Name of the ModelDeployment.")
+    uid: ShortText = Field(description="UID of the ModelDeployment.")
+    generation: int = Field(ge=0, description="metadata.generation of the ModelDeployment that was decided about.")
+    revision: ShortText = Field(description="Hash of all that makes the candidate.")
+    outcome: Literal["Promoted", "Refused"] = Field(description="Promoted or Refused.")
+    decided_at: datetime = Field(description="When the verdict was reached.")
+    model: ShortText = Field(description="Name of the registered model.")
+    version: ShortText = Field(description="Version number of the registered model.")
+    run_id: ShortText = Field(alias="runID", description="The training run of the version.")
+    image: Annotated[str, Field(max_length=600)] = Field(description="The image by digest: repository@sha256:...")
+    image_digest: Digest = Field(description="Digest of the platform's image manifest.")
+    policy_name: ObjectName = Field(description="Name of the PromotionPolicy.")
+    policy_hash: ShortText = Field(description="Hash of what the PromotionPolicy demanded.")
+    environment_digest: Digest | None = Field(default=None, description="Environment digest under the policy.")
+    document_digest: Digest | None = Field(default=None, description="Digest of the training run's environment document.")
+    configuration_digest: Digest = Field(description="Digest of the snapshot that the pods are made from.")
+    gates: list[GateStatus] = Field(
+        default_factory=list, max_length=16, description="Results of all gates, in order.", json_schema_extra=ATOMIC
+    )
+    differences: list[Message] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="All differences of the environments, one sentence each.",
+        json_schema_extra=ATOMIC,
+    )
+    snapshot: Annotated[str, Field(max_length=786_432)] = Field(
+        description="All that the revision's pods are made of, as JSON text: from it the revision can be rebuilt."
+    )
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}

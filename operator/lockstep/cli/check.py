@@ -1,0 +1,125 @@
+"""`lockstep check`: the gates before the pods, decided without a cluster, for use in CI."""
+
+import json
+from argparse import Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
+from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
+from lockstep.api.promotionpolicy import KIND as PROMOTION_POLICY
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.cli.access import Access, access, parse_platform
+from lockstep.cli.status import CommandError, Exit
+from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact
+from lockstep.gates.chain import evaluate, prerequisites_permit
+from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gates.outcome import Result, Verdict
+from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.scan import scan
+from lockstep.rollout.candidate import message_of
+
+
+async def check(arguments: Namespace) -> Exit:
+    """Decide every ModelDeployment of a manifest under a policy and print the gates."""
+    policies = [PromotionPolicy.from_object(raw) for raw in _objects(arguments.policy, PROMOTION_POLICY)]
+    if len(policies) != 1:
+        raise CommandError(Reason.POLICY_MISSING, f"{arguments.policy} holds {len(policies)} PromotionPolicies, not one")
+    deployments = [ModelDeployment.from_object(raw) for raw in _objects(arguments.filename, MODEL_DEPLOYMENT)]
+    if not deployments:
+        raise CommandError(Reason.SPEC_INVALID, f"{arguments.filename} holds no ModelDeployment")
+    worst = Exit.OK
+    async with access(arguments.insecure_registry) as reach:
+        for deployment in deployments:
+            evidence = await _gather(reach, deployment, policies[0], arguments.platform)
+            verdict = evaluate(evidence)
+            print(_as_json(deployment, verdict) if arguments.output == "json" else _as_table(deployment, verdict))
+            worst = max(worst, _exit(verdict), key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
+    return worst
+
+
+def _objects(path: str, kind: str) -> list[dict[str, Any]]:
+    try:
+        documents = list(yaml.safe_load_all(Path(path).read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise CommandError(Reason.SPEC_INVALID, f"{path}: {error}") from error
+    return [one for one in documents if isinstance(one, dict) and one.get("kind") == kind]
+
+
+async def _gather(reach: Access, deployment: ModelDeployment, policy: PromotionPolicy, platform: str) -> Evidence:
+    spec = deployment.spec
+    lineage = await lineage_fact(spec, policy, reach)
+    opened = await image_fact(spec.image, policy, reach, parse_platform(platform), reach.limits)
+    return Evidence(
+        now=datetime.now(UTC),
+        namespace=deployment.namespace,
+        name=deployment.name,
+        spec=spec,
+        policy=policy,
+        lineage=lineage,
+        image=opened if isinstance(opened, Unknown) else opened.image,
+        scan=await _scan(reach, opened),
+    )
+
+
+async def _scan(reach: Access, opened: Fact[OpenedImage]) -> Fact[ImageScan]:
+    if isinstance(opened, Unknown):
+        return opened
+    try:
+        return await scan(opened.source, opened.image, reach.limits)
+    except ImageError as error:
+        return Unknown(error.reason, error.message, retry=error.retry)
+
+
+def _exit(verdict: Verdict) -> Exit:
+    if prerequisites_permit(verdict):
+        return Exit.OK
+    refused = any(not result.permits and result.outcome is GateOutcome.REJECTED for result in verdict.results)
+    return Exit.DIFFERENT if refused else Exit.UNKNOWN
+
+
+def _shown(verdict: Verdict) -> list[Result]:
+    """Leave readiness out: its pods exist in a cluster only."""
+    return [result for result in verdict.results if result.gate != "readiness"]
+
+
+def _as_table(deployment: ModelDeployment, verdict: Verdict) -> str:
+    rows = [("GATE", "OUTCOME", "REASON", "MESSAGE")]
+    rows += [(r.gate, _outcome(r), str(r.reason), message_of(r)) for r in _shown(verdict)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    outcome = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be told"}
+    return "\n".join([f"{deployment.namespace}/{deployment.name}: {outcome[_exit(verdict)]}", *lines])
+
+
+def _outcome(result: Result) -> str:
+    audited = result.permits and result.outcome is not GateOutcome.PASSED
+    return f"{result.outcome} (Audit)" if audited else str(result.outcome)
+
+
+def _as_json(deployment: ModelDeployment, verdict: Verdict) -> str:
+    payload = {
+        "namespace": deployment.namespace,
+        "name": deployment.name,
+        "exitStatus": int(_exit(verdict)),
+        "policyHash": verdict.policy_hash,
+        "environmentDigest": verdict.environment_digest,
+        "gates": [
+            {"name": r.gate, "outcome": r.outcome, "mode": r.mode, "reason": r.reason, "message": message_of(r)}
+            for r in _shown(verdict)
+        ],
+        "differences": [d.sentence for result in verdict.results for d in result.differences],
+    }
+    return json.dumps(payload, indent=2, ensure_ascii=False)
+
+
+def validation_sentence(error: ValidationError) -> str:
+    """Return the first validation error as one sentence."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

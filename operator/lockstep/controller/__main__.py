@@ -1,0 +1,73 @@
+"""`python -m lockstep.controller`: reads the settings, connects, runs until SIGTERM or until the Lease is lost."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient
+
+from lockstep import __version__
+from lockstep.controller.clock import SystemClock
+from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.controller import LEASE_NAME, Controller
+from lockstep.controller.leader import Leader, LostError
+from lockstep.controller.settings import InvalidSettingError, Settings
+from lockstep.observability import log
+
+_log = logging.getLogger("lockstep.controller")
+
+
+def main() -> int:
+    """Run the controller and return the process's exit status."""
+    try:
+        settings = Settings.from_environment()
+    except InvalidSettingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    log.configure(settings.log_format)
+    _log.info("lockstep %s starts as %s", __version__, settings.identity)
+    lost = False
+    try:
+        asyncio.run(_run(settings))
+    except* LostError as group:
+        _log.error("the Lease is lost: %s", group.exceptions[0])
+        lost = True
+    return 1 if lost else 0
+
+
+async def _run(settings: Settings) -> None:
+    await _configure()
+    clock = SystemClock()
+    # MLflow's server answers kept-alive connections 40 ms later than new ones; pods come and go.
+    connector = aiohttp.TCPConnector(force_close=True, limit=64)
+    async with ApiClient() as client, aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        # The Lease is what the fence stands on, so that its own calls can't be fenced.
+        leader = Leader(
+            KubernetesCluster(client, lambda: float("inf")),
+            clock,
+            namespace=settings.namespace,
+            name=LEASE_NAME,
+            identity=settings.identity,
+        )
+        cluster = KubernetesCluster(client, leader.remaining)
+        controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session)
+        loop = asyncio.get_running_loop()
+        for signal_ in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_, controller.stop)
+        await controller.run()
+    _log.info("stopped")
+
+
+async def _configure() -> None:
+    """Connect as a pod does, else with the kubeconfig of whoever runs this."""
+    try:
+        config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        await config.load_kube_config()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""The candidate's evidence, verdict and next step, with the record that has to exist before it."""
+
+from dataclasses import dataclass
+
+from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
+from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.controller.gather import Facts, Gatherer
+from lockstep.controller.images import ImageAccess
+from lockstep.controller.look import Look
+from lockstep.controller.observe import foreign_services
+from lockstep.controller.outcome import Outcome
+from lockstep.controller.pods import PodAudits, ready_count
+from lockstep.controller.policies import Guards
+from lockstep.controller.ports import Cluster
+from lockstep.controller.records import PROMOTED, Records, record_name
+from lockstep.gates import lineage as lineage_gate
+from lockstep.gates.chain import evaluate
+from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
+from lockstep.gates.outcome import Verdict
+from lockstep.rollout.candidate import (
+    Pins,
+    Situation,
+    Step,
+    activated,
+    carried_over,
+    difference_statuses,
+    next_step,
+    wanted_pods,
+)
+from lockstep.rollout.revision import Snapshot, spec_hash
+from lockstep.rollout.status import Hold, Outlook, promoted_history
+
+__all__ = ["Candidates", "Outcome"]
+
+_WITH_PODS = 5.0
+_RETRY = 10.0
+_BLOCKED = 60.0
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far the candidate is: its pods, and whether its passing verdict is recorded."""
+
+    pods: CandidatePods | None
+    recorded: bool
+
+
+class Candidates:
+    """Evaluates candidates. Nothing here writes to the namespace: what follows is done after the status is accepted."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        records: Records,
+        gatherer: Gatherer,
+        images: ImageAccess,
+        audits: PodAudits,
+        guards: Guards,
+    ) -> None:
+        self._cluster = cluster
+        self._records = records
+        self._gatherer = gatherer
+        self._images = images
+        self._audits = audits
+        self._guards = guards
+
+    async def evaluate(self, look: Look) -> Outcome:
+        """Decide the candidate's next step."""
+        before = self._before(look)
+        if self._is_final(look, before):
+            return self._outcome(look, before, again=None)
+        facts = await self._facts(look, before)
+        snapshot = self._snapshot(look, facts)
+        if look.active is not None and snapshot is not None and snapshot.revision == look.active.status.revision:
+            return self._same_revision(look)
+        version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
+        before = carried_over(look.owner, version, look.now)
+        progress = await self._progress(look, before, snapshot, facts)
+        evidence = self._evidence(look, facts, progress)
+        verdict = evaluate(evidence)
+        facts = await self._pinned(look, facts, verdict)
+        hold = await self._hold(look, snapshot)
+        situation = Situation(
+            owner=look.owner,
+            policy=look.known_policy,
+            verdict=verdict,
+            pins=_pins(facts),
+            snapshot=snapshot,
+            observed=look.observed,
+            now=look.now,
+            recorded=progress.recorded,
+            pods_ready=ready_count(progress.pods.pods) if progress.pods else 0,
+            held=hold is not None,
+        )
+        step = next_step(situation)
+        return await self._concluded(look, situation, step, facts, hold)
+
+    def _before(self, look: Look) -> CandidateStatus:
+        return carried_over(look.owner, None, look.now)
+
+    def _is_final(self, look: Look, before: CandidateStatus) -> bool:
+        """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
+        policy = look.known_policy
+        alias = look.owner.spec.model.alias is not None
+        return before.final and policy is not None and before.policy_hash == policy.spec.hash and not alias
+
+    async def _facts(self, look: Look, before: CandidateStatus) -> Facts:
+        return await self._gatherer.facts(
+            look.owner,
+            look.policy,
+            self._images.of(look.owner),
+            look.platform,
+            version=look.owner.spec.model.version,
+            reference=before.image or look.owner.spec.image,
+            again=look.again,
+        )
+
+    def _snapshot(self, look: Look, facts: Facts) -> Snapshot | None:
+        """Name the candidate by everything that makes it; a snapshot that is kept already stays as it was made."""
+        lineage, image, policy = facts.lineage, facts.image, look.known_policy
+        if isinstance(lineage, Unknown) or isinstance(image, Unknown) or policy is None or lineage.run is None:
+            return None
+        spec = look.owner.spec
+        snapshot = Snapshot(
+            name=look.owner.name,
+            model=lineage.name,
+            version=lineage.version,
+            run_id=lineage.run.run_id,
+            image=image.pinned,
+            architecture=image.config.platform.architecture,
+            server=spec.server,
+            template=spec.template,
+            pre_stop_sleep_seconds=policy.spec.rollout.pre_stop_sleep_seconds,
+        )
+        return look.snapshots.get(snapshot.revision, snapshot)
+
+    def _same_revision(self, look: Look) -> Outcome:
+        """The spec was written differently and means what is active already."""
+        assert look.active is not None
+        active = look.active.status.model_copy(update={"spec_hash": spec_hash(look.owner.spec)})
+        return Outcome(outlook=Outlook(active=active, candidate=None, history=look.owner.status.history), again=1.0)
+
+    async def _progress(self, look: Look, before: CandidateStatus, snapshot: Snapshot | None, facts: Facts) -> _Progress:
+        policy = look.known_policy
+        if policy is None or snapshot is None or before.pods_since is None:
+            return _Progress(None, recorded=False)
+        recorded = await self._recorded(look, before, snapshot, policy)
+        example = None if isinstance(facts.lineage, Unknown) else facts.lineage.input_example
+        pods = await self._audits.candidate_pods(
+            look.owner,
+            policy,
+            look.observed,
+            snapshot,
+            wanted=wanted_pods(look.owner, policy, recorded=recorded),
+            since=before.pods_since,
+            input_example=example,
+        )
+        return _Progress(pods, recorded)
+
+    async def _recorded(self, look: Look, before: CandidateStatus, snapshot: Snapshot, policy: PromotionPolicy) -> bool:
+        candidate = before.model_copy(update={"revision": snapshot.revision})
+        passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=look.now)
+        name = record_name(look.owner, candidate, passing, PROMOTED)
+        return await self._records.promotion(look.owner, name, snapshot.revision) is not None
+
+    def _evidence(self, look: Look, facts: Facts, progress: _Progress) -> Evidence:
+        return Evidence(
+            now=look.now,
+            namespace=look.owner.namespace,
+            name=look.owner.name,
+            spec=look.owner.spec,
+            policy=look.policy,
+            lineage=facts.lineage,
+            image=facts.image,
+            scan=facts.scan,
+            pins=facts.pins,
+            candidate=progress.pods,
+        )
+
+    async def _pinned(self, look: Look, facts: Facts, verdict: Verdict) -> Facts:
+        """Pin what the version declares as soon as its lineage holds for the first time."""
+        policy, lineage = look.known_policy, facts.lineage
+        holds = any(r.gate == lineage_gate.NAME and r.outcome is GateOutcome.PASSED for r in verdict.results)
+        if policy is not None and holds and facts.pins is None and not isinstance(lineage, Unknown):
+            await self._gatherer.pin(policy, lineage, look.now)
+        return facts
+
+    async def _hold(self, look: Look, snapshot: Snapshot | None) -> Hold | None:
+        """Find out what besides the gates stands in the way."""
+        policy = look.known_policy
+        if look.observed.conflict is not None:
+            return Hold(Reason.NAME_CONFLICT, look.observed.conflict)
+        if policy is not None and policy.spec.guards is GuardsRule.REQUIRED:
+            missing = await self._guards.missing()
+            if missing:
+                message = f"guarding admission policies are missing ({', '.join(missing)}); install the chart's guards"
+                return Hold(Reason.GUARDS_MISSING, message)
+        if snapshot is not None:
+            extra = look.owner.spec.template.labels
+            strangers = await foreign_services(self._cluster, look.owner, snapshot.revision, extra)
+            if strangers:
+                message = f"the Service {', '.join(strangers)} selects the candidate's pods too: change its selector"
+                return Hold(Reason.FOREIGN_SERVICE, message)
+        if look.owner.spec.paused:
+            return Hold(Reason.PAUSED, Reason.PAUSED.sentence, refusal=False)
+        return None
+
+    async def _concluded(self, look: Look, situation: Situation, step: Step, facts: Facts, hold: Hold | None) -> Outcome:
+        record = await self._record(look, situation, step, facts)
+        if step.promote and record is not None and situation.snapshot is not None:
+            active = activated(step.candidate, record=record, now=look.now)
+            history = promoted_history(look.owner, active)
+            outlook = Outlook(active=active, candidate=None, history=history, findings=tuple(step.candidate.gates))
+            return Outcome(
+                outlook, step.actions, promoted=True, snapshot=situation.snapshot, verdict=situation.verdict, again=1.0
+            )
+        outcome = self._outcome(look, step.candidate, again=self._again(step, situation), hold=hold, situation=situation)
+        return Outcome(outcome.outlook, step.actions, verdict=situation.verdict, again=outcome.again)
+
+    async def _record(self, look: Look, situation: Situation, step: Step, facts: Facts) -> str | None:
+        if step.record is None or situation.snapshot is None or situation.policy is None:
+            return None
+        return await self._records.write_verdict(
+            look.owner,
+            candidate=step.candidate,
+            snapshot=situation.snapshot,
+            verdict=situation.verdict,
+            policy=situation.policy,
+            document_digest=facts.document_digest,
+            outcome=step.record,
+        )
+
+    def _outcome(
+        self,
+        look: Look,
+        candidate: CandidateStatus,
+        *,
+        again: float | None,
+        hold: Hold | None = None,
+        situation: Situation | None = None,
+    ) -> Outcome:
+        differences = difference_statuses(situation.verdict) if situation else look.owner.status.differences
+        outlook = Outlook(
+            active=look.active.status if look.active else None,
+            candidate=candidate,
+            history=look.owner.status.history,
+            differences=differences,
+            hold=hold,
+        )
+        return Outcome(outlook, again=again)
+
+    def _again(self, step: Step, situation: Situation) -> float | None:
+        if step.candidate.final:
+            return None
+        blocking = situation.verdict.blocking
+        if blocking is not None and blocking.outcome is GateOutcome.RETRY:
+            return blocking.retry_after or _RETRY
+        if step.candidate.pods_since is not None or step.actions:
+            return _WITH_PODS
+        return _BLOCKED
+
+
+def _pins(facts: Facts) -> Pins:
+    lineage, image = facts.lineage, facts.image
+    run = None if isinstance(lineage, Unknown) else lineage.run
+    return Pins(
+        version=None if isinstance(lineage, Unknown) else lineage.version,
+        run_id=run.run_id if run is not None else None,
+        image=None if isinstance(image, Unknown) else image.pinned,
+        digest=None if isinstance(image, Unknown) else image.digest,
+    )

@@ -1,0 +1,205 @@
+"""The running controller: its parts put together, started in order, stopped in the reverse one."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import aiohttp
+import kopf
+from prometheus_client import CollectorRegistry
+
+from lockstep.controller import ports, triggers
+from lockstep.controller.candidates import Candidates
+from lockstep.controller.gather import Gatherer
+from lockstep.controller.images import ImageAccess
+from lockstep.controller.leader import Leader
+from lockstep.controller.platforms import Platforms
+from lockstep.controller.pods import PodAudits
+from lockstep.controller.policies import Guards
+from lockstep.controller.ports import Clock, Cluster, ClusterError
+from lockstep.controller.poster import EventPoster
+from lockstep.controller.probes import Health, serve_metrics, serve_probes
+from lockstep.controller.queue import Key, WorkQueue
+from lockstep.controller.reconcile import Reconciler
+from lockstep.controller.records import Records
+from lockstep.controller.registries import MLflowRegistries, credentials_from_environment
+from lockstep.controller.report import Reporter
+from lockstep.controller.scans import Scans
+from lockstep.controller.settings import Settings
+from lockstep.controller.settled import Settled
+from lockstep.evidence.facts import Registries
+from lockstep.images.limits import Limits
+from lockstep.images.registry import RegistryOptions
+from lockstep.images.scan import ANALYSER
+from lockstep.observability.metrics import Metrics
+from lockstep.readiness.audit import HttpAuditor
+from lockstep.readiness.port import Auditor
+
+_log = logging.getLogger(__name__)
+LEASE_NAME = "lockstep-controller"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a reconciler is made of, so that tests can put fakes at the ports."""
+
+    cluster: Cluster
+    clock: Clock
+    registries: Registries
+    auditor: Auditor
+    session: aiohttp.ClientSession
+    metrics: Metrics
+
+
+def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scans]:
+    """Put a reconciler together."""
+    cluster, clock, limits = parts.cluster, parts.clock, Limits()
+    events = EventPoster(cluster, instance=settings.identity)
+    records = Records(cluster, settings.namespace)
+    scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe)
+    gatherer = Gatherer(registries=parts.registries, records=records, scans=scans, clock=clock, limits=limits)
+    images = ImageAccess(cluster, parts.session, RegistryOptions(settings.insecure_registries), limits)
+    candidates = Candidates(
+        cluster=cluster,
+        records=records,
+        gatherer=gatherer,
+        images=images,
+        audits=PodAudits(parts.auditor),
+        guards=Guards(cluster, clock, settings.guard_bindings),
+    )
+    reconciler = Reconciler(
+        cluster=cluster,
+        clock=clock,
+        events=events,
+        records=records,
+        platforms=Platforms(cluster, clock, settings.platform),
+        settled=Settled(gatherer, images, events),
+        candidates=candidates,
+        reporter=Reporter(events, parts.metrics),
+    )
+    return reconciler, scans
+
+
+class Controller:
+    """Watches, waits for the Lease, works, and stops."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        cluster: Cluster,
+        leader: Leader,
+        clock: Clock,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._leader = leader
+        self._metrics = Metrics(CollectorRegistry())
+        self._health = Health()
+        self._stop = asyncio.Event()
+        self._pending: set[asyncio.Task[None]] = set()
+        registries = MLflowRegistries(session, credentials_from_environment())
+        parts = Parts(cluster, clock, registries, HttpAuditor(session), session, self._metrics)
+        self._reconciler, self._scans = build_reconciler(parts, settings)
+        self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
+
+    def stop(self) -> None:
+        """Ask for an orderly end: what is being written is finished, the Lease given up."""
+        self._health.alive = False
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            LostError: the Lease was lost; the process has to end, since another replica may be working already.
+        """
+        settings = self._settings
+        runners = [
+            await serve_probes(self._health, settings.probes_port),
+            await serve_metrics(self._metrics.registry, self._update, settings.metrics_port),
+        ]
+        tasks = [
+            asyncio.create_task(self._stop.wait(), name="stop"),
+            asyncio.create_task(self._lead(), name="lead"),
+            asyncio.create_task(self._watch(), name="watch"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._health.alive = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._scans.stop()
+            await self._leader.release()
+            for runner in runners:
+                await runner.cleanup()
+
+    async def _watch(self) -> None:
+        ready = asyncio.Event()
+        announced = asyncio.create_task(self._announce(ready))
+        namespaces = self._settings.watch_namespaces
+        try:
+            await kopf.operator(
+                registry=triggers.registry(self._queue.add, self._wake_all),
+                settings=triggers.settings(self._settings.identity),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                ready_flag=ready,
+                stop_flag=self._stop,
+            )
+        finally:
+            announced.cancel()
+
+    async def _announce(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        self._health.ready.set()
+        _log.info("watching")
+
+    async def _lead(self) -> None:
+        await self._leader.acquire()
+        self._metrics.leader.set(1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leader.hold())
+            group.create_task(self._queue.run())
+            group.create_task(self._resync())
+
+    async def _resync(self) -> None:
+        """Look at everything now and then: whatever event was lost, nothing stays wrong for ever."""
+        while True:
+            try:
+                await self._add_all()
+                pause = self._settings.resync_seconds
+            except ClusterError as error:
+                _log.warning("the ModelDeployments could not be listed: %s", error)
+                pause = 5.0
+            await asyncio.sleep(pause)
+
+    async def _add_all(self) -> None:
+        for raw in await self._cluster.list(ports.MODEL_DEPLOYMENT, None):
+            namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+            if not self._settings.watch_namespaces or namespace in self._settings.watch_namespaces:
+                self._queue.add((namespace, name))
+
+    def _wake_all(self) -> None:
+        task = asyncio.create_task(self._add_all_or_wait())
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+    async def _add_all_or_wait(self) -> None:
+        try:
+            await self._add_all()
+        except ClusterError as error:
+            _log.warning("the ModelDeployments could not be listed: %s", error)
+
+    async def _work(self, key: Key) -> float | None:
+        return await self._reconciler.reconcile(*key, lambda: self._queue.add(key))
+
+    def _update(self) -> None:
+        self._metrics.queue_depth.set(len(self._queue))
+        self._metrics.leader.set(1 if self._leader.remaining() > 0 else 0)

@@ -1,0 +1,147 @@
+"""Gathers the evidence of one decision: the only place that asks MLflow, the image registry and the records together."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.controller.ports import Clock
+from lockstep.controller.records import Records
+from lockstep.controller.scans import Scans
+from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact
+from lockstep.gates.evidence import Fact, LineagePins, Unknown
+from lockstep.gates.lineage import pins_of
+from lockstep.images.image import ImagePlatform, ImageScan, ResolvedImage
+from lockstep.images.limits import Limits
+from lockstep.images.scan import scan
+from lockstep.lineage.lineage import Lineage
+
+_FRESH_SECONDS = 30.0
+_KEPT = 1024
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about lineage and image of one candidate or of the active revision."""
+
+    lineage: Fact[Lineage]
+    image: Fact[ResolvedImage]
+    scan: Fact[ImageScan]
+    pins: LineagePins | None
+
+    @property
+    def document_digest(self) -> str | None:
+        """Digest of the recorded training environment, where there is one."""
+        return None if isinstance(self.lineage, Unknown) else self.lineage.environment_digest
+
+
+class _Fresh(Generic[_T]):
+    """Facts that were asked for a moment ago: pods that come up cause many looks within seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[object, tuple[float, _T]] = OrderedDict()
+
+    def get(self, key: object) -> _T | None:
+        held = self._kept.get(key)
+        return held[1] if held is not None and self._clock.monotonic() - held[0] < _FRESH_SECONDS else None
+
+    def keep(self, key: object, fact: _T) -> None:
+        self._kept[key] = (self._clock.monotonic(), fact)
+        self._kept.move_to_end(key)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+
+class Gatherer:
+    """Asks, and keeps what was answered for a few seconds. What could not be told is never kept."""
+
+    def __init__(self, *, registries: Registries, records: Records, scans: Scans, clock: Clock, limits: Limits) -> None:
+        self._registries = registries
+        self._records = records
+        self._scans = scans
+        self._limits = limits
+        self._lineages: _Fresh[Lineage] = _Fresh(clock)
+        self._images: _Fresh[OpenedImage] = _Fresh(clock)
+
+    async def lineage(self, owner: ModelDeployment, policy: Fact[PromotionPolicy], version: str | None = None) -> Fact[Lineage]:
+        """Read the lineage of what the spec names, or of a version that is pinned already."""
+        if isinstance(policy, Unknown):
+            return policy
+        model = owner.spec.model
+        # The whole policy is part of the key, so that a stricter one is never answered from before.
+        key = (policy.spec.hash, model.name, version or model.version, model.alias if version is None else None)
+        known = self._lineages.get(key)
+        if known is not None:
+            return known
+        fact = await lineage_fact(owner.spec, policy, self._registries, version=version)
+        if not isinstance(fact, Unknown) and fact.run is not None and fact.run.status == "FINISHED":
+            self._lineages.keep(key, fact)
+        return fact
+
+    async def facts(
+        self,
+        owner: ModelDeployment,
+        policy: Fact[PromotionPolicy],
+        images: Images,
+        platform: ImagePlatform,
+        *,
+        version: str | None,
+        reference: str,
+        again: Callable[[], None],
+    ) -> Facts:
+        """Gather everything that is known before any pod runs.
+
+        Args:
+            owner: the ModelDeployment.
+            policy: what governs it.
+            images: opens images as the namespace may.
+            platform: whose image is meant.
+            version: the pinned model version; None to ask what the spec names.
+            reference: the pinned image, or the spec's while nothing is pinned.
+            again: called when a scan has ended that is still running now.
+        """
+        lineage = await self.lineage(owner, policy, version)
+        opened = await self._image(owner, policy, images, platform, reference)
+        if isinstance(opened, Unknown):
+            return Facts(lineage, opened, opened, await self._pins(policy, lineage))
+        found = await self._scans.get(opened.image, lambda image: scan(opened.source, image, self._limits), again)
+        running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
+        return Facts(lineage, opened.image, found if found is not None else running, await self._pins(policy, lineage))
+
+    async def _image(
+        self,
+        owner: ModelDeployment,
+        policy: Fact[PromotionPolicy],
+        images: Images,
+        platform: ImagePlatform,
+        reference: str,
+    ) -> Fact[OpenedImage]:
+        if isinstance(policy, Unknown):
+            return policy
+        # By namespace and template: whoever may not open an image learns nothing from who may.
+        secrets = (owner.spec.template.service_account_name, tuple(owner.spec.template.image_pull_secrets))
+        key = (policy.spec.hash, owner.namespace, secrets, str(platform), reference)
+        known = self._images.get(key)
+        if known is not None:
+            return known
+        fact = await image_fact(reference, policy, images, platform, self._limits)
+        if not isinstance(fact, Unknown) and "@" in reference:
+            self._images.keep(key, fact)
+        return fact
+
+    async def _pins(self, policy: Fact[PromotionPolicy], lineage: Fact[Lineage]) -> LineagePins | None:
+        if isinstance(policy, Unknown) or isinstance(lineage, Unknown):
+            return None
+        return await self._records.pins(policy.spec.registry.tracking_uri, lineage.name, lineage.version)
+
+    async def pin(self, policy: PromotionPolicy, lineage: Lineage, now: datetime) -> LineagePins:
+        """Keep what a version declares, the first time that its lineage holds."""
+        pins = LineagePins(**pins_of(lineage), first_seen=now)
+        await self._records.pin(policy.spec.registry.tracking_uri, lineage.name, lineage.version, pins)
+        return pins

@@ -1,0 +1,26 @@
+"""Opens images on behalf of ModelDeployments."""
+
+from dataclasses import dataclass
+
+import aiohttp
+
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.controller.ports import Cluster
+from lockstep.controller.pullsecrets import NamespaceImages
+from lockstep.evidence.facts import Images
+from lockstep.images.limits import Limits
+from lockstep.images.registry import RegistryOptions
+
+
+@dataclass(frozen=True)
+class ImageAccess:
+    """Gives each ModelDeployment the view of the registries that its own pods have."""
+
+    cluster: Cluster
+    session: aiohttp.ClientSession
+    options: RegistryOptions
+    limits: Limits
+
+    def of(self, owner: ModelDeployment) -> Images:
+        """Return what opens images as the pods of `owner` may."""
+        return NamespaceImages(self.cluster, self.session, self.options, self.limits, owner.namespace, owner.spec.template)

@@ -1,0 +1,211 @@
+"""The whole story of one look: read, keep what serves as it was promoted, then take the candidate one step further."""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from lockstep.api.promotionpolicy import RolloutSpec
+from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.controller import ports
+from lockstep.controller.act import Actor
+from lockstep.controller.active import active_of, snapshots_of
+from lockstep.controller.candidates import Candidates, Outcome
+from lockstep.controller.look import Look
+from lockstep.controller.observe import observe
+from lockstep.controller.platforms import Platforms
+from lockstep.controller.policies import policy_for
+from lockstep.controller.ports import Clock, Cluster, ConflictError, Events, Object, RejectedError
+from lockstep.controller.records import Records
+from lockstep.controller.report import Reporter
+from lockstep.controller.settled import Settled
+from lockstep.controller.trusted import TrustedStatus
+from lockstep.rollout.actions import Action
+from lockstep.rollout.conditions import Conditions
+from lockstep.rollout.maintain import Upkeep, maintain
+from lockstep.rollout.status import Hold, next_status
+
+_log = logging.getLogger(__name__)
+_SOON = 0.2
+
+
+class Reconciler:
+    """Looks at ModelDeployments, one at a time for each."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        events: Events,
+        records: Records,
+        platforms: Platforms,
+        settled: Settled,
+        candidates: Candidates,
+        reporter: Reporter,
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._events = events
+        self._records = records
+        self._platforms = platforms
+        self._settled = settled
+        self._candidates = candidates
+        self._reporter = reporter
+        self._actor = Actor(cluster, events)
+        self._trusted = TrustedStatus()
+
+    async def reconcile(self, namespace: str, name: str, again: Callable[[], None]) -> float | None:
+        """Take one step and return in how many seconds to look again; None when nothing is due by itself."""
+        raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            self._reporter.forget((namespace, name))
+            if raw is not None:
+                self._trusted.forget(str(raw["metadata"]["uid"]))
+            return None
+        try:
+            owner, foreign = self._trusted.read(raw)
+        except ValidationError as error:
+            await self._invalid(raw, error)
+            return None
+        try:
+            return await self._look(raw, owner, again, foreign=foreign)
+        except ConflictError:
+            # Something moved since it was read: look again at once, decide anew.
+            return _SOON
+
+    async def _look(self, raw: Object, owner: ModelDeployment, again: Callable[[], None], *, foreign: bool) -> float | None:
+        look = await self._read(raw, owner, again)
+        if foreign:
+            await self._report_foreign_status(raw)
+        upkeep = self._upkeep(look, look.owner)
+        if upkeep.actions:
+            # What serves comes first, and is looked at once more before anything else is decided.
+            await self._perform(look, upkeep.actions)
+            self._reporter.corrected(upkeep.actions)
+            return _SOON
+        outcome = await self._settled.evaluate(look)
+        if outcome is None:
+            outcome = await self._candidates.evaluate(look)
+        return await self._conclude(look, outcome, upkeep)
+
+    async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
+        observed = await observe(self._cluster, owner)
+        policy = await policy_for(self._cluster, owner.namespace)
+        snapshots = snapshots_of(observed)
+        active = await active_of(owner, observed, snapshots, self._records)
+        if active is not None:
+            snapshots[active.snapshot.revision] = active.snapshot
+        # What the records do not vouch for is not active, whatever the status says.
+        believed = owner.status.model_copy(update={"active": active.status if active else None})
+        return Look(
+            raw=raw,
+            owner=owner.model_copy(update={"status": believed}),
+            observed=observed,
+            policy=policy,
+            snapshots=snapshots,
+            active=active,
+            platform=await self._platforms.of(owner.spec.template.node_selector),
+            now=self._clock.now(),
+            again=again,
+        )
+
+    def _upkeep(self, look: Look, owner: ModelDeployment) -> Upkeep:
+        candidate, active = owner.status.candidate, owner.status.active
+        in_use = candidate is not None and candidate.revision and candidate.pods_since and not candidate.final
+        revision = candidate.revision if in_use and candidate else None
+        serving = look.snapshots.get(active.revision or "") if active else None
+        return maintain(
+            owner,
+            look.observed,
+            active=serving,
+            snapshots=look.snapshots,
+            keep=frozenset({revision} if revision else ()),
+            rollout=look.known_policy.spec.rollout if look.known_policy else RolloutSpec(),
+            now=look.now,
+        )
+
+    async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
+        """Write the status, and only after it has been accepted carry out what it justifies."""
+        status = next_status(look.owner, look.observed, outcome.outlook, look.now)
+        await self._reporter.before(look, status)
+        written = await self._write(look, status)
+        try:
+            await self._perform(look, outcome.actions)
+            if outcome.promoted:
+                await self._switch(written, outcome)
+        except RejectedError as error:
+            hold = Hold(Reason.QUOTA_EXCEEDED, str(error), refusal=False)
+            held = replace(outcome.outlook, hold=hold)
+            current = replace(written, owner=written.owner.model_copy(update={"status": status}))
+            await self._write(current, next_status(current.owner, look.observed, held, look.now))
+            _log.warning("%s/%s: the API server refuses: %s", *look.key, error)
+            return 15.0
+        await self._reporter.after(look, status, outcome)
+        return _next_look(outcome, upkeep)
+
+    async def _switch(self, look: Look, outcome: Outcome) -> None:
+        """Flip the Service, with the resourceVersion that it had before the status was written."""
+        snapshots = dict(look.snapshots)
+        if outcome.snapshot is not None:
+            snapshots[outcome.snapshot.revision] = outcome.snapshot
+        upkeep = self._upkeep(replace(look, snapshots=snapshots), look.owner)
+        await self._perform(look, upkeep.actions)
+
+    async def _write(self, look: Look, status: ModelDeploymentStatus) -> Look:
+        """Write the status where it differs from what the API server holds, and return the look with it."""
+        payload = status.payload()
+        raw = look.raw
+        if raw.get("status") != payload:
+            self._trusted.forget(look.owner.uid)
+            namespace, name = look.key
+            raw = await self._cluster.patch_status(
+                ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=raw["metadata"]["resourceVersion"]
+            )
+        self._trusted.keep(look.owner.uid, status)
+        return replace(look, raw=raw, owner=look.owner.model_copy(update={"status": status}))
+
+    async def _perform(self, look: Look, actions: Sequence[Action]) -> None:
+        for action in actions:
+            await self._actor.perform(look.raw, action)
+
+    async def _report_foreign_status(self, raw: Object) -> None:
+        await self._events.post(
+            raw,
+            type_="Warning",
+            reason=str(EventReason.STATUS_CORRECTED),
+            action="Correct",
+            note="somebody else changed the status; it was put right",
+            key=f"status-{raw['metadata']['resourceVersion']}",
+        )
+
+    async def _invalid(self, raw: Object, error: ValidationError) -> None:
+        """Say of a spec that the schema let through and that can't be understood that nothing is done with it."""
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        metadata = raw["metadata"]
+        status = dict(raw.get("status") or {})
+        known = ModelDeploymentStatus.model_validate({"conditions": status.get("conditions") or []})
+        conditions = Conditions(known.conditions, generation=metadata["generation"], now=self._clock.now())
+        conditions.set(ConditionType.READY, "False", Reason.SPEC_INVALID, f"{where}: {first['msg']}")
+        status["conditions"] = [condition.payload() for condition in conditions.list()]
+        if status != raw.get("status"):
+            await self._cluster.patch_status(
+                ports.MODEL_DEPLOYMENT,
+                metadata["namespace"],
+                metadata["name"],
+                status,
+                resource_version=metadata["resourceVersion"],
+            )
+
+
+def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:
+    """Return the sooner of what the candidate and what the old revisions wait for."""
+    due = [seconds for seconds in (outcome.again, upkeep.due) if seconds is not None]
+    if not due:
+        return None
+    # Jitter, so that what was blocked together does not ask together.
+    return max(_SOON, min(due) * random.uniform(0.9, 1.2))

@@ -1,0 +1,30 @@
+"""The clients of the MLflow servers that policies name."""
+
+import os
+from dataclasses import dataclass
+
+import aiohttp
+
+from lockstep.lineage.lineage import ModelRegistry
+from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
+
+
+@dataclass(frozen=True)
+class MLflowRegistries:
+    """Implements `evidence.facts.Registries` with the operator's own credentials."""
+
+    session: aiohttp.ClientSession
+    credentials: MLflowCredentials
+
+    def at(self, tracking_uri: str) -> ModelRegistry:
+        """See `Registries.at`."""
+        return MLflowRegistry(self.session, tracking_uri, self.credentials)
+
+
+def credentials_from_environment() -> MLflowCredentials:
+    """Read MLflow's own variables, which the chart fills from a Secret."""
+    return MLflowCredentials(
+        username=os.environ.get("MLFLOW_TRACKING_USERNAME") or None,
+        password=os.environ.get("MLFLOW_TRACKING_PASSWORD") or None,
+        token=os.environ.get("MLFLOW_TRACKING_TOKEN") or None,
+    )

@@ -1,0 +1,105 @@
+"""Says what happened: events on transitions, metrics, one log line a transition."""
+
+import logging
+from collections.abc import Sequence
+
+from lockstep.api.modeldeployment import GateOutcome, ModelDeploymentStatus
+from lockstep.api.reasons import EventReason, Reason
+from lockstep.controller.look import Look
+from lockstep.controller.outcome import Outcome
+from lockstep.controller.ports import Events
+from lockstep.gates.evidence import Unknown
+from lockstep.observability.metrics import Key, Metrics
+from lockstep.rollout.actions import Action, Correct, Delete
+from lockstep.rollout.status import Transition, blocking_gate, transitions
+
+_log = logging.getLogger(__name__)
+_UNREACHABLE = {
+    Reason.REGISTRY_UNREACHABLE: "mlflow",
+    Reason.REGISTRY_REFUSED: "mlflow",
+    Reason.IMAGE_REGISTRY_UNREACHABLE: "image-registry",
+    Reason.IMAGE_REGISTRY_RATE_LIMITED: "image-registry",
+}
+
+
+class Reporter:
+    """Reports on ModelDeployments."""
+
+    def __init__(self, events: Events, metrics: Metrics) -> None:
+        self._events = events
+        self._metrics = metrics
+
+    async def before(self, look: Look, status: ModelDeploymentStatus) -> None:
+        """Report what is news, before the status says it: named events repeat nothing after a crash, a lost one is lost."""
+        for news in transitions(look.owner, status):
+            if news.reason is not EventReason.PROMOTED:
+                await self._post(look, news)
+
+    async def after(self, look: Look, status: ModelDeploymentStatus, outcome: Outcome) -> None:
+        """Report what the accepted status made true."""
+        for news in transitions(look.owner, status):
+            if news.reason is EventReason.PROMOTED:
+                await self._post(look, news)
+                self._metrics.promotions.labels("Promoted").inc()
+        self._gauges(look, status)
+        self._dependencies(look, outcome)
+
+    async def _post(self, look: Look, news: Transition) -> None:
+        level = logging.WARNING if news.warning else logging.INFO
+        _log.log(level, "%s/%s: %s: %s", *look.key, news.reason, news.note)
+        if news.reason is EventReason.PROMOTION_BLOCKED:
+            self._metrics.promotions.labels("Refused").inc()
+        await self._events.post(
+            look.raw,
+            type_="Warning" if news.warning else "Normal",
+            reason=str(news.reason),
+            action=news.action,
+            note=news.note,
+            key=news.key,
+        )
+
+    def _gauges(self, look: Look, status: ModelDeploymentStatus) -> None:
+        candidate = status.candidate
+        gate = blocking_gate(candidate)
+        if gate is None or candidate is None:
+            self._metrics.clear(look.key)
+        elif gate.outcome is GateOutcome.REJECTED:
+            since = candidate.blocked_since or look.now
+            self._metrics.refused(look.key, gate.name, gate.reason, since.timestamp())
+        else:
+            self._metrics.waits(look.key, gate.name, gate.reason)
+        self._metrics.degraded(look.key, self._degraded(status))
+        earlier = look.owner.status.candidate
+        before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
+        for one in candidate.gates if candidate else []:
+            if before.get(one.name) != (one.outcome, one.reason):
+                self._metrics.gate_results.labels(one.name, str(one.outcome), one.reason).inc()
+
+    def _degraded(self, status: ModelDeploymentStatus) -> str | None:
+        if status.active is None:
+            return None
+        conditions = {condition.type: condition for condition in status.conditions}
+        available = conditions.get("Available")
+        if available is not None and available.status == "False":
+            return available.reason
+        if status.candidate is not None:
+            return None
+        gates = ("LineageVerified", "ImageVerified", "EnvironmentMatched")
+        failing = [c for type_ in gates if (c := conditions.get(type_)) is not None and c.status == "False"]
+        return failing[0].reason if failing else None
+
+    def _dependencies(self, look: Look, outcome: Outcome) -> None:
+        if outcome.verdict is None or isinstance(look.policy, Unknown):
+            return
+        down = {_UNREACHABLE[r.reason] for r in outcome.verdict.results if r.reason in _UNREACHABLE}
+        for dependency in set(_UNREACHABLE.values()):
+            self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
+
+    def corrected(self, actions: Sequence[Action]) -> None:
+        """Count foreign changes that were put right."""
+        corrections = [a for a in actions if isinstance(a, Correct) or (isinstance(a, Delete) and a.why is not None)]
+        self._metrics.drift.inc(len(corrections))
+
+    def forget(self, key: Key) -> None:
+        """Remove the metrics of an object that is gone."""
+        self._metrics.forget(key)

@@ -1,0 +1,82 @@
+"""What the chart configures, read from environment variables once at start."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lockstep.images.image import ImagePlatform
+
+
+class InvalidSettingError(ValueError):
+    """An environment variable can't be understood; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the controller."""
+
+    namespace: str = "lockstep-system"
+    """`LOCKSTEP_NAMESPACE`: where the Lease and the records are kept."""
+    identity: str = "lockstep"
+    """`LOCKSTEP_POD_NAME`: who holds the Lease."""
+    guard_bindings: tuple[str, ...] = ()
+    """`LOCKSTEP_GUARD_BINDINGS`: names of the ValidatingAdmissionPolicyBindings that have to stand."""
+    insecure_registries: frozenset[str] = frozenset()
+    """`LOCKSTEP_INSECURE_REGISTRIES`: registries that are spoken to over plain HTTP."""
+    watch_namespaces: tuple[str, ...] = ()
+    """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are looked after; empty for all."""
+    platform: ImagePlatform | None = None
+    """`LOCKSTEP_PLATFORM`: the platform of images; by default that of the cluster's nodes."""
+    metrics_port: int = 8080
+    probes_port: int = 8081
+    workers: int = 4
+    """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
+    resync_seconds: float = 300.0
+    """`LOCKSTEP_RESYNC_SECONDS`: how often everything is looked at although nothing happened."""
+    log_format: str = "json"
+    """`LOCKSTEP_LOG_FORMAT`: json or text."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            InvalidSettingError: a value can't be understood.
+        """
+        env = os.environ if environment is None else environment
+        return cls(
+            namespace=env.get("LOCKSTEP_NAMESPACE") or cls.namespace,
+            identity=env.get("LOCKSTEP_POD_NAME") or socket.gethostname(),
+            guard_bindings=_list(env, "LOCKSTEP_GUARD_BINDINGS"),
+            insecure_registries=frozenset(_list(env, "LOCKSTEP_INSECURE_REGISTRIES")),
+            watch_namespaces=_list(env, "LOCKSTEP_WATCH_NAMESPACES"),
+            platform=_platform(env.get("LOCKSTEP_PLATFORM", "")),
+            metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port),
+            probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port),
+            workers=_number(env, "LOCKSTEP_WORKERS", cls.workers),
+            resync_seconds=float(_number(env, "LOCKSTEP_RESYNC_SECONDS", int(cls.resync_seconds))),
+            log_format=env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format,
+        )
+
+
+def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) == 0:
+        raise InvalidSettingError(f"{name} is {text!r}, it has to be a positive whole number")
+    return int(text)
+
+
+def _platform(text: str) -> ImagePlatform | None:
+    if not text:
+        return None
+    os_, slash, architecture = text.partition("/")
+    if not slash or not os_ or not architecture:
+        raise InvalidSettingError(f"LOCKSTEP_PLATFORM is {text!r}, it has to be like linux/amd64")
+    return ImagePlatform(os_, architecture)

@@ -1,0 +1,98 @@
+"""ModelDeployments whose current spec is active: nothing is asked of anybody unless the policy or an alias moved."""
+
+import logging
+
+from lockstep.api.modeldeployment import GateStatus, RevisionStatus
+from lockstep.api.reasons import EventReason
+from lockstep.controller.active import Active
+from lockstep.controller.gather import Gatherer
+from lockstep.controller.images import ImageAccess
+from lockstep.controller.look import Look
+from lockstep.controller.outcome import Outcome
+from lockstep.controller.ports import Events
+from lockstep.gates.chain import PREREQUISITES, evaluate
+from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.outcome import Verdict
+from lockstep.rollout.candidate import gate_status
+from lockstep.rollout.revision import spec_hash
+from lockstep.rollout.status import Outlook
+
+_log = logging.getLogger(__name__)
+_ALIAS_SECONDS = 60.0
+
+
+class Settled:
+    """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
+
+    def __init__(self, gatherer: Gatherer, images: ImageAccess, events: Events) -> None:
+        self._gatherer = gatherer
+        self._images = images
+        self._events = events
+
+    async def evaluate(self, look: Look) -> Outcome | None:
+        """Return the outcome for a settled object; None when there is a candidate to look at."""
+        active = look.active
+        if active is None or active.status.spec_hash != spec_hash(look.owner.spec):
+            return None
+        again = None
+        if look.owner.spec.model.alias is not None:
+            again = _ALIAS_SECONDS
+            if await self._moved(look, active):
+                return None
+        status, findings, pending = await self._evaluated(look, active)
+        if pending:
+            again = min(again or _ALIAS_SECONDS, 15.0)
+        outlook = Outlook(active=status, candidate=None, history=look.owner.status.history, findings=findings)
+        return Outcome(outlook=outlook, again=again)
+
+    async def _moved(self, look: Look, active: Active) -> bool:
+        """Tell whether the alias names another version now. While MLflow can't tell, it has not moved."""
+        lineage = await self._gatherer.lineage(look.owner, look.policy)
+        return not isinstance(lineage, Unknown) and lineage.version != active.status.model_version
+
+    async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
+        policy = look.known_policy
+        if policy is None or active.status.evaluated_policy_hash == policy.spec.hash:
+            return active.status, (), False
+        facts = await self._gatherer.facts(
+            look.owner,
+            look.policy,
+            self._images.of(look.owner),
+            look.platform,
+            version=active.status.model_version,
+            reference=active.snapshot.image,
+            again=look.again,
+        )
+        evidence = Evidence(
+            now=look.now,
+            namespace=look.owner.namespace,
+            name=look.owner.name,
+            spec=look.owner.spec,
+            policy=look.policy,
+            lineage=facts.lineage,
+            image=facts.image,
+            scan=facts.scan,
+            pins=facts.pins,
+        )
+        if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan)):
+            return active.status, (), True
+        verdict = evaluate(evidence)
+        findings = tuple(gate_status(result) for result in verdict.results if result.gate in PREREQUISITES)
+        await self._report(look, verdict)
+        return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False
+
+    async def _report(self, look: Look, verdict: Verdict) -> None:
+        """Say once that what serves no longer meets the policy. It goes on serving: a policy does not take models down."""
+        failing = [r for r in verdict.results if r.gate in PREREQUISITES and not r.permits]
+        if not failing:
+            return
+        worst = failing[0]
+        _log.warning("%s/%s: the active revision no longer meets the policy: %s", *look.key, worst.message)
+        await self._events.post(
+            look.raw,
+            type_="Warning",
+            reason=str(EventReason.ACTIVE_DEGRADED),
+            action="Check",
+            note=f"the active revision no longer meets the policy: {worst.gate} gate: {worst.message}",
+            key=f"degraded-{look.active.status.revision if look.active else ''}-{verdict.policy_hash}",
+        )

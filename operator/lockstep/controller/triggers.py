@@ -1,0 +1,55 @@
+"""Every trigger: what is watched, and which ModelDeployment an event is about. Level-triggered: an event only wakes a key."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from lockstep.controller.queue import Key
+from lockstep.rollout import labels
+
+_OWNED = (("apps", "deployments"), ("apps", "replicasets"), ("", "pods"), ("", "services"), ("policy", "poddisruptionbudgets"))
+
+
+def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Return kopf's registry with all handlers: `wake` for one ModelDeployment, `wake_all` when a policy changed."""
+    found = kopf.OperatorRegistry()
+
+    @kopf.on.event("lockstep.dev", "v1alpha1", "modeldeployments", registry=found)
+    async def model_deployment(*, namespace: str | None, name: str, **_: Any) -> None:
+        wake((namespace or "", name))
+
+    @kopf.on.event("lockstep.dev", "v1alpha1", "promotionpolicies", registry=found)
+    async def promotion_policy(**_: Any) -> None:
+        wake_all()
+
+    for group, plural in _OWNED:
+
+        @kopf.on.event(group, "v1", plural, labels={labels.MODEL_DEPLOYMENT: kopf.PRESENT}, registry=found, id=plural)
+        async def owned(*, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
+            wake((namespace or "", labels[_LABEL]))
+
+    return found
+
+
+_LABEL = labels.MODEL_DEPLOYMENT
+
+
+def settings(identity: str) -> kopf.OperatorSettings:
+    """Return kopf's settings: it watches and nothing else, and writes neither annotations, finalizers nor events."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.posting.enabled = False
+    chosen.posting.reporting_component = "lockstep"
+    chosen.posting.reporting_instance = identity
+    chosen.watching.chunk_size = 500
+    chosen.watching.connect_timeout = 5
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    # A watch that can't be had for long is retried for as long as the Lease is held; the pod goes when it is lost.
+    chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 30, 30, 30)
+    chosen.process.ultimate_exiting_timeout = 20
+    for group, plural in _OWNED:
+        chosen.watching.label_selectors[group, "v1", plural] = labels.MODEL_DEPLOYMENT
+    return chosen

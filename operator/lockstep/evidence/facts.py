@@ -1,0 +1,77 @@
+"""Facts about lineage and image, each known or unknown with its reason. Allow-lists are asked before any network call."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lockstep.api.modeldeployment import ModelDeploymentSpec
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gates.image import repository_allowed
+from lockstep.gates.lineage import allowed
+from lockstep.images.image import ImageError, ImagePlatform, ResolvedImage
+from lockstep.images.limits import Limits
+from lockstep.images.resolve import resolve
+from lockstep.images.source import ImageSource
+from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
+
+
+class Registries(Protocol):
+    """Gives the client of a tracking server."""
+
+    def at(self, tracking_uri: str) -> ModelRegistry:
+        """Return a client for one tracking server."""
+        ...
+
+
+class Images(Protocol):
+    """Opens image references on behalf of a namespace."""
+
+    async def open(self, reference: str, policy: PromotionPolicy) -> tuple[ImageSource, str]:
+        """Return where to read and what to ask for, with the credentials that the policy grants.
+
+        Raises:
+            ImageError: the reference or the credentials can't be used.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """A pinned image and where its layers are read."""
+
+    image: ResolvedImage
+    source: ImageSource
+
+
+async def lineage_fact(
+    spec: ModelDeploymentSpec, policy: Fact[PromotionPolicy], registries: Registries, *, version: str | None = None
+) -> Fact[Lineage]:
+    """Read the lineage of the spec's model: of `version` where it is pinned already, else of what the spec names."""
+    if isinstance(policy, Unknown):
+        return policy
+    if not allowed(spec.model.name, policy.spec):
+        return Unknown(Reason.MODEL_NOT_ALLOWED, "the policy does not allow this registered model", retry=False)
+    registry = registries.at(policy.spec.registry.tracking_uri)
+    wanted = version or spec.model.version
+    try:
+        if wanted is not None:
+            return await registry.lineage(name=spec.model.name, version=wanted)
+        return await registry.lineage(name=spec.model.name, alias=spec.model.alias)
+    except LineageError as error:
+        return Unknown(error.reason, error.message, retry=error.retry)
+
+
+async def image_fact(
+    reference: str, policy: Fact[PromotionPolicy], images: Images, platform: ImagePlatform, limits: Limits
+) -> Fact[OpenedImage]:
+    """Pin an image reference for a platform."""
+    if isinstance(policy, Unknown):
+        return policy
+    if not repository_allowed(reference, policy.spec):
+        return Unknown(Reason.REPOSITORY_NOT_ALLOWED, "the policy does not allow images from this repository", retry=False)
+    try:
+        source, wanted = await images.open(reference, policy)
+        return OpenedImage(await resolve(source, reference, wanted, platform, limits), source)
+    except ImageError as error:
+        return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)

@@ -1,0 +1,108 @@
+"""Prometheus metrics. Labels are bounded: an object's name is one only on what exists per blocked or degraded object."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+Key = tuple[str, str]
+
+
+class Metrics:
+    """All metrics of the controller, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.promotions = Counter(
+            "lockstep_promotions", "Decisions about candidates, by outcome.", ["outcome"], registry=registry
+        )
+        self.gate_results = Counter(
+            "lockstep_gate_results",
+            "Changes of gate results, by gate, outcome and reason.",
+            ["gate", "outcome", "reason"],
+            registry=registry,
+        )
+        self.blocked = Gauge(
+            "lockstep_blocked_deployments",
+            "ModelDeployments whose candidate is blocked, by gate and reason.",
+            ["gate", "reason"],
+            registry=registry,
+        )
+        self.deployment_blocked = Gauge(
+            "lockstep_deployment_blocked",
+            "1 for each ModelDeployment whose candidate a gate refuses.",
+            ["namespace", "name", "gate", "reason"],
+            registry=registry,
+        )
+        self.deployment_waiting = Gauge(
+            "lockstep_deployment_waiting",
+            "1 for each ModelDeployment whose candidate waits for a dependency, for room or for a person.",
+            ["namespace", "name", "gate", "reason"],
+            registry=registry,
+        )
+        self.blocked_since = Gauge(
+            "lockstep_deployment_blocked_since_seconds",
+            "Unix time since when the candidate is blocked.",
+            ["namespace", "name"],
+            registry=registry,
+        )
+        self.active_degraded = Gauge(
+            "lockstep_active_degraded",
+            "1 for each ModelDeployment whose active revision no longer meets the policy or has no ready pods.",
+            ["namespace", "name", "reason"],
+            registry=registry,
+        )
+        self.drift = Counter("lockstep_drift_corrections", "Foreign changes that were put right.", registry=registry)
+        self.dependency_up = Gauge(
+            "lockstep_dependency_up", "1 when the last call was answered.", ["dependency"], registry=registry
+        )
+        self.queue_depth = Gauge("lockstep_queue_depth", "ModelDeployments that wait for a look.", registry=registry)
+        self.reconciles = Counter("lockstep_reconcile", "Looks at ModelDeployments, by result.", ["result"], registry=registry)
+        self.reconcile_seconds = Histogram(
+            "lockstep_reconcile_seconds", "Duration of one look.", buckets=_SECONDS, registry=registry
+        )
+        self.scan_seconds = Histogram(
+            "lockstep_scan_seconds", "Duration of one image scan.", buckets=_SECONDS, registry=registry
+        )
+        self.leader = Gauge("lockstep_leader", "1 on the replica that holds the Lease.", registry=registry)
+        self._waiting: dict[Key, tuple[str, str]] = {}
+        self._refused: dict[Key, tuple[str, str]] = {}
+
+    def looked(self, result: str, seconds: float) -> None:
+        """Count one look at a ModelDeployment."""
+        self.reconciles.labels(result).inc()
+        self.reconcile_seconds.observe(seconds)
+
+    def refused(self, key: Key, gate: str, reason: str, since: float) -> None:
+        """Say that a gate refuses an object's candidate."""
+        if self._refused.get(key) != (gate, reason):
+            self.clear(key)
+            self._refused[key] = (gate, reason)
+            self.deployment_blocked.labels(*key, gate, reason).set(1)
+            self.blocked.labels(gate, reason).inc()
+        self.blocked_since.labels(*key).set(since)
+
+    def waits(self, key: Key, gate: str, reason: str) -> None:
+        """Say that an object's candidate waits for something that has not come for a while."""
+        if self._waiting.get(key) != (gate, reason):
+            self.clear(key)
+            self._waiting[key] = (gate, reason)
+            self.deployment_waiting.labels(*key, gate, reason).set(1)
+
+    def clear(self, key: Key) -> None:
+        """Say that nothing holds an object's candidate back."""
+        if (refused := self._refused.pop(key, None)) is not None:
+            self.deployment_blocked.remove(*key, *refused)
+            self.blocked_since.remove(*key)
+            self.blocked.labels(*refused).dec()
+        if (waiting := self._waiting.pop(key, None)) is not None:
+            self.deployment_waiting.remove(*key, *waiting)
+
+    def degraded(self, key: Key, reason: str | None) -> None:
+        """Say whether, and why, an object's active revision is degraded."""
+        self.active_degraded.remove_by_labels({"namespace": key[0], "name": key[1]})
+        if reason is not None:
+            self.active_degraded.labels(*key, reason).set(1)
+
+    def forget(self, key: Key) -> None:
+        """Remove every series of an object that is gone."""
+        self.clear(key)
+        self.degraded(key, None)

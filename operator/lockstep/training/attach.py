@@ -1,0 +1,97 @@
+"""Stores a document with a logged model and its run, and its digest as a run parameter. Speaks MLflow."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep.environment.document import EnvironmentDocument
+from lockstep.environment.storage import ARTIFACT_PATH, RUN_ARTIFACT_DIRECTORY, digest_parameter, run_artifact
+from lockstep.training.capture import capture_environment
+from lockstep.training.required import required_set
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What was recorded, and with what."""
+
+    model_id: str
+    run_id: str | None
+    digest: str
+    known: bool
+    """True when the run had a digest for this model already: nothing was changed."""
+    why: str | None
+    """Why the set of required packages is not proven; None when it is."""
+
+
+def models_of_run(run_id: str, experiment_id: str) -> list[str]:
+    """Return the ids of the models that a run has logged, oldest first."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient().search_logged_models(
+        experiment_ids=[experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=100
+    )
+    return [model.model_id for model in sorted(found, key=lambda model: model.creation_timestamp)]
+
+
+def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None) -> Attachment:
+    """Capture this process's environment and record it for one logged model.
+
+    Args:
+        model_id: the logged model.
+        extra: names of packages that the caller adds to what the model needs.
+        reload_seconds: how long proving what it needs may take; None for no proof.
+
+    Raises:
+        mlflow.exceptions.MlflowException: MLflow does not take it.
+        CatalogueError, UnreadableFileError: the environment can't be told.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    model = client.get_logged_model(model_id)
+    run_id = model.source_run_id or None
+    recorded = client.get_run(run_id).data.params.get(digest_parameter(model_id)) if run_id else None
+    if recorded is not None:
+        return Attachment(model_id, run_id, recorded, known=True, why=None)
+    document, why = _document(model_id, str(model.artifact_location), extra, reload_seconds)
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        _write(Path(folder) / ARTIFACT_PATH, document)
+        client.log_model_artifacts(model_id, folder)
+        if run_id is not None:
+            copy = Path(folder) / "copy" / Path(run_artifact(model_id)).name
+            _write(copy, document)
+            client.log_artifact(run_id, str(copy), RUN_ARTIFACT_DIRECTORY)
+            # Last, since it can't be changed any more: who reads it finds the document there.
+            client.log_param(run_id, digest_parameter(model_id), document.digest)
+    return Attachment(model_id, run_id, document.digest, known=False, why=why)
+
+
+def _document(
+    model_id: str, location: str, extra: Sequence[str], seconds: float | None
+) -> tuple[EnvironmentDocument, str | None]:
+    if seconds is None:
+        return capture_environment(), "no proof was asked for"
+    flavors, requirements = _described(location)
+    needed = required_set(f"models:/{model_id}", flavors, requirements, extra, seconds=seconds)
+    return capture_environment(required=needed.names, proof=needed.proof), needed.why
+
+
+def _described(location: str) -> tuple[list[str], str]:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.models import Model
+
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        described: Any = Model.load(download_artifacts(f"{location}/MLmodel", dst_path=folder))
+        try:
+            path = download_artifacts(f"{location}/requirements.txt", dst_path=folder)
+            requirements = Path(path).read_text(encoding="utf-8", errors="replace")
+        except Exception:  # a model without requirements is a model all the same
+            requirements = ""
+        return [flavor for flavor in described.flavors if flavor != "python_function"], requirements
+
+
+def _write(path: Path, document: EnvironmentDocument) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(document.canonical())

@@ -1,0 +1,128 @@
+"""`log_environment()`: records the environment with the logged model and its run. Never breaks a training job unless asked."""
+
+import functools
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lockstep.training.attach import Attachment, attach, models_of_run
+
+_log = logging.getLogger("lockstep")
+_RELOAD_SECONDS = 300.0
+
+
+class EnvironmentNotLoggedError(RuntimeError):
+    """The environment could not be recorded; raised only with `strict=True`."""
+
+
+def log_environment(
+    *,
+    run_id: str | None = None,
+    model_id: str | None = None,
+    extra_packages: Iterable[str] = (),
+    prove: bool = True,
+    strict: bool = False,
+) -> list[str]:
+    """Record the environment of this process for the models of a run, before or after they are logged.
+
+    It attaches to `model_id` if given, else to `run_id`, else to the active run, else to MLflow's last active run. A run is
+    never created. Called before a model is logged, it attaches as soon as one is.
+
+    Args:
+        run_id: the MLflow run whose models are meant.
+        model_id: one logged model (`m-…`).
+        extra_packages: names of packages that the model needs and that a reload would not show.
+        prove: reload the model in a fresh process to prove which packages it needs; a few seconds a model.
+        strict: raise instead of warning when the environment could not be recorded.
+
+    Returns:
+        The document digests (`sha256:…`) that were recorded; empty when a model is yet to be logged.
+
+    Raises:
+        EnvironmentNotLoggedError: with `strict`, when nothing could be recorded.
+    """
+    extra = tuple(extra_packages)
+    try:
+        return _log_environment(run_id, model_id, extra, prove=prove, strict=strict)
+    except Exception as error:
+        if strict:
+            raise EnvironmentNotLoggedError(str(error)) from error
+        _log.warning("the environment was not recorded: %s: %s", type(error).__name__, error)
+        _say(f"lockstep: the environment was NOT recorded: {error}")
+        return []
+
+
+def _log_environment(run_id: str | None, model_id: str | None, extra: Sequence[str], *, prove: bool, strict: bool) -> list[str]:
+    import mlflow
+
+    if model_id is not None:
+        return [_attached(attach(model_id, extra, _seconds(prove)))]
+    run = mlflow.active_run() or mlflow.last_active_run() if run_id is None else mlflow.get_run(run_id)
+    wanted = run.info.run_id if run is not None else None
+    models = models_of_run(wanted, run.info.experiment_id) if run is not None and wanted else []
+    if models:
+        return [_attached(attach(model, extra, _seconds(prove))) for model in models]
+    _PENDING.expect(wanted, extra, prove=prove, strict=strict)
+    whose = f"of run {wanted}" if wanted else "that this process logs"
+    _say(f"lockstep: no model yet; the environment will be recorded with the next model {whose}")
+    return []
+
+
+def _seconds(prove: bool) -> float | None:
+    return _RELOAD_SECONDS if prove else None
+
+
+def _attached(done: Attachment) -> str:
+    proof = "the packages it needs are proven" if done.why is None else f"which packages it needs is not proven: {done.why}"
+    again = " (recorded already)" if done.known else ""
+    _say(f"lockstep: environment {done.digest} of model {done.model_id}, run {done.run_id or 'none'}{again}; {proof}")
+    return done.digest
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class _Pending:
+    """Waits for the next logged model. MLflow has no hook for that, so `Model.log`, which every flavor calls, is wrapped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrapped = False
+        self._run_id: str | None = None
+        self._settings: tuple[tuple[str, ...], bool, bool] | None = None
+
+    def expect(self, run_id: str | None, extra: Sequence[str], *, prove: bool, strict: bool) -> None:
+        with self._lock:
+            self._run_id = run_id
+            self._settings = (tuple(extra), prove, strict)
+            if not self._wrapped:
+                self._wrap()
+                self._wrapped = True
+
+    def _wrap(self) -> None:
+        from mlflow.models import Model
+
+        original = Model.log.__func__
+
+        @functools.wraps(original)
+        def log(cls: type, *args: Any, **kwargs: Any) -> Any:
+            info = original(cls, *args, **kwargs)
+            self._logged(info)
+            return info
+
+        Model.log = classmethod(log)  # type: ignore[method-assign]
+
+    def _logged(self, info: Any) -> None:
+        settings = self._settings
+        model_id, run_id = getattr(info, "model_id", None), getattr(info, "run_id", None)
+        if settings is None or model_id is None or self._run_id not in (None, run_id):
+            return
+        extra, prove, strict = settings
+        log_environment(model_id=model_id, extra_packages=extra, prove=prove, strict=strict)
+
+
+_PENDING = _Pending()

@@ -1,0 +1,121 @@
+"""Which distributions a logged model needs: proven by reloading it in a fresh process and predicting its input example."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from lockstep.environment.closure import closure
+from lockstep.environment.document import RequiredProof
+
+# The distribution that brings each flavor's framework; a model of a flavor can't be loaded without it.
+FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
+    "catboost": ("catboost",),
+    "keras": ("keras",),
+    "lightgbm": ("lightgbm",),
+    "onnx": ("onnx",),
+    "prophet": ("prophet",),
+    "pytorch": ("torch",),
+    "sentence_transformers": ("sentence-transformers",),
+    "sklearn": ("scikit-learn",),
+    "spacy": ("spacy",),
+    "statsmodels": ("statsmodels",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "transformers": ("transformers",),
+    "xgboost": ("xgboost",),
+}
+_MLFLOW = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
+
+
+@dataclass(frozen=True)
+class RequiredSet:
+    """Names of the distributions that a model needs, how far that is proven, and what stood in the way."""
+
+    names: tuple[str, ...]
+    proof: RequiredProof
+    why: str | None = None
+
+
+def required_set(
+    model_uri: str, flavors: Sequence[str], requirements: str, extra: Iterable[str], *, seconds: float
+) -> RequiredSet:
+    """Find out what a model needs.
+
+    Args:
+        model_uri: `models:/m-…`, readable by MLflow in this process's environment.
+        flavors: names of the model's flavors (MLmodel).
+        requirements: text of its requirements.txt; the names in it are hints.
+        extra: names that the caller adds.
+        seconds: how long the reload may take.
+    """
+    installed = _installed()
+    frameworks = {name for flavor in flavors for name in FRAMEWORKS.get(flavor, ()) if name in installed}
+    roots = frameworks | (_names(requirements) - _MLFLOW) | {canonicalize_name(name) for name in extra}
+    missing = [flavor for flavor in flavors if flavor in FRAMEWORKS and not set(FRAMEWORKS[flavor]) & installed.keys()]
+    modules, why = _reload(model_uri, seconds)
+    roots |= _owners(modules)
+    names = tuple(name for name in closure(roots, installed) if name not in _MLFLOW)
+    if missing:
+        return RequiredSet(names, RequiredProof.INCOMPLETE, f"the framework of {', '.join(missing)} is not installed")
+    return RequiredSet(names, RequiredProof.UNPROVEN if why else RequiredProof.PROVEN, why)
+
+
+def _installed() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(canonicalize_name(name), list(distribution.requires or []))
+    return found
+
+
+def _names(requirements: str) -> set[str]:
+    names: set[str] = set()
+    for line in requirements.splitlines():
+        bare = line.split("#")[0].split("--hash")[0].strip().rstrip("\\").strip()
+        if not bare or bare.startswith("-"):
+            continue
+        try:
+            names.add(canonicalize_name(Requirement(bare).name))
+        except InvalidRequirement:
+            continue
+    return names
+
+
+def _owners(modules: Iterable[str]) -> set[str]:
+    owners = metadata.packages_distributions()
+    return {canonicalize_name(name) for module in modules for name in owners.get(module, ())}
+
+
+def _reload(model_uri: str, seconds: float) -> tuple[list[str], str | None]:
+    """Load the model in a process of its own and predict; return the modules it imported, and why it failed if it did."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-reload-") as folder:
+        answer = Path(folder) / "modules.json"
+        command = [sys.executable, "-m", "lockstep.training.reload", model_uri, str(answer)]
+        environment = os.environ | {
+            "MLFLOW_TRACKING_URI": _tracking_uri(),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired:
+            return [], f"reloading the model took longer than {seconds:.0f} s"
+        if not answer.exists():
+            lines = done.stderr.strip().splitlines()
+            return [], f"reloading the model failed: {lines[-1] if lines else f'exit status {done.returncode}'}"
+        stated = json.loads(answer.read_text())
+        return list(stated["modules"]), stated["why"]
+
+
+def _tracking_uri() -> str:
+    import mlflow
+
+    return str(mlflow.get_tracking_uri())

@@ -1,0 +1,174 @@
+"""Builders of facts: everything that passes unless a test says otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.canonical import sha256_of
+from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof
+from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineagePins, PodFact, Unknown
+from lockstep.gates.lineage import pins_of
+from lockstep.images.image import ImageConfig, ImageModel, ImagePlatform, ImageScan, ResolvedImage
+from lockstep.lineage.lineage import Lineage, LoggedModel, Run
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+RUN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+MODEL_ID = "m-5f2f8f6f4d4b4c1e9a0b7c6d5e4f3a2b"
+REPOSITORY = "registry.example.com/team/iris"
+DIGEST = "sha256:" + "a" * 64
+OTHER_DIGEST = "sha256:" + "b" * 64
+UID = "11111111-2222-3333-4444-555555555555"
+TRAINED = {"numpy": "1.26.4", "scikit-learn": "1.4.2", "scipy": "1.12.0"}
+MLMODEL = f"run_id: {RUN}\nmodel_id: {MODEL_ID}\n".encode()
+
+
+def spec(**parts: Any) -> ModelDeploymentSpec:
+    """Return a spec; parts are named as in a manifest."""
+    manifest = {
+        "model": {"name": "iris", "version": "3"},
+        "image": f"{REPOSITORY}:2026-11",
+        "replicas": 2,
+        "server": {"port": 8080, "mlflow": {}},
+    }
+    return ModelDeploymentSpec.model_validate(manifest | parts)
+
+
+def owner(*, status: Mapping[str, Any] | None = None, generation: int = 1, **parts: Any) -> ModelDeployment:
+    """Return a ModelDeployment; status fields by their Python names, other parts are the spec's."""
+    found = ModelDeployment(
+        name="iris", namespace="team", uid=UID, generation=generation, resource_version="7", spec=spec(**parts)
+    )
+    return found.model_copy(update={"status": found.status.model_copy(update=dict(status or {}))})
+
+
+def policy(*, gates: Mapping[str, str] | None = None, **parts: Any) -> PromotionPolicy:
+    """Return a policy with every gate enforced; `gates` are modes by name, other parts are the spec's."""
+    manifest: dict[str, Any] = {"registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"}}
+    manifest["gates"] = [{"name": name, "mode": mode} for name, mode in (gates or {}).items()]
+    return PromotionPolicy.from_object({"metadata": {"name": "standard"}, "spec": manifest | parts})
+
+
+def document(packages: Mapping[str, str] = TRAINED, *, python: str = "3.11.2", required: bool = False) -> EnvironmentDocument:
+    """Return an environment document; with `required` the training side's."""
+    return EnvironmentDocument(
+        python=Interpreter(implementation="cpython", version=python),
+        platform=Platform(os="linux", machine="x86_64", libc="glibc 2.36"),
+        packages=tuple(Package(name=name, version=version) for name, version in sorted(packages.items())),
+        required=tuple(sorted(packages)) if required else None,
+        required_proof=RequiredProof.PROVEN if required else None,
+        collector="tests",
+    )
+
+
+def run(**changes: Any) -> Run:
+    """Return a finished run that recorded all that a policy can ask for."""
+    found = Run(
+        run_id=RUN,
+        status="FINISHED",
+        lifecycle_stage="active",
+        params=(("C", "1.0"), ("clf__random_state", "7")),
+        tags=(
+            ("mlflow.source.git.commit", "c0ffee"),
+            ("lockstep.git.dirty", "false"),
+            ("mlflow.source.name", "train.py"),
+        ),
+        datasets=(("iris", "d1g3st"),),
+    )
+    return replace(found, **changes)
+
+
+def lineage(**changes: Any) -> Lineage:
+    """Return a complete lineage whose parts name one another."""
+    recorded = document(required=True)
+    found = Lineage(
+        name="iris",
+        version="3",
+        alias=None,
+        version_status="READY",
+        version_run_id=RUN,
+        source=f"models:/{MODEL_ID}",
+        model_id=MODEL_ID,
+        logged_model=LoggedModel(model_id=MODEL_ID, source_run_id=RUN, status="READY"),
+        run=run(),
+        mlmodel=MLMODEL,
+        mlmodel_run_id=RUN,
+        mlmodel_model_id=MODEL_ID,
+        environment_document=recorded.canonical(),
+        environment_digest=recorded.digest,
+        signature_present=True,
+        input_example=b"{}",
+    )
+    return replace(found, **changes)
+
+
+def image(**changes: Any) -> ResolvedImage:
+    """Return a pinned image."""
+    found = ResolvedImage(
+        reference=f"{REPOSITORY}:2026-11",
+        repository=REPOSITORY,
+        digest=DIGEST,
+        index_digest=None,
+        config_digest=OTHER_DIGEST,
+        config=ImageConfig(platform=ImagePlatform("linux", "amd64"), diff_ids=()),
+        layers=(),
+    )
+    return replace(found, **changes)
+
+
+def scan(**changes: Any) -> ImageScan:
+    """Return the scan of an image that holds the registered model in the training environment."""
+    found = ImageScan(
+        digest=DIGEST,
+        analyser="1",
+        document=document(),
+        models=(ImageModel(path="/opt/model", sha256=sha256_of(MLMODEL), model_id=MODEL_ID, run_id=RUN),),
+    )
+    return replace(found, **changes)
+
+
+def pins(of: Lineage | None = None, **changes: Any) -> LineagePins:
+    """Return what a lineage declared when it was first seen."""
+    return replace(LineagePins(**pins_of(of or lineage()), first_seen=NOW), **changes)
+
+
+def pod(name: str = "iris-1", **changes: Any) -> PodFact:
+    """Return a ready pod."""
+    pinned = f"{REPOSITORY}@{DIGEST}"
+    return replace(PodFact(name=name, ready=True, phase="Running", image=pinned, image_id=pinned, restarts=0), **changes)
+
+
+def audit(name: str = "iris-1", **changes: Any) -> AuditFact:
+    """Return a passed audit."""
+    return replace(AuditFact(pod=name, passed=True, answered=3), **changes)
+
+
+def candidate(**changes: Any) -> CandidatePods:
+    """Return two ready and audited pods."""
+    found = CandidatePods(wanted=2, since=NOW, pods=(pod("iris-1"), pod("iris-2")), audits=(audit("iris-1"), audit("iris-2")))
+    return replace(found, **changes)
+
+
+def unknown(reason: Reason = Reason.INTERNAL_ERROR, *, retry: bool = True) -> Unknown:
+    """Return a fact that could not be had."""
+    return Unknown(reason, "it could not be told", retry=retry)
+
+
+def evidence(**changes: Any) -> Evidence:
+    """Return evidence on which every gate passes."""
+    found = Evidence(
+        now=NOW,
+        namespace="team",
+        name="iris",
+        spec=spec(),
+        policy=policy(),
+        lineage=lineage(),
+        image=image(),
+        scan=scan(),
+        pins=pins(),
+        candidate=candidate(),
+    )
+    return replace(found, **changes)

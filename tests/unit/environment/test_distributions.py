@@ -1,0 +1,177 @@
+"""What is installed on a path."""
+
+import json
+
+import pytest
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.document import Origin
+from tests.fakes.roots import Files, distribution, tree
+
+SITE = "/site"
+
+
+def found(files: Files, *paths: str) -> dict[str, str]:
+    return {package.name: package.version for package in distributions(tree(files), paths or (SITE,))}
+
+
+def refusal(files: Files) -> str:
+    with pytest.raises(CatalogueError) as caught:
+        distributions(tree(files), [SITE])
+    assert caught.value.reason is Reason.METADATA_INVALID
+    return caught.value.message
+
+
+def metadata(text: str, folder: str = "x-1.0.dist-info") -> Files:
+    return {f"{SITE}/{folder}/METADATA": text}
+
+
+def origin(stated: object) -> Origin | None:
+    (package,) = distributions(tree(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated))), [SITE])
+    return package.origin
+
+
+def test_distributions_are_sorted_by_normalised_name() -> None:
+    files = distribution(SITE, "Zope.Interface", "6.0") | distribution(SITE, "a_b", "1.0")
+    assert found(files) == {"a-b": "1.0", "zope-interface": "6.0"}
+
+
+def test_the_first_on_the_path_wins() -> None:
+    files = distribution("/first", "numpy", "1.26.4") | distribution("/second", "numpy", "2.0.0")
+    assert found(files, "/first", "/second") == {"numpy": "1.26.4"}
+    assert found(files, "/second", "/first") == {"numpy": "2.0.0"}
+
+
+def test_what_is_not_directly_on_the_path_is_not_installed() -> None:
+    assert found(distribution(f"{SITE}/setuptools/_vendor", "wheel", "0.45.1")) == {}
+
+
+def test_two_of_one_name_in_a_directory_are_refused() -> None:
+    assert "numpy is installed twice" in refusal(distribution(SITE, "numpy", "1.26.4") | distribution(SITE, "numpy", "2.0.0"))
+
+
+def test_two_different_versions_in_one_metadata_are_refused() -> None:
+    assert "more than one Version" in refusal(metadata("Name: x\nVersion: 1.0\nVersion: 2.0\n"))
+
+
+def test_a_version_behind_a_bare_carriage_return_counts_since_importlib_sees_it() -> None:
+    assert "more than one Version" in refusal(metadata("Name: x\nSummary: s\rVersion: 9\nVersion: 1.0\n"))
+
+
+def test_unicode_line_separators_end_no_header() -> None:
+    assert found(metadata("Name: x\nSummary: a\u2028\u2028Version: 9\x85b\nVersion: 1.0\n")) == {"x": "1.0"}
+
+
+def test_the_same_version_twice_is_no_contradiction() -> None:
+    assert found(metadata("Name: x\nVersion: 1.0\nVersion: 1.0\n")) == {"x": "1.0"}
+
+
+@pytest.mark.parametrize("text", ["Name: x\n", "Name: x\nVersion:\n", "Name: x\n\nVersion: 1.0\n"])
+def test_metadata_without_a_version_is_refused(text: str) -> None:
+    assert "no Version" in refusal(metadata(text))
+
+
+def test_metadata_without_a_name_is_refused() -> None:
+    assert "no Name" in refusal(metadata("Version: 1.0\n"))
+
+
+def test_a_directory_of_another_name_is_refused() -> None:
+    assert "states the name good" in refusal(metadata("Name: good\nVersion: 1.0\n", "evil-1.0.dist-info"))
+
+
+def test_a_directory_may_spell_the_name_otherwise() -> None:
+    assert found(metadata("Name: Scikit.Learn\nVersion: 1.0\n", "scikit_learn-1.0.dist-info")) == {"scikit-learn": "1.0"}
+
+
+def test_a_directory_without_metadata_is_refused() -> None:
+    assert "has no METADATA" in refusal({f"{SITE}/x-1.0.dist-info/RECORD": ""})
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
+    assert found(metadata("\ufeffName: x\r\nVersion: 1.0\r\n\r\nVersion: 2.0\r\n")) == {"x": "1.0"}
+
+
+def test_folded_lines_are_no_headers() -> None:
+    assert found(metadata("Name: x\nSummary: a\n Version: 9\nVersion: 1.0\n")) == {"x": "1.0"}
+
+
+def test_egg_info_directories_are_read() -> None:
+    assert found({f"{SITE}/PyYAML-6.0.egg-info/PKG-INFO": "Name: PyYAML\nVersion: 6.0\n"}) == {"pyyaml": "6.0"}
+
+
+def test_egg_info_files_are_read() -> None:
+    assert found({f"{SITE}/docopt-0.6.2.egg-info": "Name: docopt\nVersion: 0.6.2\n"}) == {"docopt": "0.6.2"}
+
+
+def test_a_distribution_that_came_by_name_has_no_origin() -> None:
+    (package,) = distributions(tree(distribution(SITE, "x", "1.0")), [SITE])
+    assert package.origin is None
+    assert package.tags == ("py3-none-any",)
+
+
+def test_an_origin_in_version_control_has_its_commit() -> None:
+    stated = {"url": "https://git.example.com/x", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    assert origin(stated) == Origin(kind="vcs", url="https://git.example.com/x", commit="abc")
+
+
+@pytest.mark.parametrize("info", [{"hash": "sha256=ab"}, {"hashes": {"sha256": "ab"}}])
+def test_an_archive_has_its_hash(info: object) -> None:
+    stated = {"url": "https://example.com/x.whl", "archive_info": info}
+    assert origin(stated) == Origin(kind="archive", url="https://example.com/x.whl", hash="sha256=ab")
+
+
+def test_an_archive_may_have_no_hash() -> None:
+    assert origin({"url": "file:///x.whl", "archive_info": {}}) == Origin(kind="archive", url="file:///x.whl")
+
+
+def test_directories_and_editables_are_told_apart() -> None:
+    assert origin({"url": "file:///x", "dir_info": {}}) == Origin(kind="directory", url="file:///x")
+    assert origin({"url": "file:///x", "dir_info": {"editable": True}}) == Origin(kind="editable", url="file:///x")
+
+
+@pytest.mark.parametrize("stated", [[], {}, {"url": "x", "vcs_info": {}}, {"url": "x", "archive_info": [1]}, "text"])
+def test_a_malformed_origin_is_refused(stated: object) -> None:
+    assert "direct_url.json" in refusal(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated)))
+
+
+PIP = """numpy/__init__.py,sha256=AAA,10
+numpy/__pycache__/__init__.cpython-311.pyc,,
+numpy.libs/libopenblas.so,sha256=BBB,20
+numpy-1.0.dist-info/METADATA,sha256=CCC,30
+numpy-1.0.dist-info/WHEEL,sha256=DDD,5
+numpy-1.0.dist-info/INSTALLER,sha256=pip,4
+numpy-1.0.dist-info/REQUESTED,sha256=EEE,0
+numpy-1.0.dist-info/RECORD,,
+../../../bin/f2py,sha256=shebang-1,200
+"""
+UV = """../../../bin/f2py,sha256=shebang-2,210
+numpy-1.0.dist-info/METADATA,sha256=CCC,30
+"numpy.libs/libopenblas.so",sha256=BBB,20
+numpy-1.0.dist-info/INSTALLER,sha256=uv,2
+numpy-1.0.dist-info/RECORD,,
+numpy-1.0.dist-info/WHEEL,sha256=FFF,5
+numpy-1.0.dist-info/uv_cache.json,sha256=GGG,99
+numpy/__init__.py,sha256=AAA,10
+"""
+
+
+def test_installers_give_the_same_content() -> None:
+    target = UV.replace("../../../bin/f2py", "bin/f2py").replace("\n", "\r\n")
+    assert canonical_record_digest(PIP) == canonical_record_digest(UV) == canonical_record_digest(target)
+
+
+@pytest.mark.parametrize("change", [("AAA", "XXX"), ("BBB", "XXX"), ("numpy/__init__", "numpy/other")])
+def test_another_file_gives_other_content(change: tuple[str, str]) -> None:
+    assert canonical_record_digest(PIP.replace(*change)) != canonical_record_digest(PIP)
+
+
+def test_a_record_without_hashes_says_nothing() -> None:
+    assert canonical_record_digest("x/__init__.py,,\n") is None
+    assert canonical_record_digest("") is None
+
+
+def test_a_record_that_can_not_be_read_is_refused() -> None:
+    assert "RECORD" in refusal(distribution(SITE, "x", "1.0", RECORD="x" * 200_000 + ",sha256=1,1\n"))

@@ -1,0 +1,125 @@
+"""The image gate: one test for every reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.reasons import Reason
+from lockstep.gates import image as gate
+from lockstep.images.image import ImageModel
+from tests.fakes import builders as a
+
+RIGHT = ImageModel("/opt/model", "sha256:1", a.MODEL_ID, a.RUN)
+STRANGER = ImageModel("/opt/old", "sha256:2", "m-other", "other-run")
+
+
+def test_a_pinned_image_with_the_registered_model_passes_and_names_its_digest() -> None:
+    result = gate.evaluate(a.evidence())
+    assert result.outcome is GateOutcome.PASSED
+    assert a.DIGEST in result.message
+
+
+def test_a_repository_that_the_policy_does_not_list_is_refused_before_the_registry_is_asked() -> None:
+    policy = a.policy(images={"repositories": ["registry.example.com/prod/*"]})
+    result = gate.evaluate(a.evidence(policy=policy, image=a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE)))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.REPOSITORY_NOT_ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry"),
+    [
+        (Reason.REFERENCE_INVALID, False),
+        (Reason.IMAGE_NOT_FOUND, False),
+        (Reason.IMAGE_REGISTRY_UNREACHABLE, True),
+        (Reason.IMAGE_REGISTRY_RATE_LIMITED, True),
+        (Reason.IMAGE_UNAUTHORIZED, True),
+        (Reason.PULL_SECRET_INVALID, False),
+        (Reason.PLATFORM_NOT_FOUND, False),
+        (Reason.MANIFEST_INVALID, False),
+        (Reason.DIGEST_MISMATCH, True),
+    ],
+)
+def test_an_image_that_is_not_pinned_is_never_a_pass(reason: Reason, retry: bool) -> None:
+    result = gate.evaluate(a.evidence(image=a.unknown(reason, retry=retry)))
+    assert (result.outcome, result.reason) == (GateOutcome.RETRY if retry else GateOutcome.REJECTED, reason)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.LAYER_CORRUPT,
+        Reason.LAYER_AMBIGUOUS,
+        Reason.LIMIT_EXCEEDED,
+        Reason.SCAN_TIMEOUT,
+        Reason.INTERPRETER_NOT_FOUND,
+        Reason.INTERPRETER_AMBIGUOUS,
+        Reason.METADATA_INVALID,
+        Reason.SYSTEM_UNVERIFIABLE,
+        Reason.FILE_UNREADABLE,
+    ],
+)
+def test_layers_that_can_not_be_told_are_refused_with_their_reason(reason: Reason) -> None:
+    result = gate.evaluate(a.evidence(scan=a.unknown(reason, retry=False)))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, reason)
+
+
+def test_a_registry_that_asks_to_wait_is_heard() -> None:
+    fact = a.unknown(Reason.IMAGE_REGISTRY_RATE_LIMITED)
+    slow = type(fact)(fact.reason, fact.message, retry=True, retry_after=90.0)
+    assert gate.evaluate(a.evidence(image=slow)).retry_after == 90.0
+
+
+def test_without_a_lineage_the_model_in_the_image_is_not_judged_yet() -> None:
+    result = gate.evaluate(a.evidence(lineage=a.unknown()))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
+
+
+def test_without_a_policy_nothing_is_allowed() -> None:
+    assert gate.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False))).reason is Reason.POLICY_MISSING
+
+
+def test_a_scan_of_another_digest_is_no_evidence() -> None:
+    result = gate.evaluate(a.evidence(scan=a.scan(digest=a.OTHER_DIGEST)))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.DIGEST_MISMATCH)
+
+
+def test_an_image_that_holds_another_model_is_refused_by_name() -> None:
+    result = gate.evaluate(a.evidence(scan=a.scan(models=(STRANGER,))))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.IMAGE_LACKS_VERSION)
+    assert "m-other at /opt/old" in result.message
+
+
+def test_an_older_models_run_decides_where_there_is_no_logged_model() -> None:
+    old = a.lineage(model_id=None, logged_model=None, mlmodel_model_id=None)
+    by_run = ImageModel("/opt/model", "sha256:1", None, a.RUN)
+    without_ids = ImageModel("/opt/model", "sha256:1", None, None)
+    assert gate.evaluate(a.evidence(lineage=old, scan=a.scan(models=(by_run,)))).outcome is GateOutcome.PASSED
+    assert gate.evaluate(a.evidence(lineage=old, scan=a.scan(models=(without_ids,)))).reason is Reason.IMAGE_LACKS_VERSION
+
+
+def test_the_right_run_with_another_logged_model_is_another_model() -> None:
+    sibling = ImageModel("/opt/model", "sha256:1", "m-sibling", a.RUN)
+    assert gate.evaluate(a.evidence(scan=a.scan(models=(sibling,)))).reason is Reason.IMAGE_LACKS_VERSION
+
+
+def test_the_right_model_beside_others_passes() -> None:
+    assert gate.evaluate(a.evidence(scan=a.scan(models=(STRANGER, RIGHT)))).outcome is GateOutcome.PASSED
+
+
+def test_an_image_without_a_model_passes_unless_the_policy_requires_one_in_it() -> None:
+    empty = a.scan(models=())
+    assert gate.evaluate(a.evidence(scan=empty)).outcome is GateOutcome.PASSED
+    required = a.policy(images={"modelInImage": "Required"})
+    assert gate.evaluate(a.evidence(scan=empty, policy=required)).reason is Reason.MODEL_NOT_IN_IMAGE
+
+
+@given(
+    tag=st.sampled_from(["", ":1", ":2026-11", f"@{a.DIGEST}", f":1@{a.DIGEST}"]),
+    registry=st.sampled_from(["registry.example.com", "registry.example.com:5000", "localhost:5000"]),
+)
+def test_tags_digests_and_ports_do_not_decide_whether_a_repository_is_allowed(tag: str, registry: str) -> None:
+    policy = a.policy(images={"repositories": [f"{registry}/team/iris"]}).spec
+    assert gate.repository_allowed(f"{registry}/team/iris{tag}", policy)
+    assert not gate.repository_allowed(f"{registry}/team/iris-evil{tag}", policy)
+    assert not gate.repository_allowed(f"evil.example.com/team/iris{tag}", policy)

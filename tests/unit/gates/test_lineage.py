@@ -1,0 +1,216 @@
+"""The lineage gate: one test for every reason, and what it lets through."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.reasons import Reason
+from lockstep.gates import lineage as gate
+from lockstep.gates.evidence import Evidence
+from lockstep.gates.outcome import Result
+from lockstep.lineage.lineage import Lineage, LoggedModel
+from tests.fakes import builders as a
+
+
+def judged(lineage: Lineage, **changes: Any) -> Result:
+    return gate.evaluate(a.evidence(lineage=lineage, pins=None, **changes))
+
+
+def test_a_complete_lineage_passes_and_names_the_run() -> None:
+    result = gate.evaluate(a.evidence())
+    assert result.outcome is GateOutcome.PASSED
+    assert a.RUN in result.message
+
+
+def test_a_lineage_with_all_that_can_be_required_passes() -> None:
+    everything = ["GitCommit", "CleanTree", "Dataset", "Parameters", "Seed", "TrainingScript", "Signature", "InputExample"]
+    policy = a.policy(lineage={"require": everything})
+    assert gate.evaluate(a.evidence(policy=policy)).outcome is GateOutcome.PASSED
+
+
+def test_a_version_from_before_logged_models_passes_by_its_run_alone() -> None:
+    old = a.lineage(model_id=None, logged_model=None, mlmodel_model_id=None)
+    assert judged(old).outcome is GateOutcome.PASSED
+
+
+REJECTED = GateOutcome.REJECTED
+FINDINGS: list[tuple[str, Lineage, GateOutcome, Reason, str]] = [
+    (
+        "the version is not ready yet",
+        a.lineage(version_status="PENDING_REGISTRATION"),
+        GateOutcome.PENDING,
+        Reason.VERSION_NOT_READY,
+        "PENDING_REGISTRATION",
+    ),
+    ("the run does not exist", a.lineage(run=None), REJECTED, Reason.RUN_MISSING, "does not exist"),
+    (
+        "the version names no run",
+        a.lineage(run=None, version_run_id=None, logged_model=None),
+        REJECTED,
+        Reason.RUN_MISSING,
+        "names no run",
+    ),
+    ("the run was deleted", a.lineage(run=a.run(lifecycle_stage="deleted")), REJECTED, Reason.RUN_DELETED, "restore --run-id"),
+    ("the run failed", a.lineage(run=a.run(status="FAILED")), REJECTED, Reason.RUN_NOT_FINISHED, "FAILED"),
+    ("the run is under way", a.lineage(run=a.run(status="RUNNING")), REJECTED, Reason.RUN_NOT_FINISHED, "let the run end"),
+    (
+        "the version names another run",
+        a.lineage(version_run_id="another"),
+        REJECTED,
+        Reason.LINEAGE_CONFLICT,
+        "the model version names another",
+    ),
+    ("MLmodel names another run", a.lineage(mlmodel_run_id="another"), REJECTED, Reason.LINEAGE_CONFLICT, "MLmodel names"),
+    ("MLmodel can't be read", a.lineage(mlmodel=None, mlmodel_run_id=None), REJECTED, Reason.LINEAGE_CONFLICT, "names none"),
+    (
+        "the logged model names another run",
+        a.lineage(logged_model=LoggedModel(a.MODEL_ID, "another", "READY")),
+        REJECTED,
+        Reason.LINEAGE_CONFLICT,
+        "the logged model names another",
+    ),
+    (
+        "MLmodel names another logged model",
+        a.lineage(mlmodel_model_id="m-other"),
+        REJECTED,
+        Reason.LINEAGE_CONFLICT,
+        "m-other",
+    ),
+    (
+        "no environment was recorded",
+        a.lineage(environment_document=None, environment_digest=None),
+        REJECTED,
+        Reason.ENVIRONMENT_NOT_RECORDED,
+        "log_environment()",
+    ),
+    (
+        "the environment document is no document",
+        a.lineage(environment_document=b"{}"),
+        REJECTED,
+        Reason.ENVIRONMENT_DOCUMENT_INVALID,
+        "can't be read",
+    ),
+    (
+        "the run recorded no digest of the document",
+        a.lineage(environment_digest=None),
+        REJECTED,
+        Reason.ENVIRONMENT_DIGEST_CONFLICT,
+        "recorded no digest",
+    ),
+    (
+        "the run recorded the digest of another document",
+        a.lineage(environment_digest=a.OTHER_DIGEST),
+        REJECTED,
+        Reason.ENVIRONMENT_DIGEST_CONFLICT,
+        "the run recorded sha256:bbb",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("lineage", "outcome", "reason", "says"), [case[1:] for case in FINDINGS], ids=[case[0] for case in FINDINGS]
+)
+def test_a_finding_has_its_own_reason(lineage: Lineage, outcome: GateOutcome, reason: Reason, says: str) -> None:
+    result = judged(lineage)
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert says in f"{result.message} {result.next_step}"
+
+
+def test_a_model_that_the_policy_does_not_list_is_refused_before_anything_is_read() -> None:
+    policy = a.policy(registry={"trackingURI": "http://mlflow", "models": ["fraud-*"]})
+    result = gate.evaluate(a.evidence(policy=policy, lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+    assert result.reason is Reason.MODEL_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry", "outcome"),
+    [
+        (Reason.REGISTRY_UNREACHABLE, True, GateOutcome.RETRY),
+        (Reason.REGISTRY_REFUSED, True, GateOutcome.RETRY),
+        (Reason.VERSION_NOT_FOUND, False, GateOutcome.REJECTED),
+        (Reason.ALIAS_NOT_FOUND, False, GateOutcome.REJECTED),
+    ],
+)
+def test_what_the_registry_could_not_tell_is_never_a_pass(reason: Reason, retry: bool, outcome: GateOutcome) -> None:
+    result = gate.evaluate(a.evidence(lineage=a.unknown(reason, retry=retry)))
+    assert (result.outcome, result.reason) == (outcome, reason)
+
+
+def test_without_a_policy_the_policys_reason_is_told() -> None:
+    result = gate.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.POLICY_MISSING)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "lacking"),
+    [
+        ("GitCommit", a.lineage(run=a.run(tags=(("mlflow.source.name", "train.py"),)))),
+        ("CleanTree", a.lineage(run=a.run(tags=(("lockstep.git.dirty", "true"),)))),
+        ("CleanTree", a.lineage(run=a.run(tags=()))),
+        ("Dataset", a.lineage(run=a.run(datasets=()))),
+        ("Dataset", a.lineage(run=a.run(datasets=(("iris", ""),)))),
+        ("Parameters", a.lineage(run=a.run(params=(("lockstep.environment.m-1", "sha256:…"),)))),
+        ("Seed", a.lineage(run=a.run(params=(("C", "1.0"),)))),
+        ("Seed", a.lineage(run=a.run(params=(("random_state", "None"),)))),
+        ("TrainingScript", a.lineage(run=a.run(tags=()))),
+        ("Signature", a.lineage(signature_present=False)),
+        ("InputExample", a.lineage(input_example=None)),
+    ],
+)
+def test_what_the_policy_requires_and_the_run_lacks_is_named(requirement: str, lacking: Lineage) -> None:
+    policy = a.policy(lineage={"require": [requirement]})
+    result = judged(lacking, policy=policy)
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_INCOMPLETE)
+    assert requirement in result.message
+    assert judged(lacking).outcome is GateOutcome.PASSED, "what the policy does not require may be missing"
+
+
+def test_an_input_example_that_the_audit_requires_is_part_of_the_lineage() -> None:
+    policy = a.policy(readiness={"inputExample": "Required"}, lineage={"require": ["InputExample"]})
+    result = judged(a.lineage(input_example=None), policy=policy)
+    assert result.reason is Reason.LINEAGE_INCOMPLETE
+    assert result.message.count("InputExample") == 1
+
+
+def test_mlflows_own_requirements_are_enough_where_the_policy_says_so() -> None:
+    stock = a.lineage(environment_document=None, environment_digest=None, requirements=b"numpy==1.26.4\n")
+    weaker = a.policy(environment={"evidence": "ModelRequirements"})
+    assert judged(stock, policy=weaker).outcome is GateOutcome.PASSED
+    assert judged(replace(stock, requirements=None), policy=weaker).reason is Reason.ENVIRONMENT_NOT_RECORDED
+
+
+@pytest.mark.parametrize(
+    ("pinned", "word"),
+    [
+        ({"run_id": "another"}, "run"),
+        ({"model_id": "m-other"}, "logged model"),
+        ({"document_digest": a.OTHER_DIGEST}, "environment document"),
+        ({"document_digest": None}, "environment document"),
+        ({"mlmodel_sha256": a.OTHER_DIGEST}, "MLmodel file"),
+    ],
+)
+def test_a_version_that_declares_something_else_than_before_is_refused(pinned: dict[str, Any], word: str) -> None:
+    result = gate.evaluate(a.evidence(pins=replace(a.pins(), **pinned)))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CHANGED)
+    assert f"another {word} than when first seen (2026-11-20 12:00:00Z)" in result.message
+
+
+def test_pins_are_the_same_for_the_same_lineage_and_unreadable_documents_are_pinned_by_their_bytes() -> None:
+    assert gate.pins_of(a.lineage()) == gate.pins_of(a.lineage())
+    assert gate.pins_of(a.lineage(environment_document=b"x")) != gate.pins_of(a.lineage(environment_document=b"y"))
+    assert set(gate.pins_of(a.lineage(run=None, model_id=None, mlmodel=None, environment_document=None)).values()) == {None}
+
+
+def test_the_gate_knows_no_time() -> None:
+    now, later = a.evidence(), a.evidence(now=a.NOW + timedelta(days=365))
+    assert gate.evaluate(now) == gate.evaluate(later)
+
+
+def test_the_cause_comes_before_its_consequences() -> None:
+    evidence: Evidence = a.evidence(
+        pins=None, lineage=a.lineage(run=a.run(lifecycle_stage="deleted", status="FAILED"), environment_document=None)
+    )
+    assert gate.evaluate(evidence).reason is Reason.RUN_DELETED

@@ -1,0 +1,166 @@
+"""The readiness gate: one test for every reason, and its deadlines."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.reasons import Reason
+from lockstep.gates import readiness as gate
+from lockstep.gates.outcome import Result
+from tests.fakes import builders as a
+
+DEADLINE = timedelta(seconds=600)
+
+
+def judged(*, late: bool = False, **changes: Any) -> Result:
+    return gate.evaluate(a.evidence(candidate=a.candidate(**changes), now=a.NOW + (DEADLINE if late else timedelta())))
+
+
+def one(**changes: Any) -> dict[str, Any]:
+    """Return one good pod and one with changes, so that `any` and `all` can't be mixed up unseen."""
+    return {"pods": (a.pod("iris-1"), a.pod("iris-2", **changes))}
+
+
+def test_ready_and_audited_pods_pass_and_are_counted() -> None:
+    result = judged()
+    assert result.outcome is GateOutcome.PASSED
+    assert result.message == "2 pods are ready and answered 6 predictions"
+
+
+def test_pods_that_passed_in_time_stay_passed_after_the_deadline() -> None:
+    assert judged(late=True).outcome is GateOutcome.PASSED
+
+
+def test_without_pods_it_waits() -> None:
+    result = gate.evaluate(a.evidence(candidate=None))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
+
+
+def test_without_a_policy_it_waits() -> None:
+    result = gate.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "early", "late"),
+    [
+        (one(tampered="its image is evil"), Reason.POD_TAMPERED, GateOutcome.REJECTED, GateOutcome.REJECTED),
+        (
+            {"audits": (a.audit("iris-1"), a.audit("iris-2", passed=False, failure="it answered 500"))},
+            Reason.AUDIT_FAILED,
+            GateOutcome.REJECTED,
+            GateOutcome.REJECTED,
+        ),
+        (one(restarts=1, terminated_reason="Error"), Reason.POD_CRASHED, GateOutcome.PENDING, GateOutcome.REJECTED),
+        (one(restarts=3), Reason.POD_CRASHED, GateOutcome.REJECTED, GateOutcome.REJECTED),
+        (one(phase="Failed", ready=False), Reason.POD_CRASHED, GateOutcome.PENDING, GateOutcome.REJECTED),
+        ({"quota": "exceeded quota: team", "pods": ()}, Reason.QUOTA_EXCEEDED, GateOutcome.RETRY, GateOutcome.RETRY),
+        (one(ready=False, unschedulable="0/3 nodes"), Reason.PODS_UNSCHEDULABLE, GateOutcome.RETRY, GateOutcome.RETRY),
+        (
+            one(ready=False, waiting_reason="ImagePullBackOff", waiting_message="403"),
+            Reason.IMAGE_PULL_FAILED,
+            GateOutcome.PENDING,
+            GateOutcome.REJECTED,
+        ),
+        ({"pods": (a.pod("iris-1"),)}, "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
+        (one(ready=False, waiting_reason="ContainerCreating"), "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
+        (one(image_id=""), "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
+        ({"audits": (a.audit("iris-1"),)}, Reason.AUDITING, GateOutcome.PENDING, GateOutcome.PENDING),
+        (
+            {"audits": (a.audit("iris-1"), a.audit("iris-2", passed=False, unreachable=True, failure="timeout"))},
+            Reason.PROBE_FAILED,
+            GateOutcome.RETRY,
+            GateOutcome.REJECTED,
+        ),
+    ],
+)
+def test_every_finding_has_its_reason_before_and_after_the_deadline(
+    changes: dict[str, Any], reason: Reason | str, early: GateOutcome, late: GateOutcome
+) -> None:
+    before, after = judged(**changes), judged(late=True, **changes)
+    reasons = (Reason.PODS_STARTING, Reason.POD_NOT_READY) if reason == "starting" else (reason, reason)
+    assert (before.outcome, before.reason) == (early, reasons[0])
+    assert (after.outcome, after.reason) == (late, reasons[1])
+    for result in (before, after):
+        assert result.final == (result.outcome is GateOutcome.REJECTED)
+
+
+def test_a_final_refusal_says_how_to_try_again() -> None:
+    result = judged(**one(tampered="its image is evil"))
+    assert result.next_step is not None
+    assert "spec.retry" in result.next_step
+
+
+def test_the_reason_of_a_crash_is_told() -> None:
+    result = judged(**one(restarts=3, terminated_reason="OOMKilled", exit_code=137))
+    assert result.message == "the server in pod iris-2 ended 3 times (OOMKilled, exit code 137)"
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_a_candidate_without_pods_has_proven_nothing(wanted: int) -> None:
+    assert judged(wanted=wanted, pods=(), audits=()).outcome is GateOutcome.PENDING
+
+
+def test_audits_of_pods_that_are_gone_prove_nothing() -> None:
+    assert judged(audits=(a.audit("iris-8"), a.audit("iris-9"))).reason is Reason.AUDITING
+
+
+@pytest.mark.parametrize(("own", "effective"), [(None, 600), (60, 60), (6000, 600)])
+def test_the_users_deadline_may_only_be_tighter(own: int | None, effective: int) -> None:
+    spec = a.spec(readiness={"deadlineSeconds": own} if own else {})
+    assert gate.effective_deadline(a.evidence(spec=spec)) == effective
+
+
+@pytest.mark.parametrize(("own", "effective"), [(None, 3), (10, 10), (1, 3)])
+def test_the_users_number_of_requests_may_only_be_higher(own: int | None, effective: int) -> None:
+    spec = a.spec(readiness={"requests": own} if own else {})
+    assert gate.effective_requests(a.evidence(spec=spec)) == effective
+
+
+def test_the_users_own_deadline_ends_the_wait() -> None:
+    spec = a.spec(readiness={"deadlineSeconds": 60})
+    waiting = a.candidate(pods=())
+    just_before = gate.evaluate(a.evidence(spec=spec, candidate=waiting, now=a.NOW + timedelta(seconds=59)))
+    at_the_deadline = gate.evaluate(a.evidence(spec=spec, candidate=waiting, now=a.NOW + timedelta(seconds=60)))
+    assert just_before.reason is Reason.PODS_STARTING
+    assert at_the_deadline.reason is Reason.POD_NOT_READY
+
+
+PODS = st.builds(
+    a.pod,
+    st.sampled_from(["iris-1", "iris-2", "iris-3"]),
+    ready=st.booleans(),
+    phase=st.sampled_from(["Pending", "Running", "Failed"]),
+    image_id=st.sampled_from(["", a.DIGEST]),
+    restarts=st.integers(0, 4),
+    waiting_reason=st.sampled_from([None, "ImagePullBackOff", "CrashLoopBackOff"]),
+    unschedulable=st.sampled_from([None, "no room"]),
+    tampered=st.sampled_from([None, "changed"]),
+)
+AUDITS = st.builds(
+    a.audit,
+    st.sampled_from(["iris-1", "iris-2", "iris-3"]),
+    passed=st.booleans(),
+    unreachable=st.booleans(),
+)
+
+
+@given(
+    wanted=st.integers(0, 3),
+    pods=st.lists(PODS, max_size=3, unique_by=lambda pod: pod.name).map(tuple),
+    audits=st.lists(AUDITS, max_size=3, unique_by=lambda audit: audit.pod).map(tuple),
+    quota=st.sampled_from([None, "exceeded"]),
+    late=st.booleans(),
+)
+def test_it_passes_only_when_all_wanted_pods_are_ready_unchanged_and_audited(late: bool, **parts: Any) -> None:
+    result = judged(late=late, **parts)
+    if result.outcome is GateOutcome.PASSED:
+        ready = [pod for pod in parts["pods"] if pod.ready]
+        passed = {audit.pod for audit in parts["audits"] if audit.passed and not audit.unreachable}
+        assert len(ready) >= max(1, parts["wanted"])
+        assert all(pod.name in passed and pod.image_id for pod in ready)
+        assert not any(pod.restarts or pod.tampered or pod.phase == "Failed" for pod in parts["pods"])

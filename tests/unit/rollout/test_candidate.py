@@ -1,0 +1,391 @@
+"""A candidate's way from being seen to being promoted."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.api.modeldeployment import CandidateStatus, GateMode, GateOutcome, ModelDeployment
+from lockstep.api.reasons import Reason
+from lockstep.environment.compare import Difference, DifferenceKind
+from lockstep.gates.chain import evaluate, prerequisites_permit
+from lockstep.gates.evidence import CandidatePods
+from lockstep.gates.outcome import Result, Verdict
+from lockstep.rollout import candidate as module
+from lockstep.rollout.actions import Apply, Create, Delete, Scale
+from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, wanted_pods
+from lockstep.rollout.observed import Observed
+from lockstep.rollout.revision import spec_hash
+from tests.fakes import builders as a
+from tests.fakes import live
+from tests.fakes.live import snapshot
+
+OF = snapshot()
+PINS = Pins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
+PASSED = evaluate(a.evidence())
+STARTING = evaluate(a.evidence(candidate=None))
+MISMATCH = evaluate(a.evidence(scan=a.scan(document=a.document({}))))
+CRASHED = evaluate(a.evidence(candidate=a.candidate(pods=(a.pod(restarts=5),))))
+UNREACHABLE = evaluate(a.evidence(lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+VERDICTS = {"passed": PASSED, "starting": STARTING, "mismatch": MISMATCH, "crashed": CRASHED, "unreachable": UNREACHABLE}
+
+
+def seen(**changes: Any) -> CandidateStatus:
+    found = CandidateStatus(spec_hash=spec_hash(a.spec()), start_time=a.NOW, revision=OF.revision, model_version="3")
+    return found.model_copy(update=changes)
+
+
+def situation(**changes: Any) -> Situation:
+    """Return a candidate whose pods are ready and paused and whose verdict has passed."""
+    owner = changes.pop("owner", None) or a.owner(status={"candidate": seen(pods_since=a.NOW)})
+    found = Situation(
+        owner=owner,
+        policy=a.policy(),
+        verdict=PASSED,
+        pins=PINS,
+        snapshot=OF,
+        observed=live.cluster(owner, OF),
+        now=a.NOW,
+        recorded=True,
+        pods_ready=2,
+    )
+    return replace(found, **changes)
+
+
+def running(*, replicas: int = 2, paused: bool = True) -> Observed:
+    owner = a.owner()
+    return Observed(
+        deployments={OF.revision: live.deployment(owner, OF, replicas=replicas, paused=paused)},
+        revisions={OF.revision: live.controller_revision(owner, OF)},
+    )
+
+
+# --- the way up --------------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_whose_gates_permit_gets_its_record_and_pods_and_the_wait_begins() -> None:
+    step = next_step(situation(owner=a.owner(), verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0))
+    assert [type(action) for action in step.actions] == [Create, Create]
+    revision, deployment = (action.body for action in step.actions if isinstance(action, Create))
+    assert (revision["kind"], deployment["kind"]) == ("ControllerRevision", "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert "paused" not in deployment["spec"], "a paused Deployment makes no pods"
+    assert step.candidate.pods_since == a.NOW
+    assert not step.promote
+
+
+def test_the_wait_for_pods_goes_on_from_where_it_began() -> None:
+    step = next_step(situation(verdict=STARTING, recorded=False, pods_ready=0, now=a.NOW + timedelta(seconds=60)))
+    assert step.candidate.pods_since == a.NOW
+    assert step.actions == ()
+
+
+def test_ready_pods_deployment_is_paused_against_edits_before_anything_else() -> None:
+    step = next_step(situation(observed=running(paused=False), recorded=False))
+    (action,) = step.actions
+    assert isinstance(action, Apply)
+    assert action.body["spec"]["paused"] is True
+    assert action.resource_version == "100"
+    assert step.record is None
+    assert not step.promote
+
+
+def test_a_passed_candidate_of_full_size_is_recorded_and_promoted_in_one_step() -> None:
+    step = next_step(situation(recorded=False))
+    assert step == Step(step.candidate, record="Promoted", promote=True)
+
+
+def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
+    assert next_step(situation()).promote
+    assert not next_step(situation(pods_ready=1)).promote
+
+
+def test_a_smaller_candidate_is_recorded_then_scaled_then_promoted() -> None:
+    policy = a.policy(rollout={"candidateReplicas": 1})
+    small = next_step(situation(policy=policy, observed=running(replicas=1), recorded=False, pods_ready=1))
+    assert (small.record, small.promote, small.actions) == ("Promoted", False, ())
+    grown = next_step(situation(policy=policy, observed=running(replicas=1), pods_ready=1))
+    assert grown.actions == (Scale(OF.object_name, 2),)
+    assert not grown.promote
+    assert next_step(situation(policy=policy)).promote
+
+
+def test_pods_that_are_added_after_the_checks_have_a_whole_deadline_for_themselves() -> None:
+    later = a.NOW + timedelta(seconds=590)
+    policy = a.policy(rollout={"candidateReplicas": 1})
+    step = next_step(situation(policy=policy, observed=running(replicas=1), recorded=False, pods_ready=1, now=later))
+    assert step.candidate.pods_since == later
+
+
+def test_pods_that_are_missing_at_the_last_moment_stop_the_promotion() -> None:
+    assert not next_step(situation(recorded=False, pods_ready=1)).promote
+
+
+@pytest.mark.parametrize(
+    ("replicas", "limit", "recorded", "wanted"),
+    [(5, None, False, 5), (5, None, True, 5), (5, 1, False, 1), (5, 1, True, 5), (2, 9, False, 2), (0, None, True, 1)],
+)
+def test_how_many_pods_a_candidate_runs(replicas: int, limit: int | None, recorded: bool, wanted: int) -> None:
+    policy = a.policy(rollout={"candidateReplicas": limit} if limit else {})
+    assert wanted_pods(a.owner(replicas=replicas), policy, recorded=recorded) == wanted
+
+
+# --- what holds it back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{"held": True}, {"policy": None}, {"snapshot": None}, {"verdict": UNREACHABLE}])
+def test_what_is_held_or_unknown_starts_nothing(changes: dict[str, Any]) -> None:
+    step = next_step(situation(owner=a.owner(), observed=Observed(), recorded=False, **changes))
+    assert (step.actions, step.promote, step.candidate.pods_since) == ((), False, None)
+
+
+def test_a_refusal_is_recorded_and_leaves_the_pods_alone_while_it_is_not_final() -> None:
+    step = next_step(situation(verdict=MISMATCH))
+    assert (step.record, step.promote, step.actions) == ("Refused", False, ())
+    assert not step.candidate.final
+    assert step.candidate.blocked_since == a.NOW
+
+
+def test_a_refusal_without_pins_has_nothing_to_record() -> None:
+    assert next_step(situation(verdict=MISMATCH, snapshot=None)).record is None
+
+
+def test_a_final_refusal_withdraws_the_deployment() -> None:
+    step = next_step(situation(verdict=CRASHED))
+    assert step.candidate.final
+    assert step.candidate.pods_since is None
+    assert step.actions == (Delete("Deployment", OF.object_name, f"deployment-{OF.revision}"),)
+    assert step.record == "Refused"
+
+
+def after_final(**changes: Any) -> Situation:
+    refused = next_step(situation(verdict=CRASHED)).candidate
+    owner = a.owner(status={"candidate": refused}, **changes)
+    return situation(owner=owner, verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0)
+
+
+def test_a_finally_refused_candidate_is_not_tried_again_by_itself() -> None:
+    before = after_final()
+    step = next_step(before)
+    assert (step.actions, step.promote) == ((), False)
+    assert step.candidate == before.owner.status.candidate, "why it was refused stays to be read, and nothing is written"
+
+
+def test_what_is_left_of_a_finally_refused_candidate_is_withdrawn_again() -> None:
+    step = next_step(replace(after_final(), observed=running()))
+    assert [type(action) for action in step.actions] == [Delete]
+
+
+def test_a_raised_retry_tries_a_finally_refused_candidate_again() -> None:
+    step = next_step(after_final(retry=1))
+    assert [type(action) for action in step.actions] == [Create, Create]
+    assert not step.candidate.final
+
+
+def test_another_policy_tries_a_finally_refused_candidate_again() -> None:
+    step = next_step(replace(after_final(), verdict=replace(STARTING, policy_hash="sha256:other")))
+    assert [type(action) for action in step.actions] == [Create, Create]
+    assert not step.candidate.final
+
+
+def test_another_version_behind_the_alias_is_another_candidate() -> None:
+    before = after_final()
+    step = next_step(replace(before, pins=replace(PINS, version="4"), snapshot=snapshot(version="4")))
+    assert not step.candidate.final
+    assert step.actions
+
+
+# --- for all situations ------------------------------------------------------------------------------------------------
+
+OUTCOMES = st.sampled_from(list(GateOutcome))
+RESULTS = st.builds(
+    Result,
+    st.sampled_from(["lineage", "image", "environment", "readiness"]),
+    OUTCOMES,
+    st.just(Reason.PASSED),
+    st.just("said"),
+    mode=st.sampled_from([GateMode.ENFORCE, GateMode.AUDIT]),
+    final=st.booleans(),
+)
+ANY_VERDICT = st.builds(
+    Verdict,
+    st.lists(RESULTS, max_size=4, unique_by=lambda result: result.gate).map(tuple),
+    st.just("sha256:p"),
+    st.just(a.NOW),
+)
+
+
+@given(
+    verdict=st.one_of(st.sampled_from(list(VERDICTS.values())), ANY_VERDICT),
+    observed=st.one_of(st.just(Observed()), st.builds(running, replicas=st.integers(0, 3), paused=st.booleans())),
+    recorded=st.booleans(),
+    pods_ready=st.integers(0, 3),
+    held=st.booleans(),
+    policy=st.sampled_from([None, a.policy(), a.policy(rollout={"candidateReplicas": 1})]),
+    snapshot=st.sampled_from([None, OF]),
+    replicas=st.integers(0, 3),
+    final=st.booleans(),
+)
+def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(replicas: int, final: bool, **parts: Any) -> None:
+    owner = a.owner(replicas=replicas, status={"candidate": seen(final=final)})
+    step = next_step(situation(owner=owner, **parts))
+    if step.promote:
+        assert parts["verdict"].permits_traffic
+        assert parts["recorded"] or step.record == "Promoted"
+        assert parts["pods_ready"] >= max(1, replicas)
+        assert parts["observed"].deployments[OF.revision]["spec"]["paused"]
+        assert not parts["held"]
+        assert parts["snapshot"] is not None
+        assert step.actions == ()
+    if step.record == "Promoted":
+        assert parts["verdict"].permits_traffic
+    if any(isinstance(action, Create | Scale | Apply) for action in step.actions):
+        assert prerequisites_permit(parts["verdict"])
+        assert not parts["held"]
+    assert next_step(situation(owner=owner, **parts)) == step
+
+
+@given(verdict=ANY_VERDICT, later=st.integers(1, 10_000))
+def test_a_situation_that_does_not_change_gives_the_same_status(verdict: Verdict, later: int) -> None:
+    first = next_step(situation(verdict=verdict)).candidate
+    now = a.NOW + timedelta(seconds=later)
+    again = next_step(situation(owner=a.owner(status={"candidate": first}), verdict=verdict, now=now)).candidate
+    assert again.model_copy(update={"pods_since": None}) == first.model_copy(update={"pods_since": None})
+
+
+def walked(owner: ModelDeployment, most: int = 20) -> list[Step]:
+    """Play API server and nodes until a candidate is promoted."""
+    policy, observed, recorded, ready = a.policy(rollout={"candidateReplicas": 1}), Observed(), False, 0
+    steps: list[Step] = []
+    for _ in range(most):
+        live_one = observed.deployments.get(OF.revision)
+        wanted = wanted_pods(owner, policy, recorded=recorded)
+        ready = live_one["spec"]["replicas"] if live_one else 0
+        pods = tuple(a.pod(f"iris-{n}") for n in range(ready))
+        audits = tuple(a.audit(pod.name) for pod in pods)
+        known = CandidatePods(wanted, a.NOW, pods, audits) if live_one else None
+        verdict = evaluate(a.evidence(spec=owner.spec, policy=policy, candidate=known))
+        step = next_step(Situation(owner, policy, verdict, PINS, OF, observed, a.NOW, recorded, ready))
+        steps.append(step)
+        if step.promote:
+            return steps
+        recorded = recorded or step.record == "Promoted"
+        owner = owner.model_copy(update={"status": owner.status.model_copy(update={"candidate": step.candidate})})
+        for action in step.actions:
+            match action:
+                case Create({"kind": "Deployment", "spec": {"replicas": replicas}}):
+                    observed = replace(running(replicas=replicas, paused=False), revisions=observed.revisions)
+                case Create(_):
+                    observed = replace(observed, revisions={OF.revision: live.controller_revision(owner, OF)})
+                case Scale(_, replicas):
+                    observed = running(replicas=replicas)
+                case Apply(body, _):
+                    observed = running(replicas=body["spec"]["replicas"])
+                case _:
+                    raise AssertionError(action)
+    raise AssertionError("never promoted")
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 3])
+def test_a_good_candidate_is_promoted_in_a_few_steps_of_which_only_the_last_gives_traffic(replicas: int) -> None:
+    steps = walked(a.owner(replicas=replicas))
+    assert [step.promote for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert len(steps) <= 5
+
+
+# --- its status --------------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_is_carried_over_until_spec_or_alias_ask_for_another() -> None:
+    present = seen()
+    owner = a.owner(status={"candidate": present}, replicas=7, paused=True)
+    assert carried_over(owner, "3", a.NOW) == present
+    assert carried_over(owner, None, a.NOW) == present
+    moved = carried_over(owner, "4", a.NOW + timedelta(1))
+    assert moved == CandidateStatus(spec_hash=present.spec_hash, start_time=a.NOW + timedelta(1))
+    other = carried_over(a.owner(status={"candidate": present}, retry=1), "3", a.NOW)
+    assert other.revision is None
+    unpinned = seen(model_version=None)
+    assert carried_over(a.owner(status={"candidate": unpinned}), "4", a.NOW) == unpinned
+
+
+def test_what_is_pinned_stays_pinned_while_a_dependency_can_not_tell() -> None:
+    pinned = next_step(situation()).candidate
+    owner = a.owner(status={"candidate": pinned})
+    lost = next_step(situation(owner=owner, verdict=UNREACHABLE, pins=Pins(), snapshot=None)).candidate
+    for field in ("revision", "model_version", "run_id", "image", "image_digest", "short_digest"):
+        assert getattr(lost, field) == getattr(pinned, field) is not None
+
+
+def test_a_refusal_and_a_wait_say_since_when() -> None:
+    blocked = next_step(situation(verdict=MISMATCH)).candidate
+    assert (blocked.blocked_since, blocked.waiting_since) == (a.NOW, None)
+    later = a.NOW + timedelta(seconds=60)
+    still = next_step(situation(owner=a.owner(status={"candidate": blocked}), verdict=MISMATCH, now=later)).candidate
+    assert still.blocked_since == a.NOW
+    waiting = next_step(situation(owner=a.owner(status={"candidate": still}), verdict=UNREACHABLE, now=later)).candidate
+    assert (waiting.blocked_since, waiting.waiting_since) == (None, later)
+    going = next_step(situation(owner=a.owner(status={"candidate": waiting}))).candidate
+    assert (going.blocked_since, going.waiting_since) == (None, None)
+
+
+def test_another_wait_begins_anew() -> None:
+    first = next_step(situation(verdict=UNREACHABLE)).candidate
+    later = a.NOW + timedelta(seconds=60)
+    owner = a.owner(status={"candidate": first})
+    assert next_step(situation(owner=owner, verdict=STARTING, now=later)).candidate.waiting_since == later
+
+
+def test_a_finding_in_audit_mode_does_not_restart_the_wait_behind_it() -> None:
+    policy = a.policy(gates={"environment": "Audit"})
+    audited = evaluate(a.evidence(policy=policy, scan=a.scan(document=a.document({})), candidate=None))
+    first = next_step(situation(policy=policy, verdict=audited)).candidate
+    assert first.waiting_since == a.NOW
+    later = a.NOW + timedelta(seconds=60)
+    again = next_step(
+        situation(owner=a.owner(status={"candidate": first}), policy=policy, verdict=audited, now=later)
+    ).candidate
+    assert again.waiting_since == a.NOW
+
+
+def test_gate_messages_end_with_the_next_step_and_fit_the_api() -> None:
+    result = Result("image", GateOutcome.REJECTED, Reason.IMAGE_LACKS_VERSION, "cause", next_step="do this")
+    assert module.gate_status(result).message == "cause. do this"
+    assert len(module.gate_status(replace(result, message="x" * 5000)).message) == 1024
+
+
+def test_differences_are_bounded() -> None:
+    one = Difference(DifferenceKind.PACKAGE, "p" * 500, "1" * 500, None, "s" * 5000)
+    result = Result("environment", GateOutcome.REJECTED, Reason.ENVIRONMENT_MISMATCH, "m", differences=(one,) * 50)
+    shown = module.difference_statuses(Verdict((result,), "", a.NOW))
+    assert len(shown) == 20
+    assert {len(shown[0].subject), len(shown[0].trained or ""), len(shown[0].message)} == {256, 1024}
+    assert shown[0].image is None
+    assert module.difference_statuses(PASSED) == []
+
+
+def test_an_activated_candidate_keeps_its_pins_and_names_its_record() -> None:
+    found = next_step(situation()).candidate
+    active = module.activated(found, record="iris-record", now=a.NOW + timedelta(1))
+    assert (active.record, active.start_time) == ("iris-record", a.NOW + timedelta(1))
+    assert (active.revision, active.run_id, active.image) == (OF.revision, a.RUN, OF.image)
+    assert active.evaluated_policy_hash == active.policy_hash == PASSED.policy_hash
+    assert "gates" not in active.payload()
+
+
+@pytest.mark.parametrize("digest", [None, a.DIGEST])
+def test_short_digests_are_for_people(digest: str | None) -> None:
+    assert module.short(digest) == (None if digest is None else "a" * 12)
+
+
+def test_all_pairs_of_verdicts_leave_a_status_that_can_be_written() -> None:
+    for first, second in itertools.product(VERDICTS.values(), repeat=2):
+        one = next_step(situation(verdict=first)).candidate
+        two = next_step(situation(owner=a.owner(status={"candidate": one}), verdict=second)).candidate
+        payload: Mapping[str, Any] = two.payload()
+        assert CandidateStatus.model_validate(payload) == two

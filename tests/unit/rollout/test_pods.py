@@ -1,0 +1,135 @@
+"""What pods show, and how one that is not what was asked for is found out."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lockstep.api.podtemplate import PodTemplate
+from lockstep.rollout.pods import controlled_by, pod_fact, tampering
+from tests.fakes import builders as a
+from tests.fakes import live
+from tests.fakes.live import snapshot
+
+TEMPLATE = PodTemplate.model_validate(
+    {"env": [{"name": "WORKERS", "value": "2"}, {"name": "EMPTY"}], "resources": {"limits": {"cpu": "0.5"}}}
+)
+OF = snapshot(template=TEMPLATE)
+Object = dict[str, Any]
+
+
+def running() -> Object:
+    return live.pod(live.replica_set(live.deployment(a.owner(), OF)), "iris-1")
+
+
+def test_a_pod_as_the_node_runs_it_is_the_pod_that_was_asked_for() -> None:
+    assert tampering(running(), OF) is None
+    fact = pod_fact(running(), OF)
+    assert fact == a.pod("iris-1")
+
+
+def server(pod: Object) -> Object:
+    found: Object = pod["spec"]["containers"][0]
+    return found
+
+
+CHANGES: list[tuple[str, Callable[[Object], Any], str]] = [
+    ("another image", lambda p: server(p).update(image="evil"), "its image is evil, asked for was"),
+    ("a command", lambda p: server(p).update(command=["sh"]), "its command is another value"),
+    ("arguments", lambda p: server(p).update(args=["-c"]), "its args is another value"),
+    ("another variable", lambda p: server(p)["env"].append({"name": "PYTHONPATH", "value": "s3cret"}), "PYTHONPATH"),
+    ("a changed variable", lambda p: server(p)["env"][0].update(value="s3cret"), "its env is WORKERS, EMPTY"),
+    ("variables from elsewhere", lambda p: server(p).update(envFrom=[{"secretRef": {"name": "s3cret"}}]), "its envFrom is"),
+    ("a working directory", lambda p: server(p).update(workingDir="/tmp"), "its workingDir is /tmp, asked for was unset"),
+    ("a hook", lambda p: server(p)["lifecycle"].update(postStart={"exec": {"command": ["sh"]}}), "its lifecycle"),
+    ("a probe that runs a command", lambda p: server(p).update(livenessProbe={"exec": {"command": ["sh"]}}), "livenessProbe"),
+    ("a start-up probe", lambda p: server(p).update(startupProbe={"exec": {"command": ["sh"]}}), "startupProbe"),
+    (
+        "a readiness probe that runs a command",
+        lambda p: server(p).update(readinessProbe={"exec": {"command": ["sh"]}}),
+        "readinessProbe runs a command",
+    ),
+    ("a mount", lambda p: server(p)["volumeMounts"].append({"name": "v", "mountPath": "/usr/lib/python3"}), "/usr/lib/python3"),
+    ("a device", lambda p: server(p).update(volumeDevices=[{"name": "v", "devicePath": "/dev/x"}]), "volumeDevices"),
+    ("a sidecar", lambda p: p["spec"]["containers"].append({"name": "sidecar"}), "server, sidecar instead of server alone"),
+    ("an init container", lambda p: p["spec"].update(initContainers=[{"name": "copy"}]), "initContainers (copy)"),
+    ("a debugger", lambda p: p["spec"].update(ephemeralContainers=[{"name": "debug"}]), "ephemeralContainers (debug)"),
+    ("no container", lambda p: p["spec"].update(containers=[]), "instead of server alone"),
+    ("the node's processes", lambda p: p["spec"].update(hostPID=True), "hostPID"),
+    ("shared processes", lambda p: p["spec"].update(shareProcessNamespace=True), "shareProcessNamespace"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES])
+def test_a_changed_pod_is_found_out_and_no_value_of_a_variable_is_told(change: Callable[[Object], Any], says: str) -> None:
+    pod = running()
+    change(pod)
+    how = tampering(pod, OF)
+    assert how is not None
+    assert says in how
+    assert "s3cret" not in how
+    assert pod_fact(pod, OF).tampered == how
+
+
+def test_what_the_scheduler_and_admission_add_to_every_pod_is_no_change() -> None:
+    pod = running()
+    pod["spec"] |= {
+        "nodeName": "node-2",
+        "priority": 0,
+        "serviceAccountName": "default",
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 300}],
+    }
+    assert tampering(pod, OF) is None
+
+
+def facts(change: Callable[[Object], Any]) -> Any:
+    pod = running()
+    change(pod)
+    return pod_fact(pod, OF)
+
+
+def test_a_pod_without_a_status_is_pending() -> None:
+    fact = facts(lambda p: p.pop("status"))
+    assert (fact.phase, fact.ready, fact.image_id, fact.restarts) == ("Pending", False, "", 0)
+
+
+def test_a_pod_that_finds_no_room_says_why() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    assert facts(lambda p: p["status"].update(conditions=[condition])).unschedulable == "0/3 nodes are available"
+
+
+def status(**parts: Any) -> Callable[[Object], None]:
+    return lambda p: p["status"]["containerStatuses"][0].update(parts)
+
+
+def test_why_a_container_waits_is_told() -> None:
+    fact = facts(status(state={"waiting": {"reason": "ImagePullBackOff", "message": "403"}}))
+    assert (fact.waiting_reason, fact.waiting_message) == ("ImagePullBackOff", "403")
+
+
+def test_how_a_container_ended_is_told_with_the_servers_last_words() -> None:
+    ended = {"terminated": {"reason": "Error", "exitCode": 1, "message": "Traceback\nImportError: no libgomp\n\n"}}
+    for fact in (facts(status(restartCount=1, state=ended)), facts(status(restartCount=1, state={}, lastState=ended))):
+        assert fact.terminated_reason == "Error: ImportError: no libgomp"
+        assert (fact.exit_code, fact.restarts) == (1, 1)
+
+
+def test_a_server_that_said_nothing_has_only_its_reason() -> None:
+    assert facts(status(state={"terminated": {"reason": "OOMKilled", "exitCode": 137}})).terminated_reason == "OOMKilled"
+
+
+def test_a_pod_that_is_being_deleted_says_so() -> None:
+    assert facts(lambda p: p["metadata"].update(deletionTimestamp="2026-11-20T12:00:00Z")).deleting
+
+
+def test_only_the_controller_of_an_object_controls_it() -> None:
+    pod = running()
+    (reference,) = pod["metadata"]["ownerReferences"]
+    assert controlled_by(pod, reference["uid"])
+    assert not controlled_by(pod, "another")
+    only_owned = copy.deepcopy(pod)
+    del only_owned["metadata"]["ownerReferences"][0]["controller"]
+    assert not controlled_by(only_owned, reference["uid"])
+    del only_owned["metadata"]["ownerReferences"]
+    assert not controlled_by(only_owned, reference["uid"])
