@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
 from lockstep.api.promotionpolicy import PromotionPolicy
-from lockstep.api.reasons import Reason
 from lockstep.controller import ports
+from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
 from tests.cluster.binaries import binary
 from tests.cluster.say import ClusterError
@@ -222,14 +223,18 @@ def test_every_alert_says_who_what_and_where_to_read_on() -> None:
         assert f"## {rule['alert']}\n" in runbooks
 
 
-def test_waiting_and_blocked_share_all_reasons_out_and_spell_them_right() -> None:
-    rules = yaml.safe_load((CHART / "alerts" / "lockstep.rules.yaml").read_text())["groups"][0]["rules"]
-    expressions = {rule["alert"]: rule["expr"] for rule in rules}
-    blocked = set(re.findall(r'reason!~"([^"]+)"', expressions["LockstepPromotionBlocked"])[0].split("|"))
-    waiting = set(re.findall(r'reason=~"([^"]+)"', expressions["LockstepPromotionWaiting"])[0].split("|"))
-    # A pause is what somebody asked for: it neither blocks nor waits.
-    assert blocked == waiting | {"Paused"}
-    assert blocked <= {str(reason) for reason in Reason}
+def test_alerts_ask_only_for_metrics_that_the_operator_has() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    known = {metric.name + ("_total" if metric.type == "counter" else "") for metric in registry.collect()}
+    asked = set(re.findall(r"lockstep_\w+", (CHART / "alerts" / "lockstep.rules.yaml").read_text()))
+    assert asked <= known
+
+
+def test_the_operator_reads_every_variable_that_the_chart_sets(everything: list[dict[str, Any]]) -> None:
+    source = (CHART.parents[1] / "operator" / "lockstep" / "controller" / "settings.py").read_text()
+    set_here = {name for name in environment_of(everything) if name.startswith("LOCKSTEP_")}
+    assert {name for name in set_here if name not in source} == set()
 
 
 def test_alerts_fire_as_promtool_expects() -> None:

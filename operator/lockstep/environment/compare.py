@@ -164,8 +164,8 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
     for path in sorted(settled.code):
         was, has = trained.code.get(path), image.code.get(path)
         if was != has:
-            how = "is missing in the image" if has is None else "is another file in the image"
-            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} {how} than the one that trained")
+            how = "is missing in the image" if has is None else "is another file in the image than the one that trained"
+            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} {how}")
 
 
 def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:

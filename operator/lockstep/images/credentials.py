@@ -52,7 +52,7 @@ def parse_docker_config(body: bytes) -> Credentials:
     try:
         auths = json.loads(body)["auths"]
         entries = [(_key(key), _credential(entry)) for key, entry in auths.items()]
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
         # No cause is chained: it could quote what must not be shown.
         raise InvalidCredentialsError("it is no Docker configuration with auths") from None
     return Credentials(tuple((key, credential) for key, credential in entries if credential is not None))
@@ -70,6 +70,8 @@ def _credential(entry: dict[str, Any]) -> Credential | None:
     if entry.get("auth"):
         username, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
     token = entry.get("identitytoken") or None
+    if not all(isinstance(value, str) for value in (username, password, token or "")):
+        raise TypeError("not text")
     return Credential(username, password, token) if username or token else None
 
 

@@ -32,6 +32,10 @@ class Conditions:
             message=shortened(message),
         )
 
+    def drop(self, type_: ConditionType) -> None:
+        """Leave one condition out."""
+        self._by_type.pop(str(type_), None)
+
     def list(self) -> list[Condition]:
         """Return all conditions, in the order in which the types are declared."""
         order = {str(type_): position for position, type_ in enumerate(ConditionType)}

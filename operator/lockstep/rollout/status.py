@@ -57,10 +57,7 @@ def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, no
     replicas, ready = _replicas(observed, active)
     available = active is not None and (ready > 0 or owner.spec.replicas == 0)
     _set_available(conditions, active, available, ready)
-    gates = list(candidate.gates if candidate else outlook.findings)
-    for gate in gates:
-        if gate.name in _GATE_CONDITIONS:
-            conditions.set(_GATE_CONDITIONS[gate.name], _truth(gate), Reason(gate.reason), gate.message)
+    _set_gates(conditions, candidate.gates if candidate else outlook.findings)
     _set_summary(conditions, outlook, available)
     return ModelDeploymentStatus(
         observed_generation=owner.generation,
@@ -105,6 +102,17 @@ def _set_available(conditions: Conditions, active: RevisionStatus | None, availa
         conditions.set(ConditionType.AVAILABLE, "False", Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
 
 
+def _set_gates(conditions: Conditions, gates: Sequence[GateStatus]) -> None:
+    """Set each gate's condition. A gate that is no longer evaluated leaves none behind; without a verdict all stay."""
+    by_name = {gate.name: gate for gate in gates}
+    for name, type_ in _GATE_CONDITIONS.items():
+        gate = by_name.get(name)
+        if gate is not None:
+            conditions.set(type_, _truth(gate), Reason(gate.reason), gate.message)
+        elif gates:
+            conditions.drop(type_)
+
+
 def _truth(gate: GateStatus) -> Truth:
     if gate.outcome is GateOutcome.PASSED:
         return "True"
@@ -120,10 +128,10 @@ def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
 def _set_summary(conditions: Conditions, outlook: Outlook, available: bool) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
     candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
-    if candidate is None:
+    if candidate is None and outlook.active is not None:
         reason, message = (
             (Reason.PROMOTED, f"revision {outlook.active.revision} is active")
-            if available and outlook.active
+            if available
             else (Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
         )
         conditions.set(ConditionType.READY, "True" if available else "False", reason, message)
@@ -136,6 +144,8 @@ def _set_summary(conditions: Conditions, outlook: Outlook, available: bool) -> N
         reason, message = Reason(gate.reason), gate.message
     elif hold is not None:
         reason, message, refused = hold.reason, hold.message, hold.refusal
+    elif candidate is None:
+        reason, message = Reason.NOTHING_ACTIVE, Reason.NOTHING_ACTIVE.sentence
     else:
         reason, message = Reason.PROGRESSING, "every gate so far has passed"
     conditions.set(ConditionType.READY, "False", reason, message)
@@ -165,9 +175,11 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
         note = f"revision {candidate.revision} is being checked: {after.model} in {image}"
         news.append(Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{candidate.revision}"))
     gate = blocking_gate(candidate)
-    earlier = blocking_gate(before) if before and candidate and before.spec_hash == candidate.spec_hash else None
-    if gate is not None and candidate is not None and (earlier is None or earlier.reason != gate.reason):
-        key = f"{gate.name}-{gate.reason}-{candidate.spec_hash}-{(candidate.policy_hash or '')[-8:]}"
+    earlier = blocking_gate(before) if before and candidate and _same(before, candidate) else None
+    told = earlier is not None and gate is not None and (earlier.reason, earlier.outcome) == (gate.reason, gate.outcome)
+    if gate is not None and candidate is not None and not told:
+        about = f"{candidate.spec_hash}-{candidate.model_version}-{(candidate.policy_hash or '')[-8:]}"
+        key = f"{gate.name}-{gate.reason}-{about}"
         if gate.outcome is GateOutcome.REJECTED:
             note = f"{gate.name} gate: {gate.message}"
             news.append(Transition(EventReason.PROMOTION_BLOCKED, True, "Promote", note, f"blocked-{key}"))
@@ -179,3 +191,8 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
         note = f"revision {after.active.revision} is active: {after.model} in image {after.active.image}"
         news.append(Transition(EventReason.PROMOTED, False, "Promote", note, f"promoted-{after.active.record}"))
     return news
+
+
+def _same(before: CandidateStatus, after: CandidateStatus) -> bool:
+    """Tell whether two statuses are about one candidate, whose version may have become known in between."""
+    return before.spec_hash == after.spec_hash and before.model_version in (None, after.model_version)

@@ -150,15 +150,12 @@ def test_a_virtual_environment_whose_base_can_not_be_told_is_refused() -> None:
     assert refused("/opt/venv/bin/python", files={"/opt/venv/pyvenv.cfg": "x = y\n"}) is Reason.INTERPRETER_AMBIGUOUS
     twice: Files = {"/opt/venv/bin/pyvenv.cfg": "home = /usr/bin\n"}
     assert refused("/opt/venv/bin/python", files=twice) is Reason.INTERPRETER_AMBIGUOUS
-    gone: Files = {"/opt/venv/pyvenv.cfg": "home = /gone/bin\n"}
+    gone: Files = {"/opt/venv/pyvenv.cfg": "home = /gone/bin\n", "/lib": None}
     assert refused("/opt/venv/bin/python", files=gone) is Reason.INTERPRETER_NOT_FOUND
 
 
 def test_an_interpreter_without_standard_library_is_refused() -> None:
-    assert (
-        refused("/x/python3", files={"/x/python3": elf(), "/usr/lib/python3.11/os.py": None}) is Reason.INTERPRETER_NOT_FOUND
-        or True
-    )
+    assert refused("/x/python3", files={"/x/python3": elf(), "/lib": None}) is Reason.INTERPRETER_NOT_FOUND
 
 
 def test_the_binary_states_the_version() -> None:

@@ -64,6 +64,11 @@ def test_layers_that_can_not_be_told_are_refused_with_their_reason(reason: Reaso
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, reason)
 
 
+def test_a_scan_that_runs_is_waited_for_and_is_no_failure() -> None:
+    result = gate.evaluate(a.evidence(scan=a.unknown(Reason.SCANNING)))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.SCANNING)
+
+
 def test_a_registry_that_asks_to_wait_is_heard() -> None:
     fact = a.unknown(Reason.IMAGE_REGISTRY_RATE_LIMITED)
     slow = type(fact)(fact.reason, fact.message, retry=True, retry_after=90.0)

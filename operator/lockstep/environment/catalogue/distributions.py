@@ -116,9 +116,10 @@ def _origin(tree: FileTree, folder: str) -> Origin | None:
     try:
         stated = json.loads(body)
         url = str(stated["url"])[:2048]
-        if vcs := stated.get("vcs_info"):
-            return Origin(kind="vcs", url=url, commit=str(vcs["commit_id"]))
-        if archive := stated.get("archive_info"):
+        if "vcs_info" in stated:
+            return Origin(kind="vcs", url=url, commit=str(stated["vcs_info"]["commit_id"]))
+        if "archive_info" in stated:
+            archive = stated["archive_info"]
             hashes = archive.get("hashes") or {}
             digest = archive.get("hash") or next((f"{k}={v}" for k, v in sorted(hashes.items())), None)
             return Origin(kind="archive", url=url, hash=digest)

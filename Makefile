@@ -1,0 +1,72 @@
+# `make demo` shows the main job, `make test` proves it. Everything that is needed is set up on the way and cached.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-down test test-unit test-flow test-integration test-api test-e2e lint format lock crds bench clean
+include cluster.mk
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.complete ## Make the virtual environment from the locked requirements
+
+$(VENV)/.complete: requirements/dev.txt pyproject.toml
+	@echo "→ virtual environment from requirements/dev.txt (1-2 minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: venv ## Show one model promoted and one refused by name, on a real cluster
+	@$(BIN)/python -m examples.demo up
+
+demo-down: ## Remove the demo and its cluster
+	@$(PYTHON) -m examples.demo down
+
+test: test-unit test-flow test-integration test-api test-e2e ## Run all tests
+
+test-unit: venv ## Pure code and clients against small servers on loopback
+	$(BIN)/python -m pytest tests/unit -q
+
+test-flow: venv ## Whole stories against fakes at the ports
+	$(BIN)/python -m pytest tests/flow -q
+
+test-integration: venv ## Against a real MLflow server
+	$(BIN)/python -m pytest tests/integration -q
+
+test-api: venv cluster-binaries ## Against a real API server
+	$(BIN)/python -m pytest tests/api -q
+
+test-e2e: venv ## On the real node, which is started and stopped again when it was not running
+	$(BIN)/python -m pytest tests/e2e -q
+
+lint: venv ## Linters, types, layers, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=operator $(BIN)/lint-imports
+	$(BIN)/python -m lockstep.api.crds --check
+
+format: venv ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+crds: venv ## Generate the CRDs from the pydantic models
+	$(BIN)/python -m lockstep.api.crds
+
+bench: venv ## Print the benchmark tables
+	$(BIN)/python -m benchmarks.scan
+
+lock: venv ## Resolve the locked requirements anew
+	$(LOCK) pyproject.toml --extra controller -o requirements/controller.txt
+	$(LOCK) pyproject.toml --extra training -c requirements/controller.txt -o requirements/training.txt
+	$(LOCK) pyproject.toml --extra training --group demo -c requirements/controller.txt -o requirements/demo.txt
+	$(LOCK) pyproject.toml --extra controller --extra training --group lint --group test -c requirements/controller.txt -o requirements/dev.txt
+
+clean: ## Remove the virtual environment and caches of this checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

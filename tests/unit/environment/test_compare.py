@@ -1,0 +1,329 @@
+"""What differs between the training environment and the image's, and how it is said."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.environment.compare import Comparison, DifferenceKind, RequiredSetError, compare
+from lockstep.environment.document import (
+    EnvironmentDocument,
+    Interpreter,
+    Origin,
+    Package,
+    Platform,
+    RequiredProof,
+    System,
+)
+from lockstep.environment.projection import Scope, environment_digest
+from lockstep.environment.text import comparison_text
+
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def document(*packages: Package | str, **parts: Any) -> EnvironmentDocument:
+    made = [package(p) if isinstance(p, str) else p for p in packages or ("numpy 1.26.4", "scikit-learn 1.4.2")]
+    given_parts = {
+        "python": Interpreter(implementation="cpython", version="3.11.2"),
+        "platform": Platform(os="linux", machine="x86_64", libc="glibc 2.36"),
+        "collector": "test",
+    } | parts
+    return EnvironmentDocument(packages=tuple(sorted(made, key=lambda p: p.name)), **given_parts)
+
+
+def package(text: str, **parts: Any) -> Package:
+    name, version = text.split(" ")
+    return Package(name=name, version=version, **parts)
+
+
+def spec(**parts: Any) -> EnvironmentSpec:
+    return EnvironmentSpec.model_validate(parts)
+
+
+def sentences(trained: EnvironmentDocument, image: EnvironmentDocument, **rules: Any) -> list[str]:
+    return [difference.sentence for difference in compare(trained, image, spec(**rules)).differences]
+
+
+def equal(trained: EnvironmentDocument, image: EnvironmentDocument, **rules: Any) -> bool:
+    found = compare(trained, image, spec(**rules))
+    assert found.equal == (found.trained_digest == found.image_digest)
+    return found.equal
+
+
+def test_equal_environments_are_equal() -> None:
+    found = compare(document(), document(), spec())
+    assert found.equal
+    assert found.trained_digest == found.image_digest
+    assert comparison_text(found) == f"equal: 2 packages compared, environment digest {found.image_digest}"
+
+
+def test_another_version_is_named() -> None:
+    image = document("numpy 1.26.4", "scikit-learn 1.2.0")
+    assert sentences(document(), image) == ["scikit-learn: trained with 1.4.2, image has 1.2.0"]
+
+
+def test_a_missing_package_is_named() -> None:
+    assert sentences(document(), document("numpy 1.26.4")) == ["scikit-learn: trained with 1.4.2, missing in the image"]
+
+
+def test_frameworks_are_named_before_other_packages_and_python_before_all() -> None:
+    image = document("numpy 2.0", "scikit-learn 1.2.0", python=Interpreter(implementation="cpython", version="3.12.1"))
+    assert sentences(document(), image) == [
+        "Python: trained with 3.11.2, image has 3.12.1",
+        "scikit-learn: trained with 1.4.2, image has 1.2.0",
+        "numpy: trained with 1.26.4, image has 2.0",
+    ]
+
+
+def test_another_implementation_is_named() -> None:
+    image = document(python=Interpreter(implementation="pypy", version="3.11.2"))
+    assert sentences(document(), image) == ["Python: trained with cpython 3.11.2, image has pypy 3.11.2"]
+
+
+def test_pythons_patch_number_counts_when_policy_says_so() -> None:
+    image = document(python=Interpreter(implementation="cpython", version="3.11.9"))
+    assert equal(document(), image)
+    assert not equal(document(), image, python="Patch")
+
+
+def test_versions_are_compared_by_meaning_and_not_by_spelling() -> None:
+    assert equal(document("x 1.4"), document("x 1.4.0"))
+    assert equal(document("x 1.0rc1"), document("x 1.0-RC.1"))
+    assert not equal(document("x 1.0"), document("x 1!1.0"))
+    assert equal(document("x not-a-version"), document("x not-a-version"))
+    assert not equal(document("x not-a-version"), document("x not-a-Version"))
+
+
+def test_local_labels_count_unless_policy_ignores_them() -> None:
+    trained, image = document("torch 2.7.1+cu128"), document("torch 2.7.1+cpu")
+    (sentence,) = sentences(trained, image)
+    assert sentence.startswith("torch: trained with 2.7.1+cu128, image has 2.7.1+cpu")
+    assert "environment.packages.localVersions" in sentence
+    assert equal(trained, image, packages={"localVersions": "Ignore"})
+    assert equal(trained, image, accelerator="Any")
+    assert not equal(document("x 1+ours"), document("x 1+theirs"), accelerator="Any")
+
+
+def test_any_accelerator_equates_variants_and_drops_drivers() -> None:
+    trained = document("onnxruntime-gpu 1.20", "nvidia-cublas-cu12 12.4", "triton 3.1", "numpy 2.0")
+    image = document("onnxruntime 1.20", "numpy 2.0")
+    assert equal(trained, image, accelerator="Any")
+    assert len(sentences(trained, image)) == 3
+
+
+def test_extras_are_allowed_listed_or_denied() -> None:
+    trained, image = document("numpy 2.0"), document("numpy 2.0", "flask 3.0")
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"extras": "Deny"}) == ["flask: image has 3.0, training had none"]
+    assert equal(trained, image, packages={"extras": "Listed", "listedExtras": ["fl*"]})
+    assert not equal(trained, image, packages={"extras": "Listed", "listedExtras": ["django"]})
+    assert compare(trained, image, spec()).notes == ("1 packages are only in the image: flask",)
+
+
+def test_tools_are_not_compared_unless_policy_wants_it() -> None:
+    trained, image = document("pip 24.0", "numpy 2.0"), document("numpy 2.0")
+    assert equal(trained, image)
+    assert not equal(trained, image, packages={"ignore": []})
+    assert equal(document("numpy 1.0"), document("numpy 2.0"), packages={"ignore": ["num*"]})
+
+
+def test_mlflow_counts_only_where_the_image_has_it() -> None:
+    trained = document("mlflow-skinny 3.4.0", "numpy 2.0")
+    assert equal(trained, document("numpy 2.0"))
+    assert not equal(trained, document("mlflow-skinny 3.3.0", "numpy 2.0"))
+
+
+def test_a_proven_set_is_compared_and_nothing_else() -> None:
+    trained = document("numpy 2.0", "jupyter 1.0", required=("numpy",), required_proof=RequiredProof.PROVEN)
+    assert equal(trained, document("numpy 2.0"))
+    assert not equal(trained, document("numpy 2.0"), packages={"scope": "All"})
+    assert compare(trained, document("numpy 2.0"), spec()).compared == 1
+
+
+@pytest.mark.parametrize("proof", [RequiredProof.UNPROVEN, RequiredProof.INCOMPLETE, None])
+def test_an_unproven_set_compares_all_or_blocks(proof: RequiredProof | None) -> None:
+    trained = document("numpy 2.0", "jupyter 1.0", required=("numpy",), required_proof=proof)
+    assert not equal(trained, document("numpy 2.0"))
+    with pytest.raises(RequiredSetError) as caught:
+        compare(trained, document("numpy 2.0"), spec(packages={"unprovenRequiredSet": "Block"}))
+    assert caught.value.proof is (proof or RequiredProof.UNPROVEN)
+
+
+def test_a_required_package_that_training_itself_lacks_is_no_difference_unless_the_image_has_it() -> None:
+    trained = document("numpy 2.0", required=("ghost", "numpy"), required_proof=RequiredProof.PROVEN)
+    assert equal(trained, document("numpy 2.0"))
+    assert sentences(trained, document("numpy 2.0", "ghost 1")) == ["ghost: image has 1, training had none"]
+
+
+def test_content_counts_when_policy_says_so_and_both_sides_have_the_same_kind_of_wheel() -> None:
+    trained, image = document(package("x 1", content=A, tags=("t",))), document(package("x 1", content=B, tags=("t",)))
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained"
+    ]
+    for other in ({"tags": ("u",), "content": B}, {"tags": (), "content": B}, {"tags": ("t",), "content": None}):
+        assert equal(trained, document(package("x 1", **other)), packages={"level": "Content"})
+
+
+def vcs(commit: str | None) -> EnvironmentDocument:
+    origin = Origin(kind="vcs", url="https://git.example.com/x", commit=commit) if commit else None
+    return document(package("x 1", origin=origin))
+
+
+def test_another_commit_is_named_and_is_no_matter_of_local_labels() -> None:
+    assert equal(vcs("a" * 40), vcs("a" * 40))
+    assert sentences(vcs("a" * 40), vcs("b" * 40)) == [
+        f"x: trained with 1 at commit {'a' * 12}, image has 1 at commit {'b' * 12}"
+    ]
+    assert sentences(vcs("a" * 40), vcs(None)) == [f"x: trained with 1 at commit {'a' * 12}, image has 1"]
+
+
+def test_directories_are_noted() -> None:
+    local = document(package("x 1", origin=Origin(kind="editable", url="file:///x")))
+    assert compare(local, local, spec()).notes == ("installed from a directory, so that the version says little: x",)
+
+
+def test_the_platform_is_compared() -> None:
+    image = document(platform=Platform(os="linux", machine="aarch64", libc="glibc 2.36"))
+    assert sentences(document(), image) == ["machine: trained on x86_64, image is for aarch64"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "image", "good"),
+    [
+        ("glibc 2.36", "glibc 2.36", True),
+        ("glibc 2.36", "glibc 2.41", True),
+        ("glibc 2.36", "glibc 2.4", False),
+        ("glibc 2.36", "musl 1.2.5", False),
+        ("glibc 2.36", None, False),
+        (None, "glibc 2.36", True),
+        (None, None, True),
+        ("musl 1.2.5", "musl", False),
+    ],
+)
+def test_the_c_library_is_of_the_same_family_and_not_older(trained: str | None, image: str | None, good: bool) -> None:
+    theirs = document(platform=Platform(os="linux", machine="x86_64", libc=trained))
+    ours = document(platform=Platform(os="linux", machine="x86_64", libc=image))
+    found = compare(theirs, ours, spec())
+    assert found.equal is good
+    assert found.trained_digest == found.image_digest
+    assert compare(theirs, ours, spec(libc="Ignore")).equal
+
+
+def test_system_packages_are_compared_within_one_distribution() -> None:
+    trained = document(system=System(distribution="debian 12", packages={"libgomp1": "12", "libc6": "2", "gone": "1"}))
+    image = document(system=System(distribution="debian 12", packages={"libgomp1": "13", "libc6": "3", "new": "1"}))
+    assert equal(trained, image)
+    assert sentences(trained, image, system=["libgomp*", "gone", "new"]) == [
+        "gone: trained with 1, missing in the image",
+        "libgomp1: trained with 12, image has 13",
+        "new: image has 1, training had none",
+    ]
+    other = document(system=System(distribution="ubuntu 24.04", packages={"libgomp1": "14"}))
+    found = compare(trained, other, spec(system=["*"]))
+    assert found.equal
+    assert found.notes == ("system packages are not compared: trained on debian 12, image is ubuntu 24.04",)
+
+
+def test_code_is_compared_by_its_digest() -> None:
+    trained = document(code={"a.py": A, "b.py": A, "c.py": A})
+    assert sentences(trained, document(code={"a.py": A, "b.py": B, "only_image.py": B})) == [
+        "b.py is another file in the image than the one that trained",
+        "c.py is missing in the image",
+    ]
+
+
+def test_a_comparison_is_shown_as_a_table() -> None:
+    shown = comparison_text(compare(document(), document("numpy 1.26.4", "scikit-learn 1.2.0", "x 1"), spec()))
+    assert shown.splitlines() == [
+        "KIND     SUBJECT       TRAINED  IMAGE",
+        "Package  scikit-learn  1.4.2    1.2.0",
+        "",
+        "- scikit-learn: trained with 1.4.2, image has 1.2.0",
+        "note: 1 packages are only in the image: x",
+    ]
+
+
+def test_the_rules_are_part_of_the_digest() -> None:
+    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+    rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
+    rules += [spec(packages=one) for one in ({"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"})]
+    rules += [spec(packages=one) for one in ({"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"})]
+    digests = {environment_digest(document(), settled, rule) for rule in rules}
+    assert len(digests) == len(rules)
+
+
+VERSIONS = st.sampled_from(["1.0", "1.0.0", "1.1", "2.0+cpu", "2.0+cu128", "2.0", "weird!"])
+PACKAGES = st.builds(
+    Package,
+    name=st.sampled_from(["numpy", "scikit-learn", "pip", "mlflow", "triton", "tensorflow", "tensorflow-cpu", "flask"]),
+    version=VERSIONS,
+    content=st.sampled_from([None, A, B]),
+    tags=st.sampled_from([(), ("t",), ("u",)]),
+    origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
+)
+DOCUMENTS = st.builds(
+    EnvironmentDocument,
+    python=st.builds(
+        Interpreter,
+        implementation=st.sampled_from(["cpython", "pypy"]),
+        version=st.sampled_from(["3.11.2", "3.11.3", "3.12.1"]),
+    ),
+    platform=st.builds(
+        Platform, os=st.just("linux"), machine=st.sampled_from(["x86_64", "aarch64"]), libc=st.just("glibc 2.36")
+    ),
+    packages=st.lists(PACKAGES, unique_by=lambda p: p.name, max_size=6).map(lambda ps: tuple(sorted(ps, key=lambda p: p.name))),
+    system=st.builds(
+        System,
+        distribution=st.sampled_from(["debian 12", "ubuntu 24.04"]),
+        packages=st.dictionaries(st.sampled_from(["libc6", "libgomp1"]), st.sampled_from(["1", "2"])),
+    ),
+    required=st.none() | st.just(("flask", "numpy", "tensorflow")),
+    required_proof=st.sampled_from(list(RequiredProof)),
+    code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
+    collector=st.just("test"),
+)
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "python": st.sampled_from(["Minor", "Patch"]),
+        "accelerator": st.sampled_from(["Same", "Any"]),
+        "system": st.sampled_from([[], ["libgomp*"], ["*"]]),
+        "packages": st.fixed_dictionaries(
+            {},
+            optional={
+                "scope": st.sampled_from(["Required", "All"]),
+                "level": st.sampled_from(["Version", "Content"]),
+                "localVersions": st.sampled_from(["Significant", "Ignore"]),
+                "extras": st.sampled_from(["Allow", "Listed", "Deny"]),
+                "ignore": st.sampled_from([[], ["pip"], ["tensor*"]]),
+            },
+        ),
+    },
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(DOCUMENTS, DOCUMENTS, RULES)
+def test_digests_are_equal_exactly_when_nothing_differs_that_must_be_equal(
+    trained: EnvironmentDocument, image: EnvironmentDocument, rules: dict[str, Any]
+) -> None:
+    found = compare(trained, image, spec(**rules))
+    assert found.equal == (found.trained_digest == found.image_digest)
+    assert_said(found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(DOCUMENTS, RULES)
+def test_an_environment_equals_itself(one: EnvironmentDocument, rules: dict[str, Any]) -> None:
+    assert compare(one, one, spec(**rules)).equal
+
+
+def assert_said(found: Comparison) -> None:
+    for difference in found.differences:
+        assert difference.subject.lower() in difference.sentence.lower()
+        assert difference.kind in DifferenceKind
+        for value in (difference.trained, difference.image):
+            assert value is None or difference.kind is DifferenceKind.CODE or value in difference.sentence
