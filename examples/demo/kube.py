@@ -40,9 +40,7 @@ def run(name: str, *arguments: str, stdin: str | None = None, timeout: float = _
         CommandFailedError: it failed.
     """
     command = [program(name), *arguments]
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=environment()
-    )
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=environment())
     if done.returncode:
         raise CommandFailedError((done.stderr or done.stdout).strip())
     return done.stdout
@@ -84,9 +82,15 @@ def apply(text: str) -> str:
     return kubectl("apply", "-f", "-", stdin=text)
 
 
-def rolled_out(namespace: str, name: str, timeout: float = 300) -> None:
+def rolled_out(namespace: str, name: str, timeout: float = 120) -> None:
     """Wait until a Deployment is rolled out."""
-    kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, f"--timeout={timeout:.0f}s", timeout=timeout + 10)
+    limit = f"--timeout={timeout:.0f}s"
+    try:
+        kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, limit, timeout=timeout + 10)
+    except CommandFailedError as error:
+        pods = kubectl("get", "pods", "-n", namespace)
+        log = run("kubectl", "logs", "-n", namespace, f"deployment/{name}", "--tail=5", "--all-containers")
+        raise CommandFailedError(f"{namespace}/{name}: {error}\n{pods}\n{log}") from error
 
 
 @contextmanager

@@ -1,58 +1,45 @@
 """`lockstep check`: the gates before the pods, decided without a cluster, for use in CI."""
 
 import json
+import sys
 from argparse import Namespace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
 from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
-from lockstep.api.promotionpolicy import KIND as PROMOTION_POLICY
 from lockstep.api.promotionpolicy import PromotionPolicy
-from lockstep.api.reasons import Reason
 from lockstep.cli.access import Access, access, parse_platform
-from lockstep.cli.status import CommandError, Exit
+from lockstep.cli.manifests import read_deployments, read_policy
+from lockstep.cli.status import Exit
 from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact
 from lockstep.gates.chain import evaluate, prerequisites_permit
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.outcome import Result, Verdict
 from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.reference import parse_reference
 from lockstep.images.scan import scan
 from lockstep.rollout.candidate import message_of
 
 
 async def check(arguments: Namespace) -> Exit:
     """Decide every ModelDeployment of a manifest under a policy and print the gates."""
-    policies = [PromotionPolicy.from_object(raw) for raw in _objects(arguments.policy, PROMOTION_POLICY)]
-    if len(policies) != 1:
-        raise CommandError(Reason.POLICY_MISSING, f"{arguments.policy} holds {len(policies)} PromotionPolicies, not one")
-    deployments = [ModelDeployment.from_object(raw) for raw in _objects(arguments.filename, MODEL_DEPLOYMENT)]
-    if not deployments:
-        raise CommandError(Reason.SPEC_INVALID, f"{arguments.filename} holds no ModelDeployment")
+    policy = read_policy(arguments.policy)
+    deployments = read_deployments(arguments.filename)
     worst = Exit.OK
     async with access(arguments.insecure_registry) as reach:
         for deployment in deployments:
-            evidence = await _gather(reach, deployment, policies[0], arguments.platform)
+            evidence = await _gather(reach, deployment, policy, arguments.platform)
             verdict = evaluate(evidence)
             print(_as_json(deployment, verdict) if arguments.output == "json" else _as_table(deployment, verdict))
+            if _exit(verdict) is Exit.UNKNOWN and verdict.blocking is not None:
+                sys.stdout.flush()
+                print(f"{verdict.blocking.reason}: {verdict.blocking.message}", file=sys.stderr)
             worst = max(worst, _exit(verdict), key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
     return worst
 
 
-def _objects(path: str, kind: str) -> list[dict[str, Any]]:
-    try:
-        documents = list(yaml.safe_load_all(Path(path).read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise CommandError(Reason.SPEC_INVALID, f"{path}: {error}") from error
-    return [one for one in documents if isinstance(one, dict) and one.get("kind") == kind]
-
-
 async def _gather(reach: Access, deployment: ModelDeployment, policy: PromotionPolicy, platform: str) -> Evidence:
     spec = deployment.spec
+    parse_reference(spec.image)
     lineage = await lineage_fact(spec, policy, reach)
     opened = await image_fact(spec.image, policy, reach, parse_platform(platform), reach.limits)
     return Evidence(
@@ -116,10 +103,3 @@ def _as_json(deployment: ModelDeployment, verdict: Verdict) -> str:
         "differences": [d.sentence for result in verdict.results for d in result.differences],
     }
     return json.dumps(payload, indent=2, ensure_ascii=False)
-
-
-def validation_sentence(error: ValidationError) -> str:
-    """Return the first validation error as one sentence."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,4 +1,4 @@
-"""`lockstep environment capture | scan | diff | lock`."""
+"""`lockstep environment scan | diff | lock`."""
 
 import json
 import re
@@ -6,12 +6,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
-from lockstep.api.promotionpolicy import EnvironmentSpec, PromotionPolicy
+from lockstep.api.promotionpolicy import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.cli.access import Access, access, parse_platform
+from lockstep.cli.capture import pretty
+from lockstep.cli.manifests import read_policy
 from lockstep.cli.status import CommandError, Exit
 from lockstep.environment.compare import Comparison, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
@@ -23,14 +22,6 @@ from lockstep.images.resolve import resolve
 from lockstep.images.scan import scan
 
 _MODEL = re.compile(r"^models:/([^/@]+)(?:/([0-9]+)|@(.+))$")
-
-
-def capture(arguments: Namespace) -> Exit:
-    """Print the document of this process's environment."""
-    from lockstep.training.capture import capture_environment
-
-    print(pretty(capture_environment()))
-    return Exit.OK
 
 
 async def scan_image(arguments: Namespace) -> Exit:
@@ -63,11 +54,6 @@ async def lock_requirements(arguments: Namespace) -> Exit:
     return Exit.OK
 
 
-def pretty(document: EnvironmentDocument) -> str:
-    """Return a document as indented JSON."""
-    return json.dumps(document.payload(), indent=2, sort_keys=True, ensure_ascii=False)
-
-
 def _from_disk(what: str) -> EnvironmentDocument | None:
     """Read a document's file, or standard input (`-`); None when it names neither."""
     if what == "-":
@@ -79,6 +65,8 @@ def _from_disk(what: str) -> EnvironmentDocument | None:
 
 async def _document(reach: Access, what: str, arguments: Namespace) -> EnvironmentDocument:
     """Read a recorded environment or an image."""
+    if what.endswith(".json"):
+        raise CommandError(Reason.ENVIRONMENT_DOCUMENT_INVALID, f"there is no file {what}")
     if what.startswith(("models:/", "runs:/")):
         return await _recorded(reach, what, arguments.tracking_uri)
     return await _scanned(reach, what, arguments.platform)
@@ -109,8 +97,12 @@ async def _recorded(reach: Access, source: str, tracking_uri: str | None) -> Env
         body = lineage.environment_document
         if body is None:
             raise CommandError(Reason.ENVIRONMENT_NOT_RECORDED, f"{source} has no recorded environment")
-        return _parsed(body, source)
-    bare = source.removeprefix("models:/").removeprefix("runs:/")
+        document = _parsed(body, source)
+        if document.digest != lineage.environment_digest:
+            message = f"the document of {source} is not the one that its run recorded"
+            raise CommandError(Reason.ENVIRONMENT_DIGEST_CONFLICT, message)
+        return document
+    bare = source.removeprefix("models:/").removeprefix("runs:/").partition("/")[0]
     if bare.startswith("m-"):
         return _parsed(await mlflow.recorded_document(model_id=bare), source)
     return _parsed(await mlflow.recorded_document(run_id=bare), source)
@@ -119,10 +111,7 @@ async def _recorded(reach: Access, source: str, tracking_uri: str | None) -> Env
 def _rules(policy: str | None) -> EnvironmentSpec:
     if policy is None:
         return EnvironmentSpec()
-    try:
-        return PromotionPolicy.from_object(yaml.safe_load(Path(policy).read_text())).spec.environment
-    except (OSError, yaml.YAMLError, ValidationError, AttributeError) as error:
-        raise CommandError(Reason.POLICY_INVALID, f"{policy}: {error}") from error
+    return read_policy(policy).spec.environment
 
 
 def _json(comparison: Comparison) -> str:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from argparse import Namespace
 
-from lockstep.api.modeldeployment import GateOutcome, GateStatus, ModelDeployment
+from lockstep.api.modeldeployment import GateMode, GateOutcome, GateStatus, ModelDeployment
 from lockstep.api.reasons import Reason
 from lockstep.cli.status import CommandError, Exit
 from lockstep.rollout.status import blocking_gate
@@ -71,5 +71,7 @@ def _headline(deployment: ModelDeployment, gate: GateStatus | None) -> str:
 
 
 def _mark(gate: GateStatus) -> str:
+    if gate.mode is GateMode.AUDIT and gate.outcome is not GateOutcome.PASSED:
+        return "! (Audit)"
     marks = {GateOutcome.PASSED: "✓", GateOutcome.REJECTED: "✗", GateOutcome.PENDING: "…", GateOutcome.RETRY: "?"}
     return marks[gate.outcome]

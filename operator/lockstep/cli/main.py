@@ -8,11 +8,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pydantic import ValidationError
-
 from lockstep import __version__
 from lockstep.api.reasons import Reason
 from lockstep.cli.status import CommandError, Exit
+from lockstep.environment.tree import UnreadableFileError
 
 _EPILOG = "Exit status: 0 equal or would go on, 1 different or refused, 2 could not be told (last line: Reason: message)."
 
@@ -23,20 +22,25 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(_run(arguments))
     except CommandError as error:
-        print(error, file=sys.stderr)
-    except ValidationError as error:
-        from lockstep.cli.check import validation_sentence
-
-        print(f"{Reason.SPEC_INVALID}: {validation_sentence(error)}", file=sys.stderr)
+        _complain(str(error))
     except BrokenPipeError:
         return int(Exit.OK)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        reason = getattr(error, "reason", Reason.INTERNAL_ERROR)
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        print(f"{reason}: {message}", file=sys.stderr)
+        reason = getattr(error, "reason", None)
+        if isinstance(reason, Reason):
+            _complain(f"{reason}: {getattr(error, 'message', error)}")
+        elif isinstance(error, UnreadableFileError):
+            _complain(f"{Reason.FILE_UNREADABLE}: {error}")
+        else:
+            _complain(f"{Reason.INTERNAL_ERROR}: {type(error).__name__}: {error}")
     return int(Exit.UNKNOWN)
+
+
+def _complain(text: str) -> None:
+    """Print one line, the last: programs read it."""
+    print(" ".join(text.split()), file=sys.stderr)
 
 
 def _run(arguments: argparse.Namespace) -> Exit:
@@ -65,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 def _environment(group: argparse.ArgumentParser) -> None:
     commands = group.add_subparsers(required=True, metavar="COMMAND")
     capture = commands.add_parser("capture", help="print the environment document of this Python process")
-    capture.set_defaults(command=lambda: _import("environment").capture)
+    capture.set_defaults(command=lambda: _import("capture").capture)
 
     scan = commands.add_parser("scan", help="print the environment document of an image", epilog=_EPILOG)
     scan.add_argument("reference", help="registry/repository[:tag][@digest], oci:DIR[:TAG] or oci-archive:FILE")

@@ -6,7 +6,7 @@ from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.gather import Facts, Gatherer
-from lockstep.controller.images import ImageAccess
+from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.observe import foreign_services
 from lockstep.controller.outcome import Outcome
@@ -55,7 +55,7 @@ class Candidates:
         cluster: Cluster,
         records: Records,
         gatherer: Gatherer,
-        images: ImageAccess,
+        images: ImagesOf,
         audits: PodAudits,
         guards: Guards,
     ) -> None:

@@ -46,7 +46,8 @@ class KubernetesCluster:
         while True:
             query = {"limit": str(_PAGE), "labelSelector": selector, "continue": proceed}
             page = await self._call("GET", _path(kind, namespace), {k: v for k, v in query.items() if v}) or {}
-            found += page.get("items") or []
+            # The items of a list don't say what they are.
+            found += [{"apiVersion": kind.api_version, "kind": kind.kind} | item for item in page.get("items") or []]
             proceed = (page.get("metadata") or {}).get("continue") or ""
             if not proceed:
                 return found

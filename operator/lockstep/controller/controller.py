@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import aiohttp
 import kopf
+from kopf._core.engines.peering import Identity
 from prometheus_client import CollectorRegistry
 
 from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.gather import Gatherer
-from lockstep.controller.images import ImageAccess
+from lockstep.controller.images import ImageAccess, ImagesOf
 from lockstep.controller.leader import Leader
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.pods import PodAudits
@@ -47,18 +48,17 @@ class Parts:
     clock: Clock
     registries: Registries
     auditor: Auditor
-    session: aiohttp.ClientSession
+    images: ImagesOf
     metrics: Metrics
 
 
 def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scans]:
     """Put a reconciler together."""
-    cluster, clock, limits = parts.cluster, parts.clock, Limits()
+    cluster, clock, images = parts.cluster, parts.clock, parts.images
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
-    scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe)
-    gatherer = Gatherer(registries=parts.registries, records=records, scans=scans, clock=clock, limits=limits)
-    images = ImageAccess(cluster, parts.session, RegistryOptions(settings.insecure_registries), limits)
+    scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
+    gatherer = Gatherer(registries=parts.registries, records=records, scans=scans, clock=clock, limits=Limits())
     candidates = Candidates(
         cluster=cluster,
         records=records,
@@ -100,7 +100,8 @@ class Controller:
         self._stop = asyncio.Event()
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
-        parts = Parts(cluster, clock, registries, HttpAuditor(session), session, self._metrics)
+        images = ImageAccess(cluster, session, RegistryOptions(settings.insecure_registries), Limits())
+        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 
@@ -150,6 +151,8 @@ class Controller:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
+                # By default kopf asks for the name of the user, and a container's number has none.
+                identity=Identity(self._settings.identity),
                 ready_flag=ready,
                 stop_flag=self._stop,
             )

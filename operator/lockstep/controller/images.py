@@ -1,6 +1,7 @@
 """Opens images on behalf of ModelDeployments."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 
@@ -12,9 +13,17 @@ from lockstep.images.limits import Limits
 from lockstep.images.registry import RegistryOptions
 
 
+class ImagesOf(Protocol):
+    """Gives each ModelDeployment what opens images for it."""
+
+    def of(self, owner: ModelDeployment) -> Images:
+        """Return what opens images as the pods of `owner` may."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImageAccess:
-    """Gives each ModelDeployment the view of the registries that its own pods have."""
+    """Implements `ImagesOf`: gives each ModelDeployment the view of the registries that its own pods have."""
 
     cluster: Cluster
     session: aiohttp.ClientSession
@@ -22,5 +31,5 @@ class ImageAccess:
     limits: Limits
 
     def of(self, owner: ModelDeployment) -> Images:
-        """Return what opens images as the pods of `owner` may."""
+        """See `ImagesOf.of`."""
         return NamespaceImages(self.cluster, self.session, self.options, self.limits, owner.namespace, owner.spec.template)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,22 @@ class LostError(Exception):
 class Leader:
     """Takes, renews and releases the Lease."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, *, namespace: str, name: str, identity: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._pause = pause
         self._held_until = float("-inf")
         self._seen: tuple[Any, float] | None = None
 
@@ -47,7 +58,7 @@ class Leader:
                     return
             except ClusterError as error:
                 _log.warning("the Lease could not be read or taken: %s", error)
-            await asyncio.sleep(RENEW)
+            await self._pause(RENEW)
 
     async def hold(self) -> None:
         """Renew the Lease until it is lost.
@@ -56,7 +67,7 @@ class Leader:
             LostError: always, in the end.
         """
         while True:
-            await asyncio.sleep(RENEW)
+            await self._pause(RENEW)
             try:
                 if not await self._try():
                     self._held_until = float("-inf")

@@ -6,7 +6,7 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, Object
 from lockstep.rollout import labels
-from lockstep.rollout.observed import Observed, revision_of
+from lockstep.rollout.observed import Observed
 from lockstep.rollout.pods import controlled_by
 
 
@@ -27,14 +27,19 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
     )
     return Observed(
-        deployments={revision_of(d): d for d in deployments if controlled_by(d, owner.uid)},
-        revisions={revision_of(r): r for r in revisions if controlled_by(r, owner.uid)},
+        deployments={_named_after(d, owner): d for d in deployments if controlled_by(d, owner.uid)},
+        revisions={_named_after(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
         replica_sets=replica_sets,
         pods=pods,
         service=service,
         budget=budget,
         conflict=_conflict(owner, service, budget),
     )
+
+
+def _named_after(obj: Object, owner: ModelDeployment) -> str:
+    """Return the revision by the object's name, which can't be changed; its label can."""
+    return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
 
 
 def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None) -> str | None:

@@ -11,7 +11,7 @@ from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller import ports
-from lockstep.controller.act import Actor
+from lockstep.controller.act import Actor, NameTakenError
 from lockstep.controller.active import active_of, snapshots_of
 from lockstep.controller.candidates import Candidates, Outcome
 from lockstep.controller.look import Look
@@ -26,10 +26,11 @@ from lockstep.controller.trusted import TrustedStatus
 from lockstep.rollout.actions import Action
 from lockstep.rollout.conditions import Conditions
 from lockstep.rollout.maintain import Upkeep, maintain
-from lockstep.rollout.status import Hold, next_status
+from lockstep.rollout.status import Hold, Outlook, next_status
 
 _log = logging.getLogger(__name__)
 _SOON = 0.2
+_REFUSED = 15.0
 
 
 class Reconciler:
@@ -84,13 +85,20 @@ class Reconciler:
         upkeep = self._upkeep(look, look.owner)
         if upkeep.actions:
             # What serves comes first, and is looked at once more before anything else is decided.
-            await self._perform(look, upkeep.actions)
-            self._reporter.corrected(upkeep.actions)
-            return _SOON
+            return await self._keep_up(look, upkeep)
         outcome = await self._settled.evaluate(look)
         if outcome is None:
             outcome = await self._candidates.evaluate(look)
         return await self._conclude(look, outcome, upkeep)
+
+    async def _keep_up(self, look: Look, upkeep: Upkeep) -> float:
+        try:
+            await self._perform(look, upkeep.actions)
+        except (RejectedError, NameTakenError) as error:
+            await self._reporter.degraded(look, f"what serves can't be kept as it was promoted: {error}")
+            return _REFUSED
+        self._reporter.corrected(upkeep.actions)
+        return _SOON
 
     async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
         observed = await observe(self._cluster, owner)
@@ -130,20 +138,20 @@ class Reconciler:
 
     async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
         """Write the status, and only after it has been accepted carry out what it justifies."""
-        status = next_status(look.owner, look.observed, outcome.outlook, look.now)
+        status = next_status(look.owner, look.observed, _still_held(look, outcome), look.now)
         await self._reporter.before(look, status)
         written = await self._write(look, status)
         try:
             await self._perform(look, outcome.actions)
             if outcome.promoted:
                 await self._switch(written, outcome)
-        except RejectedError as error:
-            hold = Hold(Reason.QUOTA_EXCEEDED, str(error), refusal=False)
+        except (RejectedError, NameTakenError) as error:
+            hold = _hold(Reason.NAME_CONFLICT if isinstance(error, NameTakenError) else Reason.QUOTA_EXCEEDED, str(error))
             held = replace(outcome.outlook, hold=hold)
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
             await self._write(current, next_status(current.owner, look.observed, held, look.now))
             _log.warning("%s/%s: the API server refuses: %s", *look.key, error)
-            return 15.0
+            return _REFUSED
         await self._reporter.after(look, status, outcome)
         return _next_look(outcome, upkeep)
 
@@ -200,6 +208,21 @@ class Reconciler:
                 status,
                 resource_version=metadata["resourceVersion"],
             )
+
+
+def _still_held(look: Look, outcome: Outcome) -> Outlook:
+    """Go on saying that the API server refuses until it does not: each change of the status would bring a look at once."""
+    ready = next((c for c in look.owner.status.conditions if c.type == ConditionType.READY), None)
+    if not outcome.actions or outcome.outlook.hold is not None or ready is None:
+        return outcome.outlook
+    if ready.reason not in (Reason.QUOTA_EXCEEDED, Reason.NAME_CONFLICT):
+        return outcome.outlook
+    return replace(outcome.outlook, hold=_hold(Reason(ready.reason), ready.message))
+
+
+def _hold(reason: Reason, message: str) -> Hold:
+    """Room may come by itself, a name that is taken is somebody's to give up."""
+    return Hold(reason, message, refusal=reason is Reason.NAME_CONFLICT)
 
 
 def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:

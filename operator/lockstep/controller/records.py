@@ -56,6 +56,10 @@ class Records:
             self._cache.popitem(last=False)
 
     async def _write(self, kind: Kind, name: str, spec: dict[str, Any], marks: dict[str, str]) -> Object:
+        existing = await self._get(kind, name)
+        if existing is not None:
+            # Records are named by what they say: the one that exists says the same, or said it first.
+            return existing
         body = {
             "apiVersion": API_VERSION,
             "kind": kind.kind,
@@ -69,7 +73,7 @@ class Records:
         try:
             created = await self._cluster.create(kind, self._namespace, body)
         except ConflictError:
-            # Records are named by what they say: the one that exists says the same, or said it first.
+            # Somebody was quicker, perhaps ourselves before an answer was lost.
             existing = await self._get(kind, name)
             if existing is None:
                 raise

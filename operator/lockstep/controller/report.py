@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 
 from lockstep.api.modeldeployment import GateOutcome, ModelDeploymentStatus
 from lockstep.api.reasons import EventReason, Reason
@@ -11,9 +12,11 @@ from lockstep.controller.ports import Events
 from lockstep.gates.evidence import Unknown
 from lockstep.observability.metrics import Key, Metrics
 from lockstep.rollout.actions import Action, Correct, Delete
+from lockstep.rollout.revision import short_hash
 from lockstep.rollout.status import Transition, blocking_gate, transitions
 
 _log = logging.getLogger(__name__)
+_MISSED = timedelta(minutes=10)
 _UNREACHABLE = {
     Reason.REGISTRY_UNREACHABLE: "mlflow",
     Reason.REGISTRY_REFUSED: "mlflow",
@@ -28,6 +31,8 @@ class Reporter:
     def __init__(self, events: Events, metrics: Metrics) -> None:
         self._events = events
         self._metrics = metrics
+        self._seen: set[Key] = set()
+        """What this process has looked at to the end."""
 
     async def before(self, look: Look, status: ModelDeploymentStatus) -> None:
         """Report what is news, before the status says it: named events repeat nothing after a crash, a lost one is lost."""
@@ -41,8 +46,18 @@ class Reporter:
             if news.reason is EventReason.PROMOTED:
                 await self._post(look, news)
                 self._metrics.promotions.labels("Promoted").inc()
+        await self._missed(look, status)
         self._gauges(look, status)
         self._dependencies(look, outcome)
+
+    async def _missed(self, look: Look, status: ModelDeploymentStatus) -> None:
+        """Tell of a promotion that the process before us may not have lived to tell; told twice it is one event."""
+        active, first = status.active, look.key not in self._seen
+        self._seen.add(look.key)
+        if first and active is not None and active.start_time is not None and look.now - active.start_time < _MISSED:
+            untold = look.owner.model_copy(update={"status": status.model_copy(update={"active": None})})
+            for news in transitions(untold, status):
+                await self._post(look, news)
 
     async def _post(self, look: Look, news: Transition) -> None:
         level = logging.WARNING if news.warning else logging.INFO
@@ -95,6 +110,18 @@ class Reporter:
         for dependency in set(_UNREACHABLE.values()):
             self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
 
+    async def degraded(self, look: Look, note: str) -> None:
+        """Report what keeps the active revision from being kept as it was promoted, once for each cause."""
+        _log.warning("%s/%s: %s", *look.key, note)
+        await self._events.post(
+            look.raw,
+            type_="Warning",
+            reason=str(EventReason.ACTIVE_DEGRADED),
+            action="Correct",
+            note=note,
+            key=f"degraded-{short_hash(note)}",
+        )
+
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""
         corrections = [a for a in actions if isinstance(a, Correct) or (isinstance(a, Delete) and a.why is not None)]
@@ -102,4 +129,5 @@ class Reporter:
 
     def forget(self, key: Key) -> None:
         """Remove the metrics of an object that is gone."""
+        self._seen.discard(key)
         self._metrics.forget(key)

@@ -6,7 +6,7 @@ from lockstep.api.modeldeployment import GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason
 from lockstep.controller.active import Active
 from lockstep.controller.gather import Gatherer
-from lockstep.controller.images import ImageAccess
+from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
@@ -24,7 +24,7 @@ _ALIAS_SECONDS = 60.0
 class Settled:
     """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
 
-    def __init__(self, gatherer: Gatherer, images: ImageAccess, events: Events) -> None:
+    def __init__(self, gatherer: Gatherer, images: ImagesOf, events: Events) -> None:
         self._gatherer = gatherer
         self._images = images
         self._events = events

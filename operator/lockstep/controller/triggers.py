@@ -15,6 +15,11 @@ def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.
     """Return kopf's registry with all handlers: `wake` for one ModelDeployment, `wake_all` when a policy changed."""
     found = kopf.OperatorRegistry()
 
+    @kopf.on.login(registry=found)
+    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        # A registry of our own brings no login of kopf's along.
+        return kopf.login_via_client(**arguments)
+
     @kopf.on.event("lockstep.dev", "v1alpha1", "modeldeployments", registry=found)
     async def model_deployment(*, namespace: str | None, name: str, **_: Any) -> None:
         wake((namespace or "", name))

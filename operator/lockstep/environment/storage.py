@@ -7,6 +7,10 @@ RUN_ARTIFACT_DIRECTORY = "lockstep"
 """Directory of the copy among the run's artifacts: `lockstep/environment-<model id>.json`."""
 
 
+DIRTY_TAG = "lockstep.git.dirty"
+"""Run tag: `false` when the working tree was the recorded commit and nothing else, `true` when it was not."""
+
+
 def run_artifact(model_id: str) -> str:
     """Return the path of the copy among the run's artifacts."""
     return f"{RUN_ARTIFACT_DIRECTORY}/environment-{model_id}.json"

@@ -1,5 +1,6 @@
 """Answers a registry's 401: Basic, or a bearer token from the realm that it names (distribution-spec, token specification)."""
 
+import base64
 import json
 import re
 from urllib.parse import urlsplit
@@ -56,7 +57,7 @@ class Authenticator:
             if scheme.lower() == "bearer" and parameters.get("realm"):
                 header = await self._bearer(parameters, credential)
             elif scheme.lower() == "basic" and credential is not None and not credential.identity_token:
-                header = aiohttp.BasicAuth(credential.username, credential.password, "utf-8").encode()
+                header = _basic(credential)
             else:
                 header = None
             if header is not None and header != self._header:
@@ -71,14 +72,15 @@ class Authenticator:
         query = {"scope": f"repository:{self._reference.repository}:pull"}
         if service := parameters.get("service"):
             query["service"] = service
-        auth = None
+        headers: dict[str, str] = {}
         if credential is not None and self._trusted_with_credentials(realm):
             if credential.identity_token:
                 return await self._exchanged(realm, query, credential.identity_token)
-            auth = aiohttp.BasicAuth(credential.username, credential.password, "utf-8")
+            headers["Authorization"] = _basic(credential)
         elif credential is not None:
             return None
-        async with self._session.get(realm, params=query, auth=auth, timeout=_TIMEOUT, allow_redirects=False) as response:
+        asked = self._session.get(realm, params=query, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+        async with asked as response:
             return await self._token(response)
 
     async def _exchanged(self, realm: str, query: dict[str, str], token: str) -> str | None:
@@ -117,6 +119,10 @@ class Authenticator:
         if theirs.hostname == ours.hostname:
             return theirs.scheme == ours.scheme or theirs.scheme == "https"
         return theirs.scheme == "https" and _domain(theirs.hostname or "") == _domain(ours.hostname or "")
+
+
+def _basic(credential: Credential) -> str:
+    return "Basic " + base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float | None:

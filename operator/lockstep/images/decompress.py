@@ -13,7 +13,7 @@ from lockstep.images.limits import Limits
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _READ = 256 * 1024
-_ZSTD_READ = 2048
+_ZSTD_PIECE = 2048
 """zstd can make 32 768 times as much of its input: with this much at a time, memory stays below 64 MiB."""
 
 
@@ -109,6 +109,11 @@ class _Binary:
     def read(self, size: int = -1, /) -> bytes:
         return self._inner.read(_READ if size < 0 else size)
 
+    def readinto(self, buffer: memoryview) -> int:
+        chunk = self._inner.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
     def seekable(self) -> bool:
         return False
 
@@ -120,31 +125,33 @@ class _Zstd:
         self._inner = inner
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window)
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._input = b""
+        self._input = memoryview(b"")
         self._output = b""
         self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        while self._at >= len(self._output):
-            if not self._more():
-                return b""
-        end = len(self._output) if size < 0 else self._at + size
-        taken = self._output[self._at : end]
-        self._at += len(taken)
-        return taken
+        wanted = _READ if size < 0 else size
+        parts = bytearray()
+        while len(parts) < wanted and (self._at < len(self._output) or self._more()):
+            taken = self._output[self._at : self._at + wanted - len(parts)]
+            self._at += len(taken)
+            parts += taken
+        return bytes(parts)
 
     def _more(self) -> bool:
-        self._input = self._input or self._inner.read(_ZSTD_READ)
-        if not self._input:
+        if not self._input and not (chunk := self._inner.read(_READ)):
             if self._frame is not None:
                 raise EOFError("it ends in the middle of a frame")
             return False
+        if not self._input:
+            self._input = memoryview(chunk)
         if self._frame is None:
             self._frame = self._decompressor.decompressobj()
-        self._output, self._at = self._frame.decompress(self._input), 0
-        self._input = b""
+        piece = self._input[:_ZSTD_PIECE]
+        self._output, self._at = self._frame.decompress(piece), 0
+        self._input = self._input[len(piece) - len(self._frame.unused_data) :]
         if self._frame.eof:
-            self._input, self._frame = self._frame.unused_data, None
+            self._frame = None
         return True
 
 

@@ -27,7 +27,9 @@ class LayerRecord:
     whiteouts: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     kept: int = 0
-    """Bytes of the names and bodies that were kept."""
+    """Bytes of the names and bodies that were kept, those of lower layers included."""
+    seen: int = 0
+    """Number of entries, those of lower layers included."""
 
 
 Wanted = Callable[[str], int]
@@ -45,34 +47,44 @@ def read_layer(
         diff_id: digest of the uncompressed bytes by the image's configuration.
         wanted: which bodies are kept.
         limits: bounds.
-        kept: bytes kept of earlier layers.
-        seen: entries of earlier layers.
+        kept: bytes kept of lower layers.
+        seen: entries of lower layers.
 
     Raises:
         ImageError: with the reason why the layer can't be told.
     """
     compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
-    plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
-    record = LayerRecord(kept=kept)
+    record = LayerRecord(kept=kept, seen=seen)
     try:
+        plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
         for entry in entries(plain, lambda name, size: 0 < size <= wanted(_path(name)), limits):
             _add(record, entry, wanted)
-            seen += 1
-            if seen > limits.entries:
+            record.seen += 1
+            if record.seen > limits.entries:
                 raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {limits.entries} entries")
             if record.kept > limits.kept:
                 raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {limits.kept} bytes")
     except ImageError as error:
-        if error.reason in (Reason.LAYER_CORRUPT, Reason.LAYER_AMBIGUOUS):
+        if error.reason in (Reason.LAYER_CORRUPT, Reason.LAYER_AMBIGUOUS) or compressed.size > descriptor.size:
+            # What is wrong with other bytes than those of the image says nothing about the image.
+            _verify(compressed, descriptor)
             raise ImageError(error.reason, f"layer {descriptor.digest[7:19]}: {error.message}") from error
         raise
-    while compressed.read(1024 * 1024):
-        pass
-    if compressed.digest != descriptor.digest:
-        raise ImageError(Reason.DIGEST_MISMATCH, f"layer {descriptor.digest} was delivered with other content", retry=True)
+    _verify(compressed, descriptor)
     if plain.digest != diff_id:
         raise ImageError(Reason.LAYER_CORRUPT, f"layer {descriptor.digest[7:19]} does not have the diff_id {diff_id}")
     return record
+
+
+def _verify(compressed: HashedReader, descriptor: Descriptor) -> None:
+    try:
+        while compressed.read(1024 * 1024):
+            pass
+    except ImageError as error:
+        if error.reason is not Reason.LIMIT_EXCEEDED:
+            raise
+    if compressed.size != descriptor.size or compressed.digest != descriptor.digest:
+        raise ImageError(Reason.DIGEST_MISMATCH, f"layer {descriptor.digest} was delivered with other content", retry=True)
 
 
 def _path(name: str) -> str:
@@ -85,6 +97,7 @@ def _path(name: str) -> str:
 def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
     path = _path(entry.name)
     folder, _, base = path.rpartition("/")
+    record.kept += len(path) + len(entry.link)
     if path == "/" and entry.type != "5":
         raise _ambiguous(path, "the root is no directory")
     if f"/{_WHITEOUT}" in folder:
@@ -100,7 +113,6 @@ def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
             raise _ambiguous(path, "it hides nothing that can be named")
         record.whiteouts.add(f"{folder}/{hidden}")
         return
-    record.kept += len(path) + len(entry.link)
     made = _entry(entry, path, wanted)
     before = record.entries.get(path)
     both_directories = before is not None and before.kind is made.kind is FileKind.DIRECTORY

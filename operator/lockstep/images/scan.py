@@ -50,7 +50,7 @@ async def _scan(source: ImageSource, image: ResolvedImage, limits: Limits) -> Im
     kept = seen = 0
     for descriptor, diff_id in zip(image.layers, image.config.diff_ids, strict=True):
         record = await _layer(source, descriptor, diff_id, limits, kept, seen)
-        kept, seen = record.kept, seen + len(record.entries) + len(record.hard_links)
+        kept, seen = record.kept, record.seen
         await asyncio.to_thread(squash.apply, record)
     return await asyncio.to_thread(_describe, squash, image)
 

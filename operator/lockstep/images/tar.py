@@ -218,7 +218,7 @@ def _pax(body: bytes) -> dict[str, str]:
             raise ImageError(Reason.LAYER_CORRUPT, "an extended header is malformed")
         end = at + int(digits)
         record = body[space + 1 : end]
-        if not record.endswith(b"\n") or b"=" not in record:
+        if end > len(body) or not record.endswith(b"\n") or b"=" not in record:
             raise ImageError(Reason.LAYER_CORRUPT, "an extended header is malformed")
         key, _, value = record[:-1].partition(b"=")
         if _text(key) in records or (key in (b"path", b"linkpath", b"size") and b"\0" in value):

@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import yaml
 
 from lockstep.api.reasons import Reason
+from lockstep.canonical import sha256_of
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
 from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Run
+from lockstep.lineage.mlmodel import described
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_TIMEOUT_SECONDS = 10.0
 _API = "/api/2.0/mlflow"
 _MAX_ANSWER = 16 * 1024 * 1024
 _MAX_MLMODEL = 1024 * 1024
 _MAX_EXAMPLE = 1024 * 1024
 _MAX_COPIES = 8
+_EXAMPLE = "serving_input_example.json"
 _LOGGED_MODEL = re.compile(r"^models:/(m-[0-9a-f]{32})$")
 _VERSION = re.compile(r"^models:/([^/]+)/([0-9]+)$")
 
@@ -52,10 +54,19 @@ class _NotFoundError(Exception):
 class MLflowRegistry:
     """Lineage as one tracking server tells it; implements `ModelRegistry`."""
 
-    def __init__(self, session: aiohttp.ClientSession, tracking_uri: str, credentials: MLflowCredentials) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        tracking_uri: str,
+        credentials: MLflowCredentials,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
         self._session = session
         self._base = tracking_uri.rstrip("/")
-        self._headers = credentials.headers()
+        # Sessions that stream layers don't decompress, so nothing compressed is asked for.
+        self._headers = credentials.headers() | {"Accept-Encoding": "identity"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
     async def lineage(self, *, name: str, version: str | None = None, alias: str | None = None) -> Lineage:
         """See `ModelRegistry.lineage`."""
@@ -73,9 +84,9 @@ class MLflowRegistry:
             self._file(*owner, ARTIFACT_PATH, MAX_DOCUMENT_BYTES),
             self._file(*owner, "requirements.txt", _MAX_MLMODEL),
             self._file(*owner, "python_env.yaml", _MAX_MLMODEL),
-            self._file(*owner, "serving_input_example.json", _MAX_EXAMPLE),
+            self._file(*owner, _EXAMPLE, _MAX_EXAMPLE),
         )
-        described = _described(mlmodel)
+        stated_by_model = described(mlmodel or b"")
         return Lineage(
             name=name,
             version=number,
@@ -87,13 +98,13 @@ class MLflowRegistry:
             logged_model=logged_model,
             run=run,
             mlmodel=mlmodel,
-            mlmodel_run_id=_text(described.get("run_id")),
-            mlmodel_model_id=_text(described.get("model_id")),
+            mlmodel_run_id=stated_by_model.run_id,
+            mlmodel_model_id=stated_by_model.model_id,
             environment_document=document,
             environment_digest=run.param(digest_parameter(model_id or "")) if run else None,
             requirements=requirements,
             python_env=python_env,
-            signature_present=bool(described.get("signature")),
+            signature_present=stated_by_model.signature,
             input_example=example,
         )
 
@@ -117,10 +128,14 @@ class MLflowRegistry:
             raise LineageError(Reason.ENVIRONMENT_NOT_RECORDED, f"the run {run.run_id} recorded {said}")
         query = {"run_uuid": run.run_id, "path": run_artifact(wanted[0])}
         try:
-            return await self._get("/get-artifact", query, MAX_DOCUMENT_BYTES)
+            body = await self._get("/get-artifact", query, MAX_DOCUMENT_BYTES)
         except (_NotFoundError, _TooLargeError) as error:
             message = f"the document of {wanted[0]} is not among the artifacts of run {run.run_id}"
             raise LineageError(Reason.ENVIRONMENT_NOT_RECORDED, message) from error
+        if sha256_of(body) != run.param(digest_parameter(wanted[0])):
+            message = f"the document of {wanted[0]} among the artifacts of run {run.run_id} is not the one that it recorded"
+            raise LineageError(Reason.ENVIRONMENT_DIGEST_CONFLICT, message)
+        return body
 
     async def _version(self, name: str, version: str | None) -> dict[str, Any]:
         try:
@@ -182,21 +197,30 @@ class MLflowRegistry:
             return await self._get("/model-versions/get-artifact", query, limit)
         except _NotFoundError:
             return None
-        except _TooLargeError:
-            return None
+        except _TooLargeError as error:
+            if path == _EXAMPLE:
+                return None
+            # Not None: what is there but can't be read must not count as missing, where weaker evidence may do.
+            reason = Reason.LINEAGE_CONFLICT if path == "MLmodel" else Reason.ENVIRONMENT_DOCUMENT_INVALID
+            message = f"{path} of {name} {version} is larger than {limit} bytes"
+            raise LineageError(reason, message) from error
 
     async def _json(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        body = await self._get(f"{_API}/{path}", query, _MAX_ANSWER)
         try:
-            return _mapping(json.loads(body))
-        except ValueError as error:
-            message = f"MLflow at {self._base} answered {path} with something that is no JSON"
-            raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True) from error
+            return _mapping(json.loads(await self._get(f"{_API}/{path}", query, _MAX_ANSWER)))
+        except (ValueError, RecursionError) as error:
+            raise self._strange(path, "something that is no JSON") from error
+        except _TooLargeError as error:
+            raise self._strange(path, f"more than {_MAX_ANSWER} bytes") from error
+
+    def _strange(self, path: str, what: str) -> LineageError:
+        message = f"MLflow at {self._base} answered {path} with {what}: is it MLflow's address?"
+        return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
     async def _get(self, path: str, query: Mapping[str, str], limit: int) -> bytes:
         try:
             async with self._session.get(
-                f"{self._base}{path}", params=query, headers=self._headers, timeout=_TIMEOUT, allow_redirects=False
+                f"{self._base}{path}", params=query, headers=self._headers, timeout=self._timeout, allow_redirects=False
             ) as response:
                 body = bytearray()
                 async for chunk in response.content.iter_chunked(65536):
@@ -204,6 +228,9 @@ class MLflowRegistry:
                     if len(body) > limit:
                         raise _TooLargeError
                 self._check(response, bytes(body))
+                if response.content_type == "text/html":
+                    # MLflow sends files as plain text: this is a proxy's login page.
+                    raise self._strange(path.removeprefix(f"{_API}/"), "a web page")
                 return bytes(body)
         except (aiohttp.ClientError, TimeoutError) as error:
             message = f"MLflow at {self._base} did not answer: {str(error) or type(error).__name__}"
@@ -215,14 +242,15 @@ class MLflowRegistry:
         code = b""
         if found := re.search(rb'"error_code":\s*"([A-Z_]+)"', body[:4096]):
             code = found[1]
-        # A missing alias is answered with 400 INVALID_PARAMETER_VALUE, everything else with 404.
-        if response.status == 404 or code in (b"RESOURCE_DOES_NOT_EXIST", b"INVALID_PARAMETER_VALUE"):
+        # A missing alias is answered with INVALID_PARAMETER_VALUE. A bare 404 is not MLflow's: nothing follows from it.
+        if code in (b"RESOURCE_DOES_NOT_EXIST", b"INVALID_PARAMETER_VALUE"):
             raise _NotFoundError
         if response.status in (401, 403):
             hint = " (start it with --allowed-hosts)" if b"Host header" in body else ""
             message = f"MLflow at {self._base} refused the operator with {response.status}{hint}"
             raise LineageError(Reason.REGISTRY_REFUSED, message, retry=True)
-        message = f"MLflow at {self._base} answered {response.status}"
+        hint = ": is it MLflow's address?" if response.status == 404 else ""
+        message = f"MLflow at {self._base} answered {response.status}{hint}"
         raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
 
@@ -237,16 +265,3 @@ def _mapping(value: object) -> dict[str, Any]:
 def _pairs(entries: object) -> tuple[tuple[str, str], ...]:
     found = [_mapping(entry) for entry in entries] if isinstance(entries, list) else []
     return tuple((str(entry.get("key", "")), str(entry.get("value", ""))) for entry in found)
-
-
-def _described(mlmodel: bytes | None) -> dict[str, Any]:
-    if mlmodel is None:
-        return {}
-    try:
-        return _mapping(yaml.load(mlmodel, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        return {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

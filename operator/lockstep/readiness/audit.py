@@ -12,6 +12,8 @@ from lockstep.readiness.protocols.mlflow import MLflowProtocol
 from lockstep.readiness.protocols.v2 import OpenInferenceV2Protocol
 
 _MAX_ANSWER = 16 * 1024 * 1024
+# Sessions that stream layers don't decompress, so nothing compressed is asked for.
+_PLAIN = {"Accept-Encoding": "identity"}
 
 
 def protocol_of(server: Server) -> ServingProtocol:
@@ -21,6 +23,14 @@ def protocol_of(server: Server) -> ServingProtocol:
     if server.custom is not None:
         return CustomProtocol(server.custom)
     return MLflowProtocol()
+
+
+def _request(protocol: ServingProtocol, input_example: bytes | None) -> tuple[Request | None, str | None]:
+    """Return what to send, if anything, or why the registered input example can't be sent."""
+    try:
+        return protocol.prediction(input_example), None
+    except ValueError as error:
+        return None, str(error)
 
 
 class HttpAuditor:
@@ -45,21 +55,30 @@ class HttpAuditor:
         patience = aiohttp.ClientTimeout(total=timeout_seconds)
         protocol = protocol_of(server)
         latencies: list[float] = []
+        asked = f"GET {protocol.ready_path}"
         try:
-            async with self._session.get(base + protocol.ready_path, timeout=patience, allow_redirects=False) as response:
+            async with self._session.get(
+                base + protocol.ready_path, headers=_PLAIN, timeout=patience, allow_redirects=False
+            ) as response:
                 if response.status != 200:
                     failure = f"GET {protocol.ready_path} was answered with {response.status}"
                     return AuditFact(pod, passed=False, answered=0, failure=failure)
-            request = protocol.prediction(input_example)
+            request, unusable = _request(protocol, input_example)
+            if unusable is not None:
+                return AuditFact(pod, passed=False, answered=0, failure=unusable)
             for _ in range(requests if request is not None else 0):
                 assert request is not None
+                asked = f"POST {request.path}"
                 started = time.monotonic()
                 problem = await self._predict(base, request, protocol, patience)
                 if problem is not None:
                     return AuditFact(pod, passed=False, answered=len(latencies), failure=problem)
                 latencies.append(time.monotonic() - started)
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            failure = f"it could not be reached: {str(error) or type(error).__name__}"
+        except TimeoutError:
+            failure = f"{asked} was not answered within {timeout_seconds:g} s"
+            return AuditFact(pod, passed=False, answered=len(latencies), failure=failure, unreachable=True)
+        except aiohttp.ClientConnectionError as error:
+            failure = f"it could not be reached ({asked}): {str(error) or type(error).__name__}"
             return AuditFact(pod, passed=False, answered=len(latencies), failure=failure, unreachable=True)
         except (aiohttp.ClientError, ValueError) as error:
             return AuditFact(pod, passed=False, answered=len(latencies), failure=f"its answer can't be read: {error}")
@@ -68,7 +87,7 @@ class HttpAuditor:
     async def _predict(
         self, base: str, request: Request, protocol: ServingProtocol, patience: aiohttp.ClientTimeout
     ) -> str | None:
-        headers = {"Content-Type": "application/json"}
+        headers = _PLAIN | {"Content-Type": "application/json"}
         async with self._session.post(
             base + request.path, data=request.body, headers=headers, timeout=patience, allow_redirects=False
         ) as response:

@@ -98,15 +98,15 @@ def next_step(situation: Situation) -> Step:
         candidate = candidate.model_copy(update={"pods_since": situation.now})
     wanted = wanted_pods(situation.owner, policy, recorded=situation.recorded)
     actions = _pods(situation, snapshot, wanted)
-    if actions or not situation.verdict.permits_traffic:
+    if actions or not situation.verdict.permits_traffic or situation.pods_ready < wanted:
         return Step(candidate, actions=tuple(actions))
     if not situation.recorded:
         full = wanted == wanted_pods(situation.owner, policy, recorded=True)
         if not full:
             # The pods that are added now have the whole deadline for themselves.
             candidate = candidate.model_copy(update={"pods_since": situation.now})
-        return Step(candidate, record="Promoted", promote=full and situation.pods_ready >= wanted)
-    return Step(candidate, record="Promoted", promote=situation.pods_ready >= wanted)
+        return Step(candidate, record="Promoted", promote=full)
+    return Step(candidate, record="Promoted", promote=True)
 
 
 def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]:

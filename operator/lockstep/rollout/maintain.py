@@ -196,7 +196,8 @@ def _old_revisions(
     if (status.active.revision if status.active else None) != (active.revision if active else None):
         # Status and records disagree about what serves: nothing is cleared away until they agree.
         return [], None
-    in_use = keep | ({active.revision} if active is not None else set())
+    # Whatever is believed: what the Service selects now is cleared away at the earliest after the switch.
+    in_use = keep | {_selected(observed.service)} | ({active.revision} if active is not None else set())
     history = [entry.revision for entry in status.history if entry.revision and entry.revision not in in_use]
     kept = set(history[: rollout.revision_history_limit])
     since = status.active.start_time if status.active is not None else None
@@ -217,6 +218,11 @@ def _old_revisions(
         if revision not in in_use | kept and revision not in observed.deployments:
             actions.append(Delete("ControllerRevision", _name(live), live["metadata"]["uid"]))
     return actions, due
+
+
+def _selected(service: Object | None) -> str:
+    """Return the revision that a Service selects; empty when it selects none."""
+    return str(((service or {}).get("spec", {}).get("selector") or {}).get(labels.REVISION, ""))
 
 
 def _replacing(live: Object, desired: Manifest, drop: tuple[str, ...] = ()) -> Manifest:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.environment.storage import ARTIFACT_PATH, RUN_ARTIFACT_DIRECTORY, digest_parameter, run_artifact
+from lockstep.environment.storage import ARTIFACT_PATH, DIRTY_TAG, RUN_ARTIFACT_DIRECTORY, digest_parameter, run_artifact
 from lockstep.training.capture import capture_environment
+from lockstep.training.git import dirty_tree
 from lockstep.training.required import required_set
 
 
@@ -29,10 +30,15 @@ def models_of_run(run_id: str, experiment_id: str) -> list[str]:
     """Return the ids of the models that a run has logged, oldest first."""
     from mlflow import MlflowClient
 
-    found = MlflowClient().search_logged_models(
-        experiment_ids=[experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=100
-    )
-    return [model.model_id for model in sorted(found, key=lambda model: model.creation_timestamp)]
+    client = MlflowClient()
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=50, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return [model.model_id for model in sorted(found, key=lambda model: model.creation_timestamp)]
 
 
 def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None) -> Attachment:
@@ -52,17 +58,19 @@ def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None) ->
     client = MlflowClient()
     model = client.get_logged_model(model_id)
     run_id = model.source_run_id or None
-    recorded = client.get_run(run_id).data.params.get(digest_parameter(model_id)) if run_id else None
+    run = client.get_run(run_id) if run_id else None
+    recorded = run.data.params.get(digest_parameter(model_id)) if run else None
     if recorded is not None:
         return Attachment(model_id, run_id, recorded, known=True, why=None)
     document, why = _document(model_id, str(model.artifact_location), extra, reload_seconds)
     with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
         _write(Path(folder) / ARTIFACT_PATH, document)
         client.log_model_artifacts(model_id, folder)
-        if run_id is not None:
+        if run_id is not None and run is not None:
             copy = Path(folder) / "copy" / Path(run_artifact(model_id)).name
             _write(copy, document)
             client.log_artifact(run_id, str(copy), RUN_ARTIFACT_DIRECTORY)
+            _tag_tree(client, run)
             # Last, since it can't be changed any more: who reads it finds the document there.
             client.log_param(run_id, digest_parameter(model_id), document.digest)
     return Attachment(model_id, run_id, document.digest, known=False, why=why)
@@ -90,6 +98,15 @@ def _described(location: str) -> tuple[list[str], str]:
         except Exception:  # a model without requirements is a model all the same
             requirements = ""
         return [flavor for flavor in described.flavors if flavor != "python_function"], requirements
+
+
+def _tag_tree(client: Any, run: Any) -> None:
+    """Say of the run whether its commit is all that was trained with; MLflow records the commit of a dirty tree as well."""
+    commit = run.data.tags.get("mlflow.source.git.commit")
+    dirty = dirty_tree(commit) if commit else None
+    # A tree that was dirty once stays so for this run.
+    if dirty is not None and run.data.tags.get(DIRTY_TAG) != "true":
+        client.set_tag(run.info.run_id, DIRTY_TAG, str(dirty).lower())
 
 
 def _write(path: Path, document: EnvironmentDocument) -> None:

@@ -1,5 +1,6 @@
 """`log_environment()`: records the environment with the logged model and its run. Never breaks a training job unless asked."""
 
+import contextlib
 import functools
 import logging
 import sys
@@ -43,14 +44,13 @@ def log_environment(
     Raises:
         EnvironmentNotLoggedError: with `strict`, when nothing could be recorded.
     """
-    extra = tuple(extra_packages)
     try:
+        extra = (extra_packages,) if isinstance(extra_packages, str) else tuple(extra_packages)
         return _log_environment(run_id, model_id, extra, prove=prove, strict=strict)
     except Exception as error:
         if strict:
             raise EnvironmentNotLoggedError(str(error)) from error
-        _log.warning("the environment was not recorded: %s: %s", type(error).__name__, error)
-        _say(f"lockstep: the environment was NOT recorded: {error}")
+        _complain(error)
         return []
 
 
@@ -58,16 +58,35 @@ def _log_environment(run_id: str | None, model_id: str | None, extra: Sequence[s
     import mlflow
 
     if model_id is not None:
-        return [_attached(attach(model_id, extra, _seconds(prove)))]
-    run = mlflow.active_run() or mlflow.last_active_run() if run_id is None else mlflow.get_run(run_id)
-    wanted = run.info.run_id if run is not None else None
-    models = models_of_run(wanted, run.info.experiment_id) if run is not None and wanted else []
-    if models:
-        return [_attached(attach(model, extra, _seconds(prove))) for model in models]
-    _PENDING.expect(wanted, extra, prove=prove, strict=strict)
-    whose = f"of run {wanted}" if wanted else "that this process logs"
-    _say(f"lockstep: no model yet; the environment will be recorded with the next model {whose}")
-    return []
+        return _attach_all([model_id], extra, prove=prove, strict=strict)
+    active = mlflow.active_run()
+    run = mlflow.get_run(run_id) if run_id is not None else active or mlflow.last_active_run()
+    models = models_of_run(run.info.run_id, run.info.experiment_id) if run is not None else []
+    # The last active run is a guess: called before autologging's next fit(), it is the run before.
+    guessed = run_id is None and active is None
+    if run_id is not None and not models and run is not None and run.info.status != "RUNNING":
+        raise ValueError(f"the run {run_id} is {run.info.status} and has logged no model")
+    if guessed or not models:
+        _PENDING.expect(None if guessed or run is None else run.info.run_id, extra, prove=prove, strict=strict)
+    if not models:
+        whose = "that this process logs" if guessed or run is None else f"of run {run.info.run_id}"
+        _say(f"lockstep: no model yet; the environment will be recorded with the next model {whose}")
+    return _attach_all(models, extra, prove=prove, strict=strict)
+
+
+def _attach_all(models: Sequence[str], extra: Sequence[str], *, prove: bool, strict: bool) -> list[str]:
+    """Attach to every model; one that fails doesn't keep the others from theirs."""
+    digests: list[str] = []
+    failures: list[Exception] = []
+    for model in models:
+        try:
+            digests.append(_attached(attach(model, extra, _seconds(prove))))
+        except Exception as error:
+            _complain(error, model)
+            failures.append(error)
+    if failures and strict:
+        raise failures[0]
+    return digests
 
 
 def _seconds(prove: bool) -> float | None:
@@ -81,9 +100,17 @@ def _attached(done: Attachment) -> str:
     return done.digest
 
 
+def _complain(error: Exception, model: str | None = None) -> None:
+    whose = f" of model {model}" if model else ""
+    _log.warning("the environment%s was not recorded: %s: %s", whose, type(error).__name__, error)
+    _say(f"lockstep: the environment{whose} was NOT recorded: {error}")
+
+
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    # A job's output may be closed or take ASCII only: no reason to end it.
+    with contextlib.suppress(Exception):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 class _Pending:
@@ -92,13 +119,12 @@ class _Pending:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wrapped = False
-        self._run_id: str | None = None
-        self._settings: tuple[tuple[str, ...], bool, bool] | None = None
+        self._expected: dict[str | None, tuple[tuple[str, ...], bool, bool]] = {}
+        """Settings by run; None stands for whichever run."""
 
     def expect(self, run_id: str | None, extra: Sequence[str], *, prove: bool, strict: bool) -> None:
         with self._lock:
-            self._run_id = run_id
-            self._settings = (tuple(extra), prove, strict)
+            self._expected[run_id] = (tuple(extra), prove, strict)
             if not self._wrapped:
                 self._wrap()
                 self._wrapped = True
@@ -117,9 +143,9 @@ class _Pending:
         Model.log = classmethod(log)  # type: ignore[method-assign]
 
     def _logged(self, info: Any) -> None:
-        settings = self._settings
         model_id, run_id = getattr(info, "model_id", None), getattr(info, "run_id", None)
-        if settings is None or model_id is None or self._run_id not in (None, run_id):
+        settings = self._expected.get(run_id) or self._expected.get(None)
+        if settings is None or model_id is None:
             return
         extra, prove, strict = settings
         log_environment(model_id=model_id, extra_packages=extra, prove=prove, strict=strict)

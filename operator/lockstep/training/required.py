@@ -105,7 +105,16 @@ def _reload(model_uri: str, seconds: float) -> tuple[list[str], str | None]:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+            done = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return [], f"reloading the model took longer than {seconds:.0f} s"
         if not answer.exists():

@@ -248,9 +248,10 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 def test_the_rules_are_part_of_the_digest() -> None:
     settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+    packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
+    packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
-    rules += [spec(packages=one) for one in ({"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"})]
-    rules += [spec(packages=one) for one in ({"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"})]
+    rules += [spec(packages=one) for one in packages]
     digests = {environment_digest(document(), settled, rule) for rule in rules}
     assert len(digests) == len(rules)
 

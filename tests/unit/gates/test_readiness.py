@@ -100,6 +100,12 @@ def test_the_reason_of_a_crash_is_told() -> None:
     assert result.message == "the server in pod iris-2 ended 3 times (OOMKilled, exit code 137)"
 
 
+@pytest.mark.parametrize(("told", "message"), [("403 Forbidden", "403 Forbidden"), (None, "ErrImagePull")])
+def test_why_an_image_can_not_be_pulled_is_told_as_far_as_the_node_says_it(told: str | None, message: str) -> None:
+    result = judged(**one(ready=False, waiting_reason="ErrImagePull", waiting_message=told))
+    assert result.message == f"pod iris-2: {message}"
+
+
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_a_candidate_without_pods_has_proven_nothing(wanted: int) -> None:
     assert judged(wanted=wanted, pods=(), audits=()).outcome is GateOutcome.PENDING

@@ -63,6 +63,8 @@ def test_all_compressions_give_the_same_bytes(blob: bytes, media_type: str) -> N
 def test_members_and_frames_follow_one_another() -> None:
     assert plain(GZ + GZ, GZIP) == DATA + DATA
     assert plain(ZS + ZS, ZSTD) == DATA + DATA
+    small = zstandard.ZstdCompressor().compress(b"x" * 40)
+    assert plain(small * 20_000, ZSTD) == b"x" * 800_000
 
 
 def test_zstd_frames_that_are_to_be_skipped_are() -> None:

@@ -362,6 +362,13 @@ def test_what_serves_is_never_cleared_away_when_its_snapshot_or_record_can_not_b
     assert upkeep(owner, observed, active=None, known=()).actions == ()
 
 
+def test_what_the_service_selects_is_never_cleared_away_even_when_no_record_vouches_for_it() -> None:
+    forgotten = a.owner(status={"history": [entry(OLD)]})
+    observed = live.cluster(forgotten, NEW, OLD, OLDER, active=NEW)
+    actions = upkeep(forgotten, observed, active=None).actions
+    assert {getattr(action, "name", "") for action in actions} == {OLD.object_name, OLDER.object_name}
+
+
 def test_an_emptied_status_clears_nothing_away() -> None:
     observed = live.cluster(serving(OLD), NEW, OLD, OLDER, active=NEW)
     assert not [action for action in upkeep(a.owner(), observed).actions if isinstance(action, Delete | Scale)]
@@ -377,11 +384,12 @@ REVISIONS = st.lists(st.sampled_from([OLD, OLDER, OLDEST]), unique_by=lambda one
     limit=st.integers(0, 3),
     seconds=st.integers(0, 60),
     believed=st.booleans(),
+    stated=st.booleans(),
 )
 def test_upkeep_never_takes_pods_from_what_serves_or_is_checked(
-    running: list[Snapshot], history: list[Snapshot], keep: set[str], limit: int, seconds: int, believed: bool
+    running: list[Snapshot], history: list[Snapshot], keep: set[str], limit: int, seconds: int, believed: bool, stated: bool
 ) -> None:
-    owner = serving(*history)
+    owner = serving(*history, active=NEW if stated else None)
     observed = live.cluster(owner, NEW, *running, active=NEW)
     found = upkeep(
         owner,

@@ -97,6 +97,14 @@ def test_a_refusal_stalls_and_names_the_gate_and_what_serves_goes_on() -> None:
     assert found["Stalled"] == ("True", "EnvironmentMismatch")
 
 
+def test_a_stall_says_why_and_its_absence_says_nothing() -> None:
+    def stalled(*gates: GateStatus) -> str:
+        return next(c.message for c in status(candidate=candidate(*gates)).conditions if c.type == "Stalled")
+
+    assert stalled(MISMATCH) == "said"
+    assert stalled(*ALL_PASSED) == ""
+
+
 def test_a_wait_is_no_stall() -> None:
     waiting = gate("lineage", "Retry", Reason.REGISTRY_UNREACHABLE)
     found = conditions(status(candidate=candidate(waiting)))

@@ -18,7 +18,7 @@ class MLflowProtocol:
         """See `ServingProtocol.failure`."""
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "its answer is no JSON"
         predictions = answer.get("predictions") if isinstance(answer, dict) else None
         return None if predictions not in (None, [], {}) else "its answer holds no predictions"

@@ -1,6 +1,7 @@
 """The Open Inference Protocol v2 (KServe, "Open Inference Protocol (V2 Inference Protocol)")."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,10 @@ class OpenInferenceV2Protocol:
         """See `ServingProtocol.prediction`: columns become tensors, as MLServer's pandas codec reads them."""
         if input_example is None:
             return None
-        inputs = _inputs(json.loads(input_example))
+        try:
+            inputs = _inputs(json.loads(input_example))
+        except (ValueError, RecursionError, TypeError, IndexError) as error:
+            raise ValueError("the registered input example can't be turned into tensors") from error
         if not inputs:
             return None
         request: dict[str, Any] = {"inputs": inputs}
@@ -30,10 +34,11 @@ class OpenInferenceV2Protocol:
         """See `ServingProtocol.failure`."""
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "its answer is no JSON"
         outputs = answer.get("outputs") if isinstance(answer, dict) else None
-        held = [output for output in outputs or [] if isinstance(output, dict) and output.get("data")]
+        entries = outputs if isinstance(outputs, list) else []
+        held = [output for output in entries if isinstance(output, dict) and output.get("data")]
         return None if held else "its answer holds no outputs"
 
 
@@ -58,12 +63,21 @@ def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
         level = level[0] if level else None
     if len(shape) == 1:
         shape.append(1)
-    return {"name": name, "shape": shape, "datatype": _datatype(level), "data": values}
+    return {"name": name, "shape": shape, "datatype": _datatype(list(_scalars(values))), "data": values}
 
 
-def _datatype(value: Any) -> str:
-    if isinstance(value, bool):
+def _scalars(values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _scalars(value)
+        elif value is not None:
+            yield value
+
+
+def _datatype(scalars: list[Any]) -> str:
+    """Return the datatype that takes all values: whole numbers among fractions are fractions."""
+    if scalars and all(isinstance(value, bool) for value in scalars):
         return "BOOL"
-    if isinstance(value, int):
-        return "INT64"
-    return "FP64" if isinstance(value, float) else "BYTES"
+    if scalars and all(isinstance(value, int | float) for value in scalars):
+        return "INT64" if all(isinstance(value, int) for value in scalars) else "FP64"
+    return "BYTES"

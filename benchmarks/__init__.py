@@ -1,0 +1,1 @@
+"""Measurements; each runs as `python -m benchmarks.NAME`."""

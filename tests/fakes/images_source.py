@@ -1,0 +1,52 @@
+"""An image registry in memory, with tags that move and outages on demand."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.evidence.facts import Images
+from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.reference import parse_reference
+from lockstep.images.source import ImageSource, Manifest
+from tests.fakes.images import Item, MemorySource, layer
+
+
+class FakeImages:
+    """Implements `controller.images.ImagesOf`, `evidence.facts.Images` and `images.source.ImageSource` at once."""
+
+    def __init__(self) -> None:
+        self.memory = MemorySource()
+        self.down = False
+        self.blobs_down = False
+        self.asked = 0
+
+    @property
+    def repository(self) -> str:
+        return self.memory.repository
+
+    def push(self, tag: str, content: str) -> str:
+        """Push an image of one file and return its digest."""
+        return self.memory.image([layer(Item("opt/content", body=content.encode()))], tag=tag)
+
+    def of(self, owner: ModelDeployment) -> Images:
+        return self
+
+    async def open(self, reference: str, policy: PromotionPolicy) -> tuple[ImageSource, str]:
+        return self, parse_reference(reference).wanted
+
+    async def manifest(self, wanted: str) -> Manifest:
+        self.asked += 1
+        self._answer(self.down)
+        return await self.memory.manifest(wanted)
+
+    def blob(self, descriptor: Descriptor) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        self._answer(self.down)
+        # The configuration is a blob too, and is read when an image is resolved.
+        self._answer(self.blobs_down and "layer" in descriptor.media_type)
+        return self.memory.blob(descriptor)
+
+    def _answer(self, down: bool) -> None:
+        if down:
+            raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, "the image registry did not answer", retry=True)

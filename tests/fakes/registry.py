@@ -1,0 +1,55 @@
+"""A registry of the OCI distribution API on the loopback device, with the faults that a test asks for."""
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from tests.fakes.images import MemorySource
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
+
+
+class FakeRegistry:
+    """Serves a `MemorySource`; `fault` sees every request first and may answer it."""
+
+    def __init__(self, source: MemorySource, name: str = "team/iris") -> None:
+        self.source = source
+        self.requests: list[web.BaseRequest] = []
+        self.fault: Fault | None = None
+        self._name = name
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests.append(request)
+        if self.fault is not None and (answer := await self.fault(request)) is not None:
+            return answer
+        kind, _, wanted = request.path.removeprefix(f"/v2/{self._name}/").partition("/")
+        if kind == "manifests" and (body := self.source.blobs.get(self.source.tags.get(wanted, wanted))) is not None:
+            return web.Response(body=body)
+        if kind == "blobs" and (body := self.source.blobs.get(wanted)) is not None:
+            return web.Response(body=body)
+        return web.Response(status=404)
+
+    def authorizations(self) -> list[str | None]:
+        """Return the Authorization header of each request so far."""
+        return [request.headers.get("Authorization") for request in self.requests]
+
+
+@asynccontextmanager
+async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve on a free port and yield `host:port`."""
+    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, host, 0)
+    await site.start()
+    try:
+        yield f"{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def basic(user: str, password: str) -> str:
+    """Return the Authorization header of a user."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

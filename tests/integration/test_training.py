@@ -1,0 +1,340 @@
+"""`log_environment()` in training scripts of their own, against a real MLflow server."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from lockstep.environment.document import EnvironmentDocument, RequiredProof
+from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
+from tests.fakes.mlflow_server import MLflowServer, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+START = """
+import mlflow
+from sklearn.linear_model import LogisticRegression
+import lockstep.training
+X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+mlflow.set_experiment({name!r})
+def fit():
+    return LogisticRegression().fit(X, y)
+def log(model, **more):
+    # Requirements are given, since inferring them takes a process of MLflow's own for each model.
+    more |= {{"serialization_format": "cloudpickle", "pip_requirements": ["scikit-learn"]}}
+    return mlflow.sklearn.log_model(model, name="model", **more)
+"""
+SCRIPTS = {
+    "after": """
+        with mlflow.start_run():
+            log(fit(), input_example=X)
+            lockstep.training.log_environment(extra_packages=["PyYAML"])
+    """,
+    "before": """
+        with mlflow.start_run():
+            lockstep.training.log_environment(prove=False)
+            log(fit())
+    """,
+    "autolog": """
+        mlflow.sklearn.autolog(serialization_format="cloudpickle")
+        fit()
+        assert mlflow.active_run() is None
+        lockstep.training.log_environment(prove=False)
+    """,
+    "autolog-before-fit": """
+        mlflow.sklearn.autolog(serialization_format="cloudpickle")
+        lockstep.training.log_environment(prove=False)
+        fit()
+    """,
+    "autolog-twice": """
+        with mlflow.start_run():
+            mlflow.log_metric("tried", 1)
+        mlflow.sklearn.autolog(serialization_format="cloudpickle")
+        for _ in range(2):
+            lockstep.training.log_environment(prove=False)
+            fit()
+    """,
+    "after-the-run": """
+        with mlflow.start_run():
+            log(fit())
+        lockstep.training.log_environment(prove=False)
+    """,
+    "two-models": """
+        with mlflow.start_run():
+            log(fit())
+            log(fit())
+            lockstep.training.log_environment(prove=False)
+    """,
+    "without-a-run": """
+        lockstep.training.log_environment(prove=False)
+        log(fit())
+        assert mlflow.active_run() is None
+    """,
+    "by-model-id": """
+        with mlflow.start_run():
+            first, second = log(fit()), log(fit())
+        lockstep.training.log_environment(model_id=second.model_id, prove=False)
+    """,
+    "by-run-id": """
+        with mlflow.start_run() as wanted:
+            log(fit())
+        with mlflow.start_run():
+            log(fit())
+        lockstep.training.log_environment(run_id=wanted.info.run_id, prove=False)
+    """,
+    "threads": """
+        import threading
+        waiting = threading.Barrier(2)
+        def train(number):
+            with mlflow.start_run():
+                lockstep.training.log_environment(prove=False)
+                waiting.wait(60)
+                log(fit())
+        threads = [threading.Thread(target=train, args=(n,)) for n in range(2)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    """,
+    "one-fails": """
+        with mlflow.start_run() as run:
+            broken = mlflow.create_external_model(name="external")
+            log(fit())
+            assert len(lockstep.training.log_environment(prove=False)) == 1
+        try:
+            lockstep.training.log_environment(prove=False, strict=True)
+        except lockstep.training.EnvironmentNotLoggedError:
+            print("strict raised")
+    """,
+    "closed-output": """
+        import sys
+        sys.stdout.close()
+        with mlflow.start_run():
+            log(fit())
+            lockstep.training.log_environment(prove=False)
+        lockstep.training.log_environment(model_id="m-none", extra_packages=None)
+        lockstep.training.log_environment(run_id="f" * 32)
+    """,
+}
+
+
+def environment(uri: str) -> dict[str, str]:
+    quiet = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    return os.environ | quiet | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "operator")}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def run_script(folder: Path, name: str, uri: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "train.py"
+    script.write_text(START.format(name=name) + textwrap.dedent(SCRIPTS[name]))
+    if name in ("after", "before"):
+        git(folder, "init", "-q")
+        git(folder, "add", "train.py")
+        git(folder, "commit", "-q", "-m", "train")
+    if name == "before":
+        (folder / "features.py").write_text("# not committed")
+    command = [sys.executable, "train.py"]
+    return subprocess.run(command, cwd=folder, env=environment(uri), capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(
+    server: MLflowServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, subprocess.CompletedProcess[str]]]:
+    """Run every script, some at a time: most of their time is imports."""
+    with ThreadPoolExecutor(3) as pool:
+        running = {name: pool.submit(run_script, tmp_path_factory.mktemp(name), name, server.uri) for name in SCRIPTS}
+        yield {name: future.result() for name, future in running.items()}
+
+
+Done = Mapping[str, subprocess.CompletedProcess[str]]
+
+
+class Found:
+    """What MLflow holds of one script's experiment."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.client = MlflowClient()
+        self.folder = folder
+        experiment = self.client.get_experiment_by_name(name)
+        assert experiment is not None
+        self.runs = list(self.client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+        models = self.client.search_logged_models([experiment.experiment_id])
+        self.models = sorted(models, key=lambda model: model.creation_timestamp)
+
+    def digest(self, model_id: str) -> str | None:
+        stated = [run.data.params.get(digest_parameter(model_id)) for run in self.runs]
+        return next((one for one in stated if one is not None), None)
+
+    def document(self, model_id: str) -> EnvironmentDocument | None:
+        model = next(one for one in self.models if one.model_id == model_id)
+        kept = [one.path for one in self.client.list_logged_model_artifacts(model_id, "lockstep")]
+        if ARTIFACT_PATH not in kept:
+            return None
+        from mlflow.artifacts import download_artifacts
+
+        path = download_artifacts(f"{model.artifact_location}/{ARTIFACT_PATH}", dst_path=str(self.folder))
+        return EnvironmentDocument.parse(Path(path).read_bytes())
+
+
+@pytest.fixture
+def found(request: pytest.FixtureRequest, done: Done, tracking: str, tmp_path: Path) -> Found:
+    name = str(request.param)
+    assert done[name].returncode == 0, done[name].stderr[-3000:]
+    return Found(name, tmp_path)
+
+
+WITH_RUN = ["after", "before", "autolog", "autolog-before-fit", "autolog-twice", "after-the-run", "two-models", "threads"]
+
+
+@pytest.mark.parametrize("found", WITH_RUN, indirect=True)
+def test_every_model_gets_its_document_and_its_run_the_digest(found: Found) -> None:
+    assert found.models
+    for model in found.models:
+        document = found.document(model.model_id)
+        assert document is not None
+        assert found.digest(model.model_id) == document.digest
+        assert "scikit-learn" in {package.name for package in document.packages}
+        copies = [one.path for one in found.client.list_artifacts(model.source_run_id, "lockstep")]
+        assert run_artifact(model.model_id) in copies
+
+
+@pytest.mark.parametrize(
+    ("found", "runs", "models"),
+    [
+        ("after", 1, 1),
+        ("before", 1, 1),
+        ("autolog", 1, 1),
+        ("autolog-before-fit", 1, 1),
+        ("autolog-twice", 3, 2),
+        ("two-models", 1, 2),
+        ("without-a-run", 0, 1),
+        ("by-run-id", 2, 2),
+        ("threads", 2, 2),
+    ],
+    indirect=["found"],
+)
+def test_no_run_is_ever_created(found: Found, runs: int, models: int) -> None:
+    assert (len(found.runs), len(found.models)) == (runs, models)
+
+
+@pytest.mark.parametrize("name", ["after", "two-models", "by-model-id", "by-run-id"])
+def test_it_prints_what_it_attached_to(done: Done, tracking: str, tmp_path: Path, name: str) -> None:
+    found = Found(name, tmp_path)
+    recorded = [model for model in found.models if found.digest(model.model_id)]
+    for model in recorded:
+        said = f"lockstep: environment {found.digest(model.model_id)} of model {model.model_id}, run {model.source_run_id}"
+        assert said in done[name].stdout
+    assert done[name].stdout.count("lockstep: environment") == len(recorded)
+
+
+@pytest.mark.parametrize("found", ["after"], indirect=True)
+def test_a_reload_and_a_prediction_prove_what_the_model_needs(found: Found, done: Done) -> None:
+    document = found.document(found.models[0].model_id)
+    assert document is not None
+    assert document.required_proof is RequiredProof.PROVEN
+    assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl", "pyyaml"} <= set(document.required or ())
+    assert not {"pytest", "mlflow", "kopf"} & set(document.required or ())
+    assert "the packages it needs are proven" in done["after"].stdout
+
+
+@pytest.mark.parametrize(("found", "dirty"), [("after", "false"), ("before", "true")], indirect=["found"])
+def test_whether_the_tree_was_the_commit_is_recorded(found: Found, dirty: str) -> None:
+    tags = found.runs[0].data.tags
+    assert tags["mlflow.source.git.commit"]
+    assert tags["lockstep.git.dirty"] == dirty
+
+
+@pytest.mark.parametrize("found", ["two-models"], indirect=True)
+def test_without_git_nothing_is_said_of_the_tree(found: Found) -> None:
+    assert "lockstep.git.dirty" not in found.runs[0].data.tags
+
+
+def test_before_a_model_is_logged_it_says_that_it_waits(done: Done) -> None:
+    assert "no model yet; the environment will be recorded with the next model of run" in done["before"].stdout
+    assert "with the next model that this process logs" in done["autolog-before-fit"].stdout
+
+
+@pytest.mark.parametrize("found", ["without-a-run"], indirect=True)
+def test_a_model_without_a_run_gets_its_document_alone(found: Found) -> None:
+    assert found.document(found.models[0].model_id) is not None
+    assert not found.models[0].source_run_id
+
+
+@pytest.mark.parametrize(("found", "recorded"), [("by-model-id", [1]), ("by-run-id", [0])], indirect=["found"])
+def test_a_given_id_names_whose_it_is(found: Found, recorded: list[int]) -> None:
+    have = [index for index, model in enumerate(found.models) if found.digest(model.model_id)]
+    assert have == recorded
+
+
+@pytest.mark.parametrize("found", ["one-fails"], indirect=True)
+def test_one_model_that_can_not_be_read_keeps_no_other_from_its_document(found: Found, done: Done) -> None:
+    assert [bool(found.digest(model.model_id)) for model in found.models] == [False, True]
+    assert f"of model {found.models[0].model_id} was NOT recorded" in done["one-fails"].stdout
+    assert "strict raised" in done["one-fails"].stdout
+
+
+@pytest.mark.parametrize("found", ["closed-output"], indirect=True)
+def test_nothing_that_goes_wrong_ends_the_job(found: Found) -> None:
+    assert found.digest(found.models[0].model_id)
+
+
+def test_a_second_call_changes_nothing(done: Done, tracking: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from lockstep.training import log_environment
+
+    found = Found("after", tmp_path)
+    model = found.models[0]
+    before = found.document(model.model_id)
+    # This process is another environment than the script: nothing of it may arrive.
+    assert log_environment(model_id=model.model_id) == [found.digest(model.model_id)]
+    assert log_environment(run_id=found.runs[0].info.run_id) == [found.digest(model.model_id)]
+    assert "(recorded already)" in capsys.readouterr().out
+    again = Found("after", tmp_path)
+    assert again.document(model.model_id) == before
+    assert again.runs[0].data.params == found.runs[0].data.params
+    assert len(again.runs) == 1
+
+
+def test_an_ended_run_without_a_model_is_no_place_to_wait(
+    done: Done, tracking: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lockstep.training import EnvironmentNotLoggedError, log_environment
+
+    metrics_only = Found("autolog-twice", tmp_path).runs[0].info.run_id
+    assert log_environment(run_id=metrics_only) == []
+    assert "NOT recorded" in capsys.readouterr().out
+    with pytest.raises(EnvironmentNotLoggedError, match="has logged no model"):
+        log_environment(run_id=metrics_only, strict=True)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_server_that_is_down_breaks_the_job_only_if_strict(tmp_path: Path, strict: bool) -> None:
+    script = f"""
+        import lockstep.training
+        lockstep.training.log_environment(model_id="m-{"0" * 32}", strict={strict})
+        print("the job goes on")
+    """
+    down = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env=environment(f"http://127.0.0.1:{free_port()}") | down,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert time.monotonic() - started < 60
+    assert ("the job goes on" in done.stdout) is not strict
+    assert done.returncode == int(strict)
+    said = done.stdout + done.stderr
+    assert ("EnvironmentNotLoggedError" if strict else "was NOT recorded") in said

@@ -1,0 +1,139 @@
+"""The keyed work queue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lockstep.controller.queue import Key, WorkQueue, backoff
+
+IRIS, FRAUD = ("team", "iris"), ("team", "fraud")
+
+
+class Worker:
+    """Looks at keys as long as a test lets it."""
+
+    def __init__(self, answer: Callable[[Key], float | None] = lambda key: None) -> None:
+        self.began: list[Key] = []
+        self.results: list[str] = []
+        self.running: set[Key] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._answer = answer
+        self._ended = asyncio.Condition()
+
+    async def work(self, key: Key) -> float | None:
+        assert key not in self.running, "one runner a key"
+        self.running.add(key)
+        self.began.append(key)
+        try:
+            await self.gate.wait()
+            return self._answer(key)
+        finally:
+            self.running.discard(key)
+
+    def done(self, result: str, seconds: float) -> None:
+        self.results.append(result)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(worker: Worker, workers: int = 2) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(worker.work, workers=workers, done=worker.done)
+    task = asyncio.create_task(queue.run())
+    try:
+        yield queue
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled(turns: int = 20) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def test_asking_twice_is_looking_once() -> None:
+    worker = Worker()
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        queue.add(IRIS)
+        assert len(queue) == 1
+        await settled()
+    assert worker.began == [IRIS]
+    assert worker.results == ["ok"]
+
+
+async def test_what_happens_during_a_look_brings_exactly_one_more() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        await worker.until(lambda: worker.began == [IRIS])
+        for _ in range(3):
+            queue.add(IRIS)
+        worker.gate.set()
+        await settled()
+    assert worker.began == [IRIS, IRIS]
+
+
+async def test_two_keys_are_looked_at_at_the_same_time_and_one_never_is() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        queue.add(FRAUD)
+        await worker.until(lambda: worker.running == {IRIS, FRAUD})
+        worker.gate.set()
+        await settled()
+
+
+async def test_a_look_that_fails_harms_no_other_key_and_is_counted() -> None:
+    def fail(key: Key) -> float | None:
+        if key == IRIS:
+            raise RuntimeError("no")
+        return None
+
+    worker = Worker(fail)
+    async with running(worker, workers=1) as queue:
+        queue.add(IRIS)
+        queue.add(FRAUD)
+        await settled()
+    assert worker.began == [IRIS, FRAUD]
+    assert worker.results == ["error", "ok"]
+
+
+async def test_a_later_look_comes_by_itself_and_an_event_takes_its_place() -> None:
+    answers = iter([0.0, 3600.0, None])
+    worker = Worker(lambda key: next(answers))
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        await worker.until(lambda: len(worker.began) == 2)
+        await settled()
+        queue.add(IRIS)
+        await worker.until(lambda: len(worker.began) == 3)
+
+
+async def test_a_failed_look_comes_again() -> None:
+    tries: list[Callable[[], Awaitable[None]] | int] = []
+
+    def fail_once(key: Key) -> float | None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("no")
+        return None
+
+    worker = Worker(fail_once)
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        await worker.until(lambda: worker.results == ["error", "ok"])
+
+
+@pytest.mark.parametrize(("failures", "least", "most"), [(1, 0.5, 1.0), (3, 2.0, 4.0), (100, 30.0, 60.0), (5000, 30.0, 60.0)])
+def test_the_pause_grows_with_the_failures_up_to_a_minute(failures: int, least: float, most: float) -> None:
+    assert all(least <= backoff(failures) <= most for _ in range(50))

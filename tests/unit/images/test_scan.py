@@ -1,0 +1,289 @@
+"""Whole images in memory: what they start, and that it does not matter how they are cut into layers."""
+
+import random
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockstep.api.reasons import Reason
+from lockstep.canonical import sha256_of
+from lockstep.environment.document import EnvironmentDocument
+from lockstep.images.image import ImageError, ImageModel, ImageScan
+from lockstep.images.layout import LayoutSource
+from lockstep.images.limits import Limits
+from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
+from lockstep.images.resolve import resolve
+from lockstep.images.scan import document_bytes, scan
+from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
+from tests.fakes.roots import VENV_SITE, Files, debian, distribution, items, venv
+
+SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
+MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"
+
+
+def root() -> Files:
+    files = debian() | venv()
+    files |= distribution(VENV_SITE, "numpy", "1.26.4") | distribution(VENV_SITE, "scikit_learn", "1.4.2")
+    files |= distribution("/usr/lib/python3/dist-packages", "numpy", "1.0.0")
+    files |= {
+        "/opt/venv/bin/mlflow": "#!/opt/venv/bin/python3\n",
+        "/opt/model/MLmodel": MLMODEL,
+        "/opt/model/data.bin": b"\0" * 5000,
+        "/usr/share/doc/x": "text",
+    }
+    return files
+
+
+async def scanned(*layers: Layer, limits: Limits | None = None, chunk: int = 65536, **settings: Any) -> ImageScan:
+    source = MemorySource(chunk)
+    source.image(layers, settings=SETTINGS | settings)
+    return await scan(source, await source.resolved(), limits or Limits())
+
+
+async def refused(*layers: Layer, limits: Limits | None = None, **settings: Any) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        await scanned(*layers, limits=limits, **settings)
+    return caught.value
+
+
+def versions(document: EnvironmentDocument) -> dict[str, str]:
+    return {package.name: package.version for package in document.packages}
+
+
+async def test_an_image_is_described_by_what_it_starts() -> None:
+    found = await scanned(layer(*items(root())))
+    document = found.document
+    assert versions(document) == {"numpy": "1.26.4", "scikit-learn": "1.4.2"}
+    assert (document.python.implementation, document.python.version) == ("cpython", "3.11.2")
+    assert (document.platform.os, document.platform.machine, document.platform.libc) == ("linux", "x86_64", "glibc 2.36")
+    assert document.system.distribution == "debian 12"
+    assert document.system.packages["libgomp1"] == "12.2.0-14"
+    assert all(package.content and package.tags == ("py3-none-any",) for package in document.packages)
+    assert b'"numpy"' in document_bytes(found)
+
+
+async def test_models_inside_are_found() -> None:
+    found = await scanned(layer(*items(root())))
+    run = "0123456789abcdef0123456789abcdef"
+    assert found.models == (ImageModel("/opt/model", sha256_of(MLMODEL.encode()), "m-1", run),)
+
+
+@pytest.mark.parametrize(
+    ("text", "run"),
+    [
+        ("run_id: 12345678901234567890123456789012\n", "12345678901234567890123456789012"),
+        ("run_id: 'null'\n", "null"),
+        ("run_id: null\n", None),
+        ("run_id: {a: b}\nx: [run_id, y]\n", None),
+        ("other: *a\n", None),
+        ("", None),
+        ('flavors: {}\nrun_id: "abc"\n', "abc"),
+        ("a: &a [1]\nb: [*a, *a]\nrun_id: abc\n", "abc"),
+    ],
+)
+async def test_a_models_identity_is_read_as_text(text: str, run: str | None) -> None:
+    found = await scanned(layer(*items(root() | {"/opt/model/MLmodel": text})))
+    assert found.models[0].run_id == run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run_id: a\nrun_id: b\n",
+        "? [a]\n: run_id\nb: c\n",
+        "<<: {run_id: a}\n",
+        "[a, b]\n",
+        "a: [\n",
+        "[" * 20_000,
+        "\0",
+        "run_id: a\n---\nx: b\n",
+    ],
+)
+async def test_a_model_that_can_be_read_differently_is_refused(text: str) -> None:
+    assert (await refused(layer(*items(root() | {"/opt/model/MLmodel": text})))).reason is Reason.FILE_UNREADABLE
+
+
+async def test_a_model_of_aliases_of_aliases_takes_no_memory() -> None:
+    lines = ["a0: &a0 {k: v}"] + [f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    found = await scanned(layer(*items(root() | {"/opt/model/MLmodel": "\n".join([*lines, "run_id: abc"])})))
+    assert found.models[0].run_id == "abc"
+
+
+async def test_the_number_of_models_is_bounded() -> None:
+    many: Files = {f"/m/{n}/MLmodel": "" for n in range(65)}
+    assert (await refused(layer(*items(root() | many)))).reason is Reason.LIMIT_EXCEEDED
+
+
+async def test_packages_that_an_upper_layer_removes_are_gone() -> None:
+    upper = layer(Item(f"{VENV_SITE[1:]}/.wh.numpy-1.26.4.dist-info"), *items(distribution(VENV_SITE, "numpy", "2.0.0")))
+    found = await scanned(layer(*items(root())), upper)
+    assert versions(found.document)["numpy"] == "2.0.0"
+    opaque = layer(Item(f"{VENV_SITE[1:]}/.wh..wh..opq"))
+    assert versions((await scanned(layer(*items(root())), opaque)).document) == {}
+
+
+async def test_a_hard_linked_metadata_is_read() -> None:
+    cache, site = "/root/.cache/uv/x/torch-2.0.dist-info/METADATA", f"{VENV_SITE}/torch-2.0.dist-info/METADATA"
+    linked = [Item(cache[1:], b"Name: torch\nVersion: 2.0\n"), hard_link(site[1:], cache[1:])]
+    found = await scanned(layer(*items(root())), layer(*linked))
+    assert versions(found.document)["torch"] == "2.0"
+
+
+async def test_what_is_hidden_behind_a_hard_link_can_not_be_told() -> None:
+    site = f"{VENV_SITE}/torch-2.0.dist-info/METADATA"
+    linked = [Item("blob", b"Name: torch\nVersion: 2.0\n"), hard_link(site[1:], "blob")]
+    assert (await refused(layer(*items(root())), layer(*linked))).reason is Reason.FILE_UNREADABLE
+
+
+@pytest.mark.parametrize("value", ["9" * 600, "1.0\x1b[2J", ""])
+async def test_metadata_that_no_document_can_hold_is_refused(value: str) -> None:
+    bad = {f"{VENV_SITE}/x-1.dist-info/METADATA": f"Name: x\nVersion: {value}\n"}
+    assert (await refused(layer(*items(root() | bad)))).reason is Reason.METADATA_INVALID
+
+
+async def test_a_distribution_name_that_no_document_can_hold_is_refused() -> None:
+    bad: Files = {"/usr/lib/os-release": f"ID={'x' * 600}\n"}
+    assert (await refused(layer(*items(root() | bad)))).reason is Reason.METADATA_INVALID
+
+
+async def test_an_image_that_starts_nothing_is_refused() -> None:
+    assert (await refused(layer(*items(root())), Entrypoint=None, Cmd=None)).reason is Reason.INTERPRETER_NOT_FOUND
+    assert (await refused()).reason is Reason.INTERPRETER_NOT_FOUND
+
+
+async def test_a_digest_that_the_layer_does_not_have_is_refused() -> None:
+    one = layer(*items(root()))
+    lying = Layer(one.blob, one.media_type, sha256_of(b"other"))
+    assert (await refused(lying)).reason is Reason.LAYER_CORRUPT
+
+
+async def test_a_layer_that_was_exchanged_is_refused_and_may_be_tried_again() -> None:
+    source = MemorySource()
+    one = layer(*items(root()), kind="")
+    source.image([one], settings=SETTINGS)
+    source.blobs[one.descriptor.digest] = one.blob.replace(b"1.26.4", b"1.26.5")
+    with pytest.raises(ImageError) as caught:
+        await scan(source, await source.resolved(), Limits())
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert caught.value.retry
+
+
+def own_python() -> bytes:
+    shared = Path(sysconfig.get_config_var("LIBDIR") or "") / str(sysconfig.get_config_var("INSTSONAME"))
+    return (shared if shared.is_file() else Path(sys.executable).resolve()).read_bytes()
+
+
+async def test_the_python_of_this_machine_is_told() -> None:
+    body = own_python()
+    series = ".".join(str(part) for part in sys.version_info[:2])
+    files = {f"/usr/local/bin/python{series}": b"\x7fELF", f"/usr/local/lib/libpython{series}.so.1.0": body}
+    files |= {f"/usr/local/lib/python{series}/os.py": b""}
+    found = await scanned(layer(*items(files)), Entrypoint=[f"/usr/local/bin/python{series}"], Cmd=[])
+    assert found.document.python.version == sys.version.split()[0].rstrip("+")
+
+
+async def test_a_bomb_ends_quickly() -> None:
+    zeros = raw_layer(layer(Item("zeros", bytes(96 << 20)), kind="").blob, "zstd")
+    error = await refused(zeros, limits=Limits(uncompressed=16 << 20))
+    assert error.reason is Reason.LIMIT_EXCEEDED
+    assert not error.retry
+
+
+async def test_layers_and_chunks_of_every_size_are_read() -> None:
+    whole = await scanned(layer(*items(root()), kind="zstd"))
+    assert (await scanned(layer(*items(root())), chunk=7)).document == whole.document
+
+
+async def test_a_layout_on_disk_is_read(tmp_path: Path) -> None:
+    source = MemorySource()
+    digest = source.image([layer(*items(root()))], settings=SETTINGS)
+    source.write(tmp_path / "layout")
+    expected = await scan(source, await source.resolved(), Limits())
+    layout = LayoutSource.directory(tmp_path / "layout")
+    for wanted in ("1", "", "latest", digest):
+        image = await resolve(layout, "oci:layout", wanted, LINUX, Limits())
+        assert (await scan(layout, image, Limits())).document == expected.document
+    with pytest.raises(ImageError) as caught:
+        await layout.manifest("absent")
+    assert caught.value.reason is Reason.IMAGE_NOT_FOUND
+
+
+async def test_a_layout_with_other_content_is_refused(tmp_path: Path) -> None:
+    source = MemorySource()
+    digest = source.image([layer(*items(root()))])
+    source.blobs[digest] += b" "
+    source.write(tmp_path / "layout")
+    with pytest.raises(ImageError) as caught:
+        await LayoutSource.directory(tmp_path / "layout").manifest("1")
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+async def test_a_record_gives_the_scan_back() -> None:
+    found = await scanned(layer(*items(root())))
+    assert scan_from_record(scan_to_record(found)) == found
+
+
+async def test_a_record_that_was_changed_is_refused() -> None:
+    record = scan_to_record(await scanned(layer(*items(root()))))
+    for change in (
+        {"documentDigest": "sha256:" + "0" * 64},
+        {"documentDeflated": "!"},
+        {"models": "{}1"},
+        {"models": '[{"x": 1}]'},
+    ):
+        with pytest.raises(InvalidRecordError):
+            scan_from_record(record | change)
+    with pytest.raises(InvalidRecordError):
+        scan_from_record({})
+
+
+def cut(files: Files, seed: int) -> list[Layer]:
+    """Cut a root file system into random layers, with files that come, go and come back on the way."""
+    rng = random.Random(seed)
+    paths = list(files)
+    rng.shuffle(paths)
+    count = rng.randint(1, 5)
+    layers: list[list[Item]] = [[] for _ in range(count)]
+    prefixes = ("", "./", "/")
+    for path in paths:
+        at = rng.randrange(count)
+        (item,) = items({path: files[path]})
+        if item.type == "0" and at and rng.random() < 0.4:
+            before = rng.randrange(at)
+            layers[before].append(Item(path.lstrip("/"), rng.choice([b"old", item.body + b"old"])))
+            if at - before > 1 and rng.random() < 0.5:
+                folder, _, name = path.lstrip("/").rpartition("/")
+                layers[before + 1].append(Item(f"{folder}/.wh.{name}"))
+        layers[at].append(Item(rng.choice(prefixes) + item.name, item.body, item.type, item.link))
+    if count > 1 and rng.random() < 0.5:
+        layers[0].append(Item("gone/site/evil-1.0.dist-info/METADATA", b"Name: evil\nVersion: 1.0\n"))
+        layers[1].append(rng.choice([Item(".wh.gone"), Item("gone/.wh..wh..opq")]))
+    for one in layers:
+        if rng.random() < 0.5:
+            one.append(directory("opt"))
+        rng.shuffle(one)
+    return [layer(*one, kind=rng.choice(["", "gzip", "zstd"])) for one in layers]
+
+
+FIXED = root()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+async def test_it_does_not_matter_how_a_tree_is_cut_into_layers(seed: int) -> None:
+    whole, pieces = await scanned(layer(*items(FIXED))), await scanned(*cut(FIXED, seed))
+    assert pieces.document.canonical() == whole.document.canonical()
+    assert pieces.models == whole.models
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["numpy", "scikit_learn"]), st.sampled_from(["1.0", "2.0+cpu"]), st.integers(0, 2**32))
+async def test_any_other_package_gives_another_document(name: str, version: str, seed: int) -> None:
+    files = {path: body for path, body in FIXED.items() if f"/{name}-" not in path}
+    changed = files | distribution(VENV_SITE, name, version)
+    assert (await scanned(*cut(changed, seed))).document.digest != (await scanned(layer(*items(FIXED)))).document.digest
