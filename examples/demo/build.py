@@ -16,8 +16,9 @@ MLFLOW_VERSION = "3.17.2"
 
 
 def operator_image() -> str:
-    """Build and push the controller's image; return its reference."""
-    return _built("lockstep", REPOSITORY / "Dockerfile", REPOSITORY)
+    """Build and push the controller's image; return its reference by digest, so that another build is another rollout."""
+    reference, digest = _pushed("lockstep", REPOSITORY / "Dockerfile", REPOSITORY)
+    return f"{reference}@{digest}"
 
 
 def mlflow_image() -> str:
@@ -40,7 +41,9 @@ def serving_image(tag: str, lock: str, model: Path) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="lockstep-serving-") as folder:
         context = Path(folder)
-        (context / "environment.lock").write_text(lock)
+        # Without its comments, which name the version: the same packages are one cached layer for every version.
+        pins = [line for line in lock.splitlines() if not line.startswith("#")]
+        (context / "environment.lock").write_text("\n".join(pins) + "\n")
         (context / "server.lock").write_text(f"mlflow-skinny=={MLFLOW_VERSION}\n")
         shutil.copytree(model, context / "model")
         # The same files with the same times give the same layers, so that a second demo builds nothing.
@@ -50,12 +53,15 @@ def serving_image(tag: str, lock: str, model: Path) -> str:
 
 
 def _built(name: str, dockerfile: Path, context: Path) -> str:
-    local = f"localhost/demo/{name}" if ":" in name else f"localhost/demo/{name}:demo"
-    reference = f"{images.registry()}/demo/{name}" if ":" in name else f"{images.registry()}/demo/{name}:demo"
+    return _pushed(name, dockerfile, context)[0]
+
+
+def _pushed(name: str, dockerfile: Path, context: Path) -> tuple[str, str]:
+    tagged = name if ":" in name else f"{name}:demo"
+    reference = f"{images.registry()}/demo/{tagged}"
     with step(f"image {reference}"):
-        images.build(local, dockerfile, context)
-        images.push(local, reference)
-    return reference
+        images.build(f"localhost/demo/{tagged}", dockerfile, context)
+        return reference, images.push(f"localhost/demo/{tagged}", reference)
 
 
 def downloaded_model(tracking_uri: str, version: str) -> Path:

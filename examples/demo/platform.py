@@ -53,12 +53,12 @@ def install(found: PlatformImages) -> None:
 
 def install_chart(found: PlatformImages, *settings: str) -> None:
     """Install or upgrade the chart, and the demo's policy."""
-    repository, _, tag = found.operator.rpartition(":")
+    name, _, digest = found.operator.partition("@")
+    repository = name.rpartition(":")[0]
     with step("the Lockstep chart (helm upgrade --install)"):
         values = [
             f"image.repository={repository}",
-            f"image.tag={tag}",
-            "image.pullPolicy=Always",
+            f"image.digest={digest}",
             f"registries.insecure={{{images.registry()}}}",
             "policies.create=false",
             *settings,

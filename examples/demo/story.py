@@ -79,7 +79,7 @@ def promote(version: str, image: str) -> None:
     tell(kube.apply(kube.manifest("iris.yaml", {"VERSION": version, "IMAGE": image})).strip())
     started = time.monotonic()
     with step("layers scanned, environments compared, pods audited, traffic switched"):
-        until(lambda: _ready("iris", image), 240, "iris is promoted", every=0.5)
+        until(lambda: _ready("iris"), 240, "iris is promoted", every=0.5)
     tell(f"promoted after {time.monotonic() - started:.0f} s")
     shown("get", "mdep", "-n", NAMESPACE)
     tell("$ curl http://iris.demo/invocations -d '{two flowers}'")
@@ -137,8 +137,11 @@ def _status(name: str) -> dict[str, Any]:
     return status
 
 
-def _ready(name: str, image: str) -> bool:
-    status = _status(name)
+def _ready(name: str) -> bool:
+    found = kube.get("mdep", name, NAMESPACE) or {}
+    status = found.get("status") or {}
+    if status.get("observedGeneration") != found["metadata"]["generation"]:
+        return False
     gates = (status.get("candidate") or {}).get("gates") or []
     rejected = [gate for gate in gates if gate["outcome"] == "Rejected"]
     if rejected:

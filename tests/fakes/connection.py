@@ -17,6 +17,8 @@ class Kill:
 
     write: int
     after: bool
+    only_answer: bool = False
+    """Lose nothing but the answer: the process lives on and sees no answer from the API server."""
 
 
 class Connection:
@@ -88,6 +90,10 @@ class Connection:
         self._die_at(turn, after=True)
 
     def _die_at(self, turn: int, *, after: bool) -> None:
-        if self._kill == Kill(turn, after):
-            self.dead = True
-            raise KilledError
+        if self._kill is None or (self._kill.write, self._kill.after) != (turn, after):
+            return
+        if self._kill.only_answer:
+            self._kill = None
+            raise UnavailableError("the API server did not answer")
+        self.dead = True
+        raise KilledError

@@ -1,4 +1,7 @@
-"""Killed at any write (kill -9, before and after the API server has carried it out), a fresh process ends in the same state."""
+"""Killed at any write (kill -9, before and after the API server has carried it out), a fresh process ends in the same state.
+
+So does a process that gets no answer to one of its writes.
+"""
 
 import pytest
 
@@ -28,11 +31,12 @@ def ended(world: World) -> dict[str, object]:
 
 
 def _kills(count: int) -> list[Kill]:
-    return [Kill(write, after) for write in range(count) for after in (False, True)]
+    return [Kill(write, after, lost) for write in range(count) for after in (False, True) for lost in (False, True)]
 
 
 def _named(kill: Kill) -> str:
-    return f"{'after' if kill.after else 'before'} write {kill.write}"
+    what = "no answer" if kill.only_answer else "killed"
+    return f"{what} {'after' if kill.after else 'before'} write {kill.write}"
 
 
 async def second() -> World:

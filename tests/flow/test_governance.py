@@ -354,10 +354,9 @@ async def test_a_deposed_leader_writes_nothing() -> None:
     await world.looks(2)
     world.fence = lambda: 0.0
     mark = len(world.log)
+    world.workloads.step()
     with pytest.raises(DeposedError):
-        for _ in range(5):
-            world.workloads.step()
-            await world.look()
+        await world.looks(5)
     assert not [line for line in world.since(mark) if "lockstep" in line or "ModelDeployment" in line]
     assert world.active is None
     assert world.served is None

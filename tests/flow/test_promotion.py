@@ -96,6 +96,29 @@ async def test_replicas_are_scaled_without_a_new_candidate() -> None:
     assert world.events() == {"CandidateStarted": 1, "Promoted": 1}
 
 
+async def test_nothing_is_asked_to_run_and_yet_one_pod_proves_the_revision() -> None:
+    world = await serving_world(replicas=0)
+    assert world.condition("Ready") == ("True", "Promoted")
+    assert len(world.auditor.audited) == 1
+    assert world.deployments() == {world.active: 0}
+    assert await world.looks(5) == []
+    world.change(replicas=2)
+    await world.settle()
+    assert world.owner.status.ready_replicas == 2
+
+
+async def test_a_spec_that_changes_while_its_candidate_is_checked_starts_another() -> None:
+    world = await ready_world()
+    await world.image("next", flask="3.0.0")
+    await world.looks(3)
+    first = world.candidate
+    world.change(image="registry.example.com/team/iris:next", replicas=3)
+    await world.settle()
+    assert world.active not in (None, first)
+    assert world.deployments() == {world.active: 3}
+    assert [record["revision"] for record in world.records()] == [world.active]
+
+
 async def test_a_deleted_model_deployment_takes_everything_with_it() -> None:
     world = await serving_world()
     await world.cluster.delete(ports.MODEL_DEPLOYMENT, TEAM, "iris")

@@ -81,7 +81,8 @@ async def test_a_corrected_image_is_promoted_and_the_old_one_drains_and_is_kept_
     await world.settle()
     assert world.deployments() == {old: 0, new: 2}
     assert [entry.revision for entry in world.owner.status.history] == [old]
-    assert world.metric("lockstep_deployment_blocked", namespace=TEAM, name="iris", gate="environment", reason="EnvironmentMismatch") == 0
+    blocked = {"gate": "environment", "reason": "EnvironmentMismatch"}
+    assert world.metric("lockstep_deployment_blocked", namespace=TEAM, name="iris", **blocked) == 0
     assert world.owner.status.differences == []
 
 

@@ -13,7 +13,7 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.canonical import sha256_of
 from lockstep.controller import ports
 from lockstep.controller.controller import Parts, build_reconciler
-from lockstep.controller.ports import Kind, Object
+from lockstep.controller.ports import Kind, Object, UnavailableError
 from lockstep.controller.records import Records
 from lockstep.controller.settings import Settings
 from lockstep.images.image import ImageModel
@@ -100,15 +100,19 @@ class World:
         await self.settle()
 
     async def survive(self, kill: Kill) -> bool:
-        """Go on with a process that is killed at some write, then with a fresh one; tell whether it was killed."""
+        """Go on with a process that is killed at some write, or gets no answer to it; tell whether it came to that."""
         self.start(kill)
         try:
             await self.settle_all()
         except KilledError:
             self.start()
-            await self.settle_all()
-            return True
-        return False
+        except UnavailableError:
+            # The queue looks again later.
+            self.clock.advance(2)
+        else:
+            return False
+        await self.settle_all()
+        return True
 
     # --- what people do --------------------------------------------------------------------------------------------
 
@@ -275,4 +279,3 @@ async def serving_world(*, policy: Mapping[str, Any] | None = None, **spec: Any)
     await world.settle()
     assert world.active is not None
     return world
-

@@ -104,5 +104,6 @@ class WorkQueue:
 
 def backoff(failures: int) -> float:
     """Return the seconds until the next try: doubled with each failure, with jitter so that keys spread."""
-    longest = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** (failures - 1))
+    # Bounded before the power, which overflows after a thousand failures.
+    longest = min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
     return longest * random.uniform(0.5, 1.0)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from lockstep.images.image import ImagePlatform
 
+_FORMATS = ("json", "text")
+_PORTS = 65535
+
 
 class InvalidSettingError(ValueError):
     """An environment variable can't be understood; the message names it."""
@@ -52,11 +55,11 @@ class Settings:
             insecure_registries=frozenset(_list(env, "LOCKSTEP_INSECURE_REGISTRIES")),
             watch_namespaces=_list(env, "LOCKSTEP_WATCH_NAMESPACES"),
             platform=_platform(env.get("LOCKSTEP_PLATFORM", "")),
-            metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port),
-            probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port),
+            metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port, _PORTS),
+            probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port, _PORTS),
             workers=_number(env, "LOCKSTEP_WORKERS", cls.workers),
             resync_seconds=float(_number(env, "LOCKSTEP_RESYNC_SECONDS", int(cls.resync_seconds))),
-            log_format=env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format,
+            log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
         )
 
 
@@ -64,13 +67,19 @@ def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, most: int = 1_000_000) -> int:
     text = env.get(name, "")
     if not text:
         return default
-    if not text.isdigit() or int(text) == 0:
-        raise InvalidSettingError(f"{name} is {text!r}, it has to be a positive whole number")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most):
+        raise InvalidSettingError(f"{name} is {text[:40]!r}, it has to be a whole number from 1 to {most}")
     return int(text)
+
+
+def _format(text: str) -> str:
+    if text not in _FORMATS:
+        raise InvalidSettingError(f"LOCKSTEP_LOG_FORMAT is {text[:40]!r}, it has to be one of {', '.join(_FORMATS)}")
+    return text
 
 
 def _platform(text: str) -> ImagePlatform | None:

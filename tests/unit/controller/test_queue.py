@@ -21,7 +21,7 @@ class Worker:
         self.gate = asyncio.Event()
         self.gate.set()
         self._answer = answer
-        self._ended = asyncio.Condition()
+        self._turned = asyncio.Event()
 
     async def work(self, key: Key) -> float | None:
         assert key not in self.running, "one runner a key"
@@ -39,7 +39,9 @@ class Worker:
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
             while not holds():
-                await asyncio.sleep(0)
+                self._turned.clear()
+                asyncio.get_running_loop().call_soon(self._turned.set)
+                await self._turned.wait()
 
 
 @asynccontextmanager

@@ -1,0 +1,72 @@
+"""A small serving image for tests: speaks MLflow's scoring protocol and misbehaves as the variable MODE says.
+
+On SIGTERM it closes its connections as well-behaved servers do: each answer from then on says `Connection: close`, and it
+ends when none is open any more.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+MODE = os.environ.get("MODE", "good")
+ANSWER = Path("/app/answer").read_text().strip()
+DRAINING = threading.Event()
+OPEN: set[int] = set()
+NONE_OPEN = threading.Event()
+IDLE_SECONDS = 10
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        OPEN.add(id(self))
+        super().setup()
+
+    def finish(self) -> None:
+        OPEN.discard(id(self))
+        if not OPEN:
+            NONE_OPEN.set()
+
+    def _reply(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if DRAINING.is_set():
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._reply(503 if MODE == "unready" else 200, b"\n")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if MODE == "wrong":
+            self._reply(400, b'{"error_code": "BAD_REQUEST"}')
+            return
+        self._reply(200, json.dumps({"predictions": [ANSWER]}).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def end() -> None:
+    DRAINING.set()
+    if OPEN:
+        NONE_OPEN.clear()
+        NONE_OPEN.wait(IDLE_SECONDS)
+    os._exit(0)
+
+
+if MODE == "crash":
+    print("ModuleNotFoundError: No module named '_loss'", file=sys.stderr)
+    sys.exit(3)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end).start())
+ThreadingHTTPServer.request_queue_size = 128
+ThreadingHTTPServer(("", 8080), Handler).serve_forever()

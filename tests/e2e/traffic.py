@@ -1,0 +1,61 @@
+"""A continuous request load from clients with and without keep-alive, and what became of each request."""
+
+import http.client
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+_BODY = b'{"inputs": [1.0]}'
+_HEADERS = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Traffic:
+    """Asks a Service for predictions until it is stopped. Bounded: a few clients, a pause between requests."""
+
+    address: str
+    port: int = 80
+    clients: int = 2
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(keep_alive,), daemon=True)
+            for keep_alive in (True, False)
+            for _ in range(self.clients)
+        ]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=15)
+
+    def _ask(self, keep_alive: bool) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self._stop.wait(0.02):
+            try:
+                if connection is None or not keep_alive:
+                    connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
+                connection.request("POST", "/invocations", _BODY, _HEADERS)
+                response = connection.getresponse()
+                body = response.read().decode()
+                if response.status != 200:
+                    self.failures.append(f"{response.status} {body}")
+                self.answers[body] += 1
+                if not keep_alive or response.will_close:
+                    connection.close()
+                    connection = None
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{'kept alive' if keep_alive else 'new'}: {type(error).__name__}: {error}")
+                connection = None
+
+    def saw(self, text: str) -> bool:
+        """Tell whether an answer holds a text."""
+        return any(text in answer for answer in self.answers)

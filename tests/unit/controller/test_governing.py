@@ -1,0 +1,216 @@
+"""Policies, guards, platforms, the trusted status and settings."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lockstep.api.modeldeployment import ModelDeploymentStatus
+from lockstep.api.reasons import Reason
+from lockstep.controller import ports
+from lockstep.controller.platforms import Platforms
+from lockstep.controller.policies import Guards, policy_for
+from lockstep.controller.ports import Object
+from lockstep.controller.settings import InvalidSettingError, Settings
+from lockstep.controller.trusted import TrustedStatus
+from lockstep.gates.evidence import Unknown
+from lockstep.images.image import ImagePlatform
+from lockstep.rollout import labels
+from tests.fakes import builders as a
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
+
+SPEC = {"registry": {"trackingURI": "http://mlflow"}}
+
+
+def cluster(label: str | None = None, **policies: dict[str, Any]) -> FakeCluster:
+    found = FakeCluster(FakeClock())
+    marks = {labels.POLICY: label} if label is not None else {}
+    found.add(ports.NAMESPACE, {"metadata": {"name": "team", "labels": marks}})
+    for name, spec in policies.items():
+        found.add(ports.PROMOTION_POLICY, {"metadata": {"name": name}, "spec": spec})
+    return found
+
+
+# --- policies -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_policy_that_the_namespace_names_governs_it() -> None:
+    found = await policy_for(cluster("strict", strict=SPEC, standard=SPEC | {"default": True}), "team")
+    assert not isinstance(found, Unknown)
+    assert found.name == "strict"
+
+
+async def test_the_default_governs_who_names_none() -> None:
+    found = await policy_for(cluster(strict=SPEC, standard=SPEC | {"default": True}), "team")
+    assert not isinstance(found, Unknown)
+    assert found.name == "standard"
+
+
+@pytest.mark.parametrize(
+    ("governed", "reason", "said"),
+    [
+        (cluster(strict=SPEC), Reason.POLICY_MISSING, "marked default"),
+        (cluster("gone", standard=SPEC | {"default": True}), Reason.POLICY_MISSING, "gone"),
+        (cluster(x=SPEC | {"default": True}, y=SPEC | {"default": True}), Reason.POLICY_INVALID, "x, y"),
+        (cluster(x={"default": True}), Reason.POLICY_INVALID, "registry"),
+    ],
+    ids=["none", "named and gone", "two defaults", "invalid"],
+)
+async def test_what_governs_nothing_says_why(governed: FakeCluster, reason: Reason, said: str) -> None:
+    found = await policy_for(governed, "team")
+    assert isinstance(found, Unknown)
+    assert (found.reason, found.retry) == (reason, False)
+    assert said in found.message
+
+
+# --- guards -------------------------------------------------------------------------------------------------------------
+
+
+def bind(found: FakeCluster, name: str, *actions: str) -> None:
+    spec = {"policyName": name, "validationActions": list(actions)}
+    found.add(ports.ADMISSION_POLICY_BINDING, {"metadata": {"name": name}, "spec": spec})
+
+
+async def test_guards_stand_when_every_binding_denies() -> None:
+    found = cluster()
+    bind(found, "one", "Deny")
+    bind(found, "two", "Warn", "Audit")
+    assert await Guards(found, FakeClock(), ("one",)).missing() == ()
+    assert await Guards(found, FakeClock(), ("one", "two", "three")).missing() == ("two", "three")
+
+
+async def test_without_a_list_of_guards_nothing_is_guarded() -> None:
+    assert await Guards(cluster(), FakeClock(), ()).missing() == ("none configured",)
+
+
+async def test_guards_are_asked_for_again_after_a_while() -> None:
+    found, clock = cluster(), FakeClock()
+    bind(found, "one", "Deny")
+    guards = Guards(found, clock, ("one",))
+    assert await guards.missing() == ()
+    found.remove(ports.ADMISSION_POLICY_BINDING, None, "one")
+    assert await guards.missing() == ()
+    clock.advance(16)
+    assert await guards.missing() == ("one",)
+
+
+# --- platforms ----------------------------------------------------------------------------------------------------------
+
+
+def nodes(*architectures: str | None) -> FakeCluster:
+    found = cluster()
+    for number, architecture in enumerate(architectures):
+        marks = {"kubernetes.io/arch": architecture} if architecture else {}
+        found.add(ports.NODE, {"metadata": {"name": f"node-{number}", "labels": marks}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("architectures", "selector", "expected"),
+    [
+        ((), {}, "amd64"),
+        (("arm64",), {}, "arm64"),
+        (("arm64", "amd64", "arm64", None), {}, "arm64"),
+        (("amd64", "arm64"), {}, "amd64"),
+        (("amd64",), {"kubernetes.io/arch": "arm64"}, "arm64"),
+    ],
+)
+async def test_the_platform_is_that_of_the_nodes(architectures: Any, selector: dict[str, str], expected: str) -> None:
+    platforms = Platforms(nodes(*architectures), FakeClock(), None)
+    assert await platforms.of(selector) == ImagePlatform("linux", expected)
+
+
+async def test_a_configured_platform_is_the_platform() -> None:
+    fixed = ImagePlatform("linux", "s390x")
+    assert await Platforms(nodes("amd64"), FakeClock(), fixed).of({}) == fixed
+
+
+async def test_nodes_are_listed_at_most_once_a_minute() -> None:
+    found, clock = nodes("amd64"), FakeClock()
+    platforms = Platforms(found, clock, None)
+    await platforms.of({})
+    for number in (7, 8):
+        found.add(ports.NODE, {"metadata": {"name": f"node-{number}", "labels": {"kubernetes.io/arch": "arm64"}}})
+    assert (await platforms.of({})).architecture == "amd64"
+    clock.advance(61)
+    assert (await platforms.of({})).architecture == "arm64"
+
+
+# --- the trusted status -------------------------------------------------------------------------------------------------
+
+
+def raw(status: Any) -> Object:
+    spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"metadata": {"name": "iris", "namespace": "team", "uid": a.UID}, "spec": spec, "status": status}
+
+
+WRITTEN = ModelDeploymentStatus(replicas=2)
+
+
+def test_a_status_is_believed_until_we_have_written_another() -> None:
+    trusted = TrustedStatus()
+    owner, foreign = trusted.read(raw({"replicas": 7}))
+    assert (owner.status.replicas, foreign) == (7, False)
+    trusted.keep(a.UID, WRITTEN)
+    owner, foreign = trusted.read(raw({"replicas": 7}))
+    assert (owner.status, foreign) == (WRITTEN, True)
+    assert trusted.read(raw(WRITTEN.payload()))[1] is False
+    trusted.forget(a.UID)
+    assert trusted.read(raw({"replicas": 7}))[1] is False
+
+
+def test_a_status_that_can_not_be_read_is_none() -> None:
+    owner, _ = TrustedStatus().read(raw({"conditions": "none"}))
+    assert owner.status == ModelDeploymentStatus()
+
+
+def test_a_spec_that_can_not_be_read_is_an_error_whatever_the_status() -> None:
+    with pytest.raises(ValidationError):
+        TrustedStatus().read({"metadata": {"uid": a.UID}, "spec": {}, "status": {}})
+
+
+# --- settings -----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_read_from_the_environment() -> None:
+    found = Settings.from_environment(
+        {
+            "LOCKSTEP_NAMESPACE": "platform",
+            "LOCKSTEP_POD_NAME": "lockstep-0",
+            "LOCKSTEP_GUARD_BINDINGS": "one, two,",
+            "LOCKSTEP_INSECURE_REGISTRIES": "localhost:5000",
+            "LOCKSTEP_WATCH_NAMESPACES": "team",
+            "LOCKSTEP_PLATFORM": "linux/arm64",
+            "LOCKSTEP_METRICS_PORT": "9090",
+            "LOCKSTEP_WORKERS": "8",
+        }
+    )
+    assert (found.namespace, found.identity, found.workers, found.metrics_port) == ("platform", "lockstep-0", 8, 9090)
+    assert found.guard_bindings == ("one", "two")
+    assert found.insecure_registries == {"localhost:5000"}
+    assert found.platform == ImagePlatform("linux", "arm64")
+
+
+def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
+    found = Settings.from_environment({})
+    assert (found.namespace, found.workers, found.platform) == ("lockstep-system", 4, None)
+    assert found.identity
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOCKSTEP_WORKERS", "0"),
+        ("LOCKSTEP_WORKERS", "many"),
+        ("LOCKSTEP_METRICS_PORT", "-1"),
+        ("LOCKSTEP_PLATFORM", "amd64"),
+        ("LOCKSTEP_PLATFORM", "linux/"),
+        ("LOCKSTEP_METRICS_PORT", "²"),
+        ("LOCKSTEP_METRICS_PORT", "70000"),
+        ("LOCKSTEP_LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_setting_that_can_not_be_understood_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidSettingError, match=name):
+        Settings.from_environment({name: value})
