@@ -98,12 +98,16 @@ class Installation:
         (controller,) = (one for one in documents if one["kind"] == "Deployment")
         variables = controller["spec"]["template"]["spec"]["containers"][0]["env"]
         self.guard_bindings = next(one["value"] for one in variables if one["name"] == "LOCKSTEP_GUARD_BINDINGS")
+        self.apply(model_deployment("probe"))
         until(self._guarded, 30, "every guard refuses", every=0.2)
+        self.clear("default")
 
     def _guarded(self) -> bool:
         # A policy guards as soon as the API server has compiled it, a moment after it was applied.
         said = self.kubectl("create", "-f", "-", "--dry-run=server", stdin=yaml.safe_dump_all(PROBES), check=False)
-        return said.error.count("denied request") == len(PROBES)
+        # The last one that is applied, so that the guard of namespaces stands with it.
+        status = self.kubectl("patch", "mdep", "probe", *_A_STATUS, "--dry-run=server", check=False)
+        return (said.error + status.error).count("denied request") == len(PROBES) + 1
 
     # --- who talks to it -------------------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class Installation:
         check: bool = True,
     ) -> Said:
         """Run kubectl as a user."""
-        command = [str(binary("kubectl")), "--kubeconfig", str(self.server.kubeconfig_of(user)), *words]
+        command = [str(binary("kubectl")), "--kubeconfig", str(self.kubeconfig(user)), *words]
         # Without a cache of its own it would keep what it discovers in the home directory.
         command += ["--cache-dir", str(self.server.folder / "kubectl-cache")]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
@@ -140,14 +144,15 @@ class Installation:
     @asynccontextmanager
     async def cluster(self, user: str = OPERATOR, fence: Fence = lambda: 60.0) -> AsyncIterator[KubernetesCluster]:
         """Return the controller's own client, for a user."""
-        client = await config.new_client_from_config(config_file=str(self.server.kubeconfig_of(user)))  # type: ignore[no-untyped-call]
+        client = await config.new_client_from_config(config_file=str(self.kubeconfig(user)))  # type: ignore[no-untyped-call]
         async with client:
             yield KubernetesCluster(client, fence)
 
-    def operator_kubeconfig(self, folder: Path) -> Path:
-        """Write the operator's kubeconfig under a name without colons, which separate files in KUBECONFIG."""
-        target = folder / "operator.kubeconfig"
-        target.write_text(self.server.kubeconfig_of(OPERATOR).read_text())
+    def kubeconfig(self, user: str) -> Path:
+        """Return a user's kubeconfig under a name without colons, which separate files in KUBECONFIG."""
+        target = self.server.folder / f"{user.rpartition(':')[2]}.config"
+        if not target.exists():
+            target.write_text(self.server.kubeconfig_of(user).read_text())
         return target
 
     # --- objects ---------------------------------------------------------------------------------------------------
@@ -223,6 +228,7 @@ def _reserved(name: str) -> Object:
     return {"name": name, "namespace": "default", "labels": {"lockstep.dev/model-deployment": "probe"}}
 
 
+_A_STATUS = ("--subresource=status", "--type=merge", "--patch", '{"status": {"observedGeneration": 1}}')
 _POD = {"containers": [{"name": "c", "image": "registry.example.com/probe"}]}
 _APP = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": _POD}}
 

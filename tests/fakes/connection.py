@@ -31,6 +31,8 @@ class Connection:
         self._fence = fence
         self._kill = kill
         self.writes: list[Write] = []
+        self.failed = False
+        """True when something was lost at the write that was to be."""
         self.dead = False
         self.down = False
 
@@ -92,6 +94,7 @@ class Connection:
     def _die_at(self, turn: int, *, after: bool) -> None:
         if self._kill is None or (self._kill.write, self._kill.after) != (turn, after):
             return
+        self.failed = True
         if self._kill.only_answer:
             self._kill = None
             raise UnavailableError("the API server did not answer")

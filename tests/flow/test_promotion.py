@@ -110,8 +110,11 @@ async def test_nothing_is_asked_to_run_and_yet_one_pod_proves_the_revision() -> 
 async def test_a_spec_that_changes_while_its_candidate_is_checked_starts_another() -> None:
     world = await ready_world()
     await world.image("next", flask="3.0.0")
-    await world.looks(3)
+    world.auditor.unreachable = True
+    await world.looks(4)
     first = world.candidate
+    assert first in world.deployments()
+    world.auditor.unreachable = False
     world.change(image="registry.example.com/team/iris:next", replicas=3)
     await world.settle()
     assert world.active not in (None, first)

@@ -105,12 +105,14 @@ class World:
         try:
             await self.settle_all()
         except KilledError:
+            # Another replica takes over when the Lease has run out.
+            self.clock.advance(20)
             self.start()
         except UnavailableError:
             # The queue looks again later.
             self.clock.advance(2)
         else:
-            return False
+            return self.connection.failed
         await self.settle_all()
         return True
 

@@ -49,7 +49,7 @@ class World:
             info = mlflow.sklearn.log_model(
                 LogisticRegression().fit(X, [0, 0, 1, 1]),
                 name="model",
-                input_example=X,
+                input_example=np.array(X),
                 serialization_format="cloudpickle",
                 pip_requirements=["scikit-learn==1.9.1"],
             )
@@ -183,19 +183,22 @@ def other_run(world: World) -> tuple[str, str]:
     return "other", world.register("other", f"models:/{made.model_id}", other.info.run_id)
 
 
-def run_alone(world: World) -> tuple[str, str]:
-    """A version from before logged models whose run does not exist."""
-    made = world.train()
-    experiment = world.client.get_run(made.run_id).info.experiment_id
-    source = f"mlflow-artifacts:/{experiment}/models/{made.model_id}/artifacts"
-    return "alone", world.register("alone", source, NOBODY)
+def outside_a_run(world: World) -> str:
+    info = mlflow.sklearn.log_model(
+        LogisticRegression().fit(X, [0, 0, 1, 1]),
+        name="model",
+        serialization_format="cloudpickle",
+        pip_requirements=["scikit-learn==1.9.1"],
+    )
+    return f"models:/{info.model_id}"
+
+
+def invented_run_alone(world: World) -> tuple[str, str]:
+    return "alone", world.register("alone", outside_a_run(world), NOBODY)
 
 
 def no_run(world: World) -> tuple[str, str]:
-    made = world.train()
-    experiment = world.client.get_run(made.run_id).info.experiment_id
-    source = f"mlflow-artifacts:/{experiment}/models/{made.model_id}/artifacts"
-    return "norun", world.register("norun", source, None)
+    return "norun", world.register("norun", outside_a_run(world), None)
 
 
 def no_document(world: World) -> tuple[str, str]:
@@ -235,7 +238,7 @@ def document_added_by_hand(world: World) -> tuple[str, str]:
         (failed_run, Reason.RUN_NOT_FINISHED),
         (invented_run, Reason.LINEAGE_CONFLICT),
         (other_run, Reason.LINEAGE_CONFLICT),
-        (run_alone, Reason.RUN_MISSING),
+        (invented_run_alone, Reason.RUN_MISSING),
         (no_run, Reason.RUN_MISSING),
         (no_document, Reason.ENVIRONMENT_NOT_RECORDED),
         (replaced_document, Reason.ENVIRONMENT_DIGEST_CONFLICT),

@@ -103,9 +103,9 @@ SCRIPTS = {
         with mlflow.start_run() as run:
             mlflow.initialize_logged_model(name="never uploaded")
             log(fit())
-            assert len(lockstep.training.log_environment(prove=False)) == 1
+            assert len(lockstep.training.log_environment()) == 1
         try:
-            lockstep.training.log_environment(prove=False, strict=True)
+            lockstep.training.log_environment(strict=True)
         except lockstep.training.EnvironmentNotLoggedError:
             print("strict raised")
     """,

@@ -22,6 +22,10 @@ class ApiModel(BaseModel):
         """Return plain JSON data with the API's names; what is unset is left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+    def essence(self) -> dict[str, Any]:
+        """Return what differs from the defaults, for hashes: a field that a later version adds changes none of them."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
     """Return the schema extension that attaches CEL rules, each a pair of rule and the sentence that a user reads."""

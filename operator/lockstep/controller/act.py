@@ -51,7 +51,8 @@ class Actor:
             case Correct(body, resource_version, why):
                 kind = _KINDS[body["kind"]]
                 await self._cluster.replace(kind, namespace, body, resource_version=resource_version)
-                await self._corrected(owner, why, key=f"{body['metadata'].get('uid', '')[:8]}-{resource_version}")
+                if why is not None:
+                    await self._corrected(owner, why, key=f"{body['metadata'].get('uid', '')[:8]}-{resource_version}")
             case Scale(name, replicas):
                 await self._cluster.scale(ports.DEPLOYMENT, namespace, name, replicas)
             case Delete(kind_name, name, uid, why):

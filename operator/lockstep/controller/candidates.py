@@ -13,7 +13,7 @@ from lockstep.controller.outcome import Outcome
 from lockstep.controller.pods import PodAudits, ready_count
 from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Cluster
-from lockstep.controller.records import PROMOTED, Records, record_name
+from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
@@ -28,6 +28,7 @@ from lockstep.rollout.candidate import (
     next_step,
     wanted_pods,
 )
+from lockstep.rollout.manifests import rendered
 from lockstep.rollout.revision import Snapshot, spec_hash
 from lockstep.rollout.status import Hold, Outlook, promoted_history
 
@@ -134,7 +135,8 @@ class Candidates:
             template=spec.template,
             pre_stop_sleep_seconds=policy.spec.rollout.pre_stop_sleep_seconds,
         )
-        return look.snapshots.get(snapshot.revision, snapshot)
+        kept = look.snapshots.get(snapshot.revision)
+        return kept if kept is not None else rendered(snapshot)
 
     def _same_revision(self, look: Look) -> Outcome:
         """The spec was written differently and means what is active already."""
@@ -216,11 +218,12 @@ class Candidates:
             return Outcome(
                 outlook, step.actions, promoted=True, snapshot=situation.snapshot, verdict=situation.verdict, again=1.0
             )
-        outcome = self._outcome(look, step.candidate, again=self._again(step, situation), hold=hold, situation=situation)
+        again = 1.0 if self._too_soon(look, step) else self._again(step, situation)
+        outcome = self._outcome(look, step.candidate, again=again, hold=hold, situation=situation)
         return Outcome(outcome.outlook, step.actions, verdict=situation.verdict, again=outcome.again)
 
     async def _record(self, look: Look, situation: Situation, step: Step, facts: Facts) -> str | None:
-        if step.record is None or situation.snapshot is None or situation.policy is None:
+        if step.record is None or situation.snapshot is None or situation.policy is None or self._too_soon(look, step):
             return None
         return await self._records.write_verdict(
             look.owner,
@@ -231,6 +234,13 @@ class Candidates:
             document_digest=facts.document_digest,
             outcome=step.record,
         )
+
+    def _too_soon(self, look: Look, step: Step) -> bool:
+        """Tell whether a refusal is recorded at the next look only: records are named by when the candidate was first seen,
+        and until a status keeps that, a crash would have it recorded a second time.
+        """
+        kept = look.owner.status.candidate
+        return step.record == REFUSED and (kept is None or kept.start_time != step.candidate.start_time)
 
     def _outcome(
         self,
@@ -253,7 +263,8 @@ class Candidates:
 
     def _again(self, step: Step, situation: Situation) -> float | None:
         if step.candidate.final:
-            return None
+            # An alias may move to a version that is not refused.
+            return _BLOCKED if situation.owner.spec.model.alias is not None else None
         blocking = situation.verdict.blocking
         if blocking is not None and blocking.outcome is GateOutcome.RETRY:
             return blocking.retry_after or _RETRY

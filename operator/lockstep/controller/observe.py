@@ -1,6 +1,7 @@
 """Reads what the cluster holds for one ModelDeployment."""
 
 import asyncio
+from collections.abc import Collection
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller import ports
@@ -26,15 +27,28 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         cluster.get(ports.SERVICE, namespace, owner.name),
         cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
     )
+    found = {_named_after(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
+    hidden = await _hidden(cluster, owner, found.keys())
+    strangers = [deployment for deployment in hidden.values() if not controlled_by(deployment, owner.uid)]
     return Observed(
-        deployments={_named_after(d, owner): d for d in deployments if controlled_by(d, owner.uid)},
+        deployments=found | {r: d for r, d in hidden.items() if controlled_by(d, owner.uid)},
         revisions={_named_after(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
         replica_sets=replica_sets,
         pods=pods,
         service=service,
         budget=budget,
-        conflict=_conflict(owner, service, budget),
+        conflict=_conflict(owner, service, budget, *strangers),
     )
+
+
+async def _hidden(cluster: Cluster, owner: ModelDeployment, known: Collection[str]) -> dict[str, Object]:
+    """Return the Deployments of revisions in use that have lost the label they are listed by, or are somebody else's."""
+    status = owner.status
+    used = {entry.revision for entry in (status.active, status.candidate) if entry is not None and entry.revision}
+    missing = sorted(used - set(known))
+    names = [f"{owner.name}-{revision}" for revision in missing]
+    got = [await cluster.get(ports.DEPLOYMENT, owner.namespace, name) for name in names]
+    return {revision: deployment for revision, deployment in zip(missing, got, strict=True) if deployment is not None}
 
 
 def _named_after(obj: Object, owner: ModelDeployment) -> str:
@@ -42,10 +56,12 @@ def _named_after(obj: Object, owner: ModelDeployment) -> str:
     return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
 
 
-def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None) -> str | None:
-    for kind, obj in (("Service", service), ("PodDisruptionBudget", budget)):
+def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None, *deployments: Object) -> str | None:
+    named = [("Service", service), ("PodDisruptionBudget", budget), *(("Deployment", one) for one in deployments)]
+    for kind, obj in named:
         if obj is not None and not controlled_by(obj, owner.uid):
-            return f"the {kind} {owner.name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
+            name = obj["metadata"]["name"]
+            return f"the {kind} {name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
     return None
 
 

@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime
 
 from lockstep.controller import ports
-from lockstep.controller.ports import Cluster, ClusterError, ConflictError, Object
+from lockstep.controller.ports import Cluster, ClusterError, ConflictError, Object, UnavailableError
 from lockstep.rollout.conditions import shortened
 from lockstep.rollout.revision import short_hash
 
@@ -44,9 +44,16 @@ class EventPoster:
             },
         }
         try:
-            await self._cluster.create(ports.EVENT, namespace, body)
+            await self._create(namespace, body)
         except ConflictError:
             # Posted before a crash or by the leader before us.
             return
         except ClusterError as error:
             _log.warning("the event %s of %s/%s could not be posted: %s", reason, namespace, metadata["name"], error)
+
+    async def _create(self, namespace: str, body: Object) -> None:
+        try:
+            await self._cluster.create(ports.EVENT, namespace, body)
+        except UnavailableError:
+            # Once more: the status will not be news a second time. Its name keeps it from being two.
+            await self._cluster.create(ports.EVENT, namespace, body)

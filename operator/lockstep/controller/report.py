@@ -39,6 +39,9 @@ class Reporter:
         for news in transitions(look.owner, status):
             if news.reason is not EventReason.PROMOTED:
                 await self._post(look, news)
+            else:
+                # Told afterwards; should that not come about, the next look tells it.
+                self._seen.discard(look.key)
 
     async def after(self, look: Look, status: ModelDeploymentStatus, outcome: Outcome) -> None:
         """Report what the accepted status made true."""
@@ -46,12 +49,13 @@ class Reporter:
             if news.reason is EventReason.PROMOTED:
                 await self._post(look, news)
                 self._metrics.promotions.labels("Promoted").inc()
+                self._seen.add(look.key)
         await self._missed(look, status)
         self._gauges(look, status)
         self._dependencies(look, outcome)
 
     async def _missed(self, look: Look, status: ModelDeploymentStatus) -> None:
-        """Tell of a promotion that the process before us may not have lived to tell; told twice it is one event."""
+        """Tell of a promotion that was not told for sure, perhaps by the process before us; told twice it is one event."""
         active, first = status.active, look.key not in self._seen
         self._seen.add(look.key)
         if first and active is not None and active.start_time is not None and look.now - active.start_time < _MISSED:
@@ -124,7 +128,7 @@ class Reporter:
 
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""
-        corrections = [a for a in actions if isinstance(a, Correct) or (isinstance(a, Delete) and a.why is not None)]
+        corrections = [a for a in actions if isinstance(a, Correct | Delete) and a.why is not None]
         self._metrics.drift.inc(len(corrections))
 
     def forget(self, key: Key) -> None:

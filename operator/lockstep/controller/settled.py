@@ -3,7 +3,7 @@
 import logging
 
 from lockstep.api.modeldeployment import GateStatus, RevisionStatus
-from lockstep.api.reasons import EventReason
+from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.active import Active
 from lockstep.controller.gather import Gatherer
 from lockstep.controller.images import ImagesOf
@@ -15,10 +15,11 @@ from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Verdict
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.revision import spec_hash
-from lockstep.rollout.status import Outlook
+from lockstep.rollout.status import Hold, Outlook
 
 _log = logging.getLogger(__name__)
 _ALIAS_SECONDS = 60.0
+_CONFLICT_SECONDS = 30.0
 
 
 class Settled:
@@ -42,8 +43,15 @@ class Settled:
         status, findings, pending = await self._evaluated(look, active)
         if pending:
             again = min(again or _ALIAS_SECONDS, 15.0)
-        outlook = Outlook(active=status, candidate=None, history=look.owner.status.history, findings=findings)
-        return Outcome(outlook=outlook, again=again)
+        conflict = look.observed.conflict
+        outlook = Outlook(
+            active=status,
+            candidate=None,
+            history=look.owner.status.history,
+            findings=findings,
+            hold=Hold(Reason.NAME_CONFLICT, conflict) if conflict is not None else None,
+        )
+        return Outcome(outlook=outlook, again=again if conflict is None else _CONFLICT_SECONDS)
 
     async def _moved(self, look: Look, active: Active) -> bool:
         """Tell whether the alias names another version now. While MLflow can't tell, it has not moved."""

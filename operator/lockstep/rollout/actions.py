@@ -23,11 +23,11 @@ class Apply:
 
 @dataclass(frozen=True)
 class Correct:
-    """Put an object right that somebody else changed (replace); `why` goes into the event."""
+    """Replace an object as a whole. With `why` it is a correction of somebody else's act, which an event tells."""
 
     body: Manifest
     resource_version: str
-    why: str
+    why: str | None = None
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,9 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     if _own_switch(owner, desired, live):
         yield Apply(desired, _version(live))
         return
-    why = f"Service {_name(live)}: {where} was not as asked for"
+    # While a change of the spec is not yet answered for, another port is the user's own.
+    asked = where.startswith("spec.ports") and owner.status.observed_generation != owner.generation
+    why = None if asked else f"Service {_name(live)}: {where} was changed"
     yield Correct(_replacing(live, desired, drop=TRAFFIC_KEYS), _version(live), why)
 
 

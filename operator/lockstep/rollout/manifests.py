@@ -3,6 +3,8 @@
 Written out, so that drift is a plain comparison: what a live object has beyond this was put there by somebody.
 """
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 from lockstep.api.base import API_VERSION
@@ -67,7 +69,17 @@ def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, pau
     }
 
 
+def rendered(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with its pod spec in it, which is what its pods are from then on."""
+    return replace(snapshot, pod=_pod_spec(snapshot))
+
+
 def pod_spec(snapshot: Snapshot) -> Manifest:
+    """Return the pod spec of a revision: as it was rendered when the revision was made, where that is known."""
+    return copy.deepcopy(snapshot.pod) if snapshot.pod is not None else _pod_spec(snapshot)
+
+
+def _pod_spec(snapshot: Snapshot) -> Manifest:
     """Render the pod: one container, the pinned image, and the user's closed list of parts."""
     template = snapshot.template
     spec: Manifest = {

@@ -21,10 +21,10 @@ def spec_hash(spec: ModelDeploymentSpec) -> str:
     """Hash the parts of a spec whose change makes pins anew; replicas, paused, service and thresholds are no part."""
     return short_hash(
         {
-            "model": spec.model.payload(),
+            "model": spec.model.essence(),
             "image": spec.image,
-            "server": spec.server.payload(),
-            "template": spec.template.payload(),
+            "server": spec.server.essence(),
+            "template": spec.template.essence(),
             "retry": spec.retry,
         }
     )
@@ -46,10 +46,12 @@ class Snapshot:
     server: Server
     template: PodTemplate
     pre_stop_sleep_seconds: int
+    pod: dict[str, Any] | None = None
+    """The pod spec as it was rendered when the candidate was made: another version of the renderer changes no pods."""
 
     def payload(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return {
+        payload = {
             "name": self.name,
             "model": self.model,
             "version": self.version,
@@ -60,6 +62,7 @@ class Snapshot:
             "template": self.template.payload(),
             "preStopSleepSeconds": self.pre_stop_sleep_seconds,
         }
+        return payload if self.pod is None else payload | {"pod": self.pod}
 
     @classmethod
     def parse(cls, payload: dict[str, Any]) -> "Snapshot":
@@ -78,14 +81,23 @@ class Snapshot:
             server=Server.model_validate(payload["server"]),
             template=PodTemplate.model_validate(payload["template"]),
             pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
+            pod=payload.get("pod"),
         )
 
     @property
     def revision(self) -> str:
         """Hash of what makes the revision. The drain time is policy's and makes no other revision."""
-        payload = self.payload()
-        del payload["preStopSleepSeconds"], payload["name"]
-        return short_hash(payload)
+        return short_hash(
+            {
+                "model": self.model,
+                "version": self.version,
+                "runID": self.run_id,
+                "image": self.image,
+                "architecture": self.architecture,
+                "server": self.server.essence(),
+                "template": self.template.essence(),
+            }
+        )
 
     @property
     def object_name(self) -> str:

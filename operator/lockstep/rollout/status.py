@@ -128,7 +128,7 @@ def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
 def _set_summary(conditions: Conditions, outlook: Outlook, available: bool) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
     candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
-    if candidate is None and outlook.active is not None:
+    if candidate is None and outlook.active is not None and hold is None:
         reason, message = (
             (Reason.PROMOTED, f"revision {outlook.active.revision} is active")
             if available

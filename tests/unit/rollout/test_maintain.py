@@ -28,7 +28,11 @@ def entry(of: Snapshot) -> RevisionStatus:
 
 
 def serving(*history: Snapshot, active: Snapshot | None = NEW, **parts: Any) -> ModelDeployment:
-    status = {"active": entry(active) if active else None, "history": [entry(one) for one in history]}
+    status = {
+        "active": entry(active) if active else None,
+        "history": [entry(one) for one in history],
+        "observed_generation": a.owner().generation,
+    }
     return a.owner(status=status, **parts)
 
 
