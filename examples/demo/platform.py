@@ -26,11 +26,11 @@ def build_images() -> PlatformImages:
     return PlatformImages(build.operator_image(), build.mlflow_image(), build.prometheus_image())
 
 
-def install(found: PlatformImages) -> None:
-    """Install MLflow, the chart, the policy and Prometheus; a second call changes nothing."""
+def install(found: PlatformImages, *settings: str) -> None:
+    """Install MLflow, the chart (with more `--set` values), the policy and Prometheus; a second call changes nothing."""
     with step("MLflow"):
         kube.apply(kube.manifest("mlflow.yaml", {"MLFLOW_IMAGE": found.mlflow}))
-    install_chart(found)
+    install_chart(found, *settings)
     with step("Prometheus with the chart's alert rules"):
         kube.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: monitoring}\n")
         rules = kube.kubectl(

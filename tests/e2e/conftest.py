@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,9 @@ from tests.cluster import images, kind, node
 from tests.cluster.wait import until
 from tests.e2e.models import Models, document_of
 from tests.e2e.stage import Stage
+
+BREAK_GLASS = "e2e-break-glass"
+"""A group that may act past the guards: with it the tests do what somebody could do where the guards are switched off."""
 
 _DOCKERFILE = Path(__file__).parent / "images" / "Dockerfile"
 
@@ -44,7 +48,7 @@ def platform_images() -> Iterator[platform.PlatformImages]:
     running = node.ready()
     node.up()
     found = platform.build_images()
-    platform.install(found)
+    platform.install(found, f"guards.breakGlassGroups={{{BREAK_GLASS}}}")
     yield found
     if not running:
         node.down()
@@ -112,6 +116,10 @@ class Leadership:
         """Return the pod that holds the Lease, once one does."""
         return until(self._holder, 60, "a replica leads") or ""
 
+    def pid(self, pod: str) -> int:
+        """Return the process id of a replica's controller, as this machine sees it."""
+        return process_of(kube.get("pod", pod, platform.SYSTEM) or {}, "lockstep.controller")
+
     def _holder(self) -> str | None:
         lease = kube.get("lease", "lockstep-controller", platform.SYSTEM) or {}
         return (lease.get("spec") or {}).get("holderIdentity") or None
@@ -120,3 +128,18 @@ class Leadership:
         """Return the leader's metrics page."""
         path = f"/api/v1/namespaces/{platform.SYSTEM}/pods/{self.name()}:8080/proxy/metrics"
         return kube.kubectl("get", "--raw", path)
+
+
+def process_of(pod: dict[str, Any], command: str) -> int:
+    """Return the id of a pod's process whose command line holds a text; it is found by the pod's cgroup."""
+    uid = str(pod["metadata"]["uid"])
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            mine = uid in (folder / "cgroup").read_text() and command in (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if mine:
+            return int(folder.name)
+    raise AssertionError(f"pod {pod['metadata']['name']} has no process {command}")

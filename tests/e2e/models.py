@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter
@@ -68,6 +70,22 @@ class Models:
             self.client.set_terminated(run.info.run_id, "RUNNING")
         version = mlflow.register_model(info.model_uri, name)
         return Registered(name, str(version.version), info.model_id, run.info.run_id)
+
+    def claim(self, name: str, source: str, *, run_id: str | None = None, model_id: str | None = None) -> str:
+        """Register a version that claims a source and a run, whatever they are worth, and return its number."""
+        with suppress(MlflowException):
+            self.client.create_registered_model(name)
+        version = self.client.create_model_version(name, source, run_id=run_id, model_id=model_id)
+        return str(version.version)
+
+    def artifacts(self, model_id: str) -> str:
+        """Return where the files of a logged model are."""
+        return str(self.client.get_logged_model(model_id).artifact_location)
+
+    def runless(self) -> str:
+        """Log a model that no run made and return its id."""
+        made = self.client.create_logged_model(_experiment(self.uri))
+        return str(self.client.finalize_logged_model(made.model_id, "READY").model_id)
 
     def attach(self, model_id: str, document: EnvironmentDocument) -> None:
         """Store a document with a logged model, in place of the one that is there."""

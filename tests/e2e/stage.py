@@ -34,18 +34,19 @@ class Stage:
         image: str,
         *,
         name: str = "model",
+        alias: str | None = None,
         env: dict[str, str] | None = None,
         template: dict[str, Any] | None = None,
         **spec: Any,
     ) -> None:
-        """Apply a ModelDeployment."""
+        """Apply a ModelDeployment of a version, or of an alias."""
         pod = {"env": [{"name": key, "value": value} for key, value in (env or {}).items()], **(template or {})}
         body = {
             "apiVersion": "lockstep.dev/v1alpha1",
             "kind": "ModelDeployment",
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {
-                "model": {"name": model, "version": version},
+                "model": {"name": model} | ({"alias": alias} if alias else {"version": version}),
                 "image": image,
                 "server": {"port": 8080, "mlflow": {}},
                 "template": pod,

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +19,18 @@ RENEW = 3.0
 """Seconds between renewals."""
 SAFETY = 5.0
 """Writing stops so many seconds before a standby may take over."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the Lease lasts; a test's may be shorter."""
+
+    duration: float = DURATION
+    renew: float = RENEW
+    safety: float = SAFETY
+
+
+_TIMING = Timing()
 
 
 class LostError(Exception):
@@ -35,6 +49,7 @@ class Leader:
         name: str,
         identity: str,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        timing: Timing = _TIMING,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -42,6 +57,7 @@ class Leader:
         self._name = name
         self._identity = identity
         self._pause = pause
+        self._timing = timing
         self._held_until = float("-inf")
         self._seen: tuple[Any, float] | None = None
 
@@ -58,7 +74,7 @@ class Leader:
                     return
             except ClusterError as error:
                 _log.warning("the Lease could not be read or taken: %s", error)
-            await self._pause(RENEW)
+            await self._pause(self._timing.renew)
 
     async def hold(self) -> None:
         """Renew the Lease until it is lost.
@@ -67,7 +83,7 @@ class Leader:
             LostError: always, in the end.
         """
         while True:
-            await self._pause(RENEW)
+            await self._pause(self._timing.renew)
             try:
                 if not await self._try():
                     self._held_until = float("-inf")
@@ -107,7 +123,7 @@ class Leader:
             version = lease["metadata"]["resourceVersion"]
             await self._cluster.replace(ports.LEASE, self._namespace, body, resource_version=version)
         # Counted from before the request: the API server may have taken it any time since then.
-        self._held_until = asked + DURATION - SAFETY
+        self._held_until = asked + self._timing.duration - self._timing.safety
         return True
 
     def _free(self, lease: Object) -> bool:
@@ -120,15 +136,17 @@ class Leader:
         now = self._clock.monotonic()
         if self._seen is None or self._seen[0] != state:
             self._seen = (state, now)
-        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION)
+        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or self._timing.duration)
 
-    def _body(self, lease: Object | None, *, holder: str, seconds: float = DURATION) -> Object:
+    def _body(self, lease: Object | None, *, holder: str, seconds: float | None = None) -> Object:
         spec: Object = dict((lease or {}).get("spec") or {})
         now = _micro_time(self._clock.now())
         if spec.get("holderIdentity") != holder:
             spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + (1 if lease is not None else 0)
             spec["acquireTime"] = now
-        spec |= {"holderIdentity": holder, "leaseDurationSeconds": int(seconds), "renewTime": now}
+        # A part of a second would let a standby come too early.
+        lasts = math.ceil(self._timing.duration if seconds is None else seconds)
+        spec |= {"holderIdentity": holder, "leaseDurationSeconds": lasts, "renewTime": now}
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, ClusterError, ConflictError, Object, UnavailableError
-from lockstep.rollout.conditions import shortened
 from lockstep.rollout.revision import short_hash
 
 _log = logging.getLogger(__name__)
 CONTROLLER = "lockstep.dev/controller"
+_NOTE_BYTES = 1024
 
 
 class EventPoster:
@@ -33,7 +33,7 @@ class EventPoster:
             "type": type_,
             "reason": reason,
             "action": action,
-            "note": shortened(note),
+            "note": _cut(note),
             "regarding": {
                 "apiVersion": regarding["apiVersion"],
                 "kind": regarding["kind"],
@@ -57,3 +57,12 @@ class EventPoster:
         except UnavailableError:
             # Once more: the status will not be news a second time. Its name keeps it from being two.
             await self._cluster.create(ports.EVENT, namespace, body)
+
+
+def _cut(note: str) -> str:
+    """Cut a note to what the API server takes, which counts bytes; an event with a longer one would be refused."""
+    data = note.encode()
+    if len(data) <= _NOTE_BYTES:
+        return note
+    ellipsis = "…"
+    return data[: _NOTE_BYTES - len(ellipsis.encode())].decode(errors="ignore") + ellipsis

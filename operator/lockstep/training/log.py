@@ -95,8 +95,8 @@ def _seconds(prove: bool) -> float | None:
 
 def _attached(done: Attachment) -> str:
     proof = "the packages it needs are proven" if done.why is None else f"which packages it needs is not proven: {done.why}"
-    again = " (recorded already)" if done.known else ""
-    _say(f"lockstep: environment {done.digest} of model {done.model_id}, run {done.run_id or 'none'}{again}; {proof}")
+    ending = " (recorded already)" if done.known else f"; {proof}"
+    _say(f"lockstep: environment {done.digest} of model {done.model_id}, run {done.run_id or 'none'}{ending}")
     return done.digest
 
 

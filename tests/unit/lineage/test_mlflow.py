@@ -57,15 +57,17 @@ class FakeMLflow:
         return {"name": "iris", "version": "3", "status": "READY", "run_id": a.RUN, "source": f"models:/{a.MODEL_ID}"}
 
 
-async def read(handler: Handler, *, seconds: float = 5, credentials: MLflowCredentials = NO_ONE, **what: str) -> Lineage:
+async def read(
+    handler: Handler, *, seconds: float = 5, credentials: MLflowCredentials = NO_ONE, alias: str | None = None
+) -> Lineage:
     async with serving(handler) as port, aiohttp.ClientSession(auto_decompress=False) as session:
         registry = MLflowRegistry(session, f"http://127.0.0.1:{port}/", credentials, timeout_seconds=seconds)
-        return await registry.lineage(name="iris", **(what or {"version": "3"}))
+        return await registry.lineage(name="iris", version=None if alias else "3", alias=alias)
 
 
-async def refused(handler: Handler, *, seconds: float = 5, **what: str) -> LineageError:
+async def refused(handler: Handler, *, seconds: float = 5, alias: str | None = None) -> LineageError:
     with pytest.raises(LineageError) as raised:
-        await read(handler, seconds=seconds, **what)
+        await read(handler, seconds=seconds, alias=alias)
     return raised.value
 
 

@@ -1,0 +1,138 @@
+"""What is desired equals what the API server returns: else everything that is settled would look like drift for ever."""
+
+from typing import Any
+
+import pytest
+
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.server import Server
+from lockstep.controller import ports
+from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.ports import Object
+from lockstep.rollout import manifests
+from lockstep.rollout.drift import budget_drift, deployment_drift, service_drift
+from lockstep.rollout.revision import Snapshot
+from tests.api.installation import Installation, model_deployment
+from tests.fakes import live
+
+pytestmark = pytest.mark.api
+
+EVERYTHING = {
+    "labels": {"team": "fraud"},
+    "env": [{"name": "WORKERS", "value": "2"}, {"name": "EMPTY", "value": ""}],
+    "resources": {
+        "requests": {"cpu": "0.5", "memory": "1Gi"},
+        "limits": {"cpu": 2, "memory": "2048Mi", "example.com/gpu": "1"},
+    },
+    "serviceAccountName": "server",
+    "imagePullSecrets": ["pull"],
+    "nodeSelector": {"pool": "models"},
+    "tolerations": [
+        {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "", "operator": "Exists", "value": "", "effect": "NoExecute", "tolerationSeconds": 30},
+    ],
+    "priorityClassName": "system-node-critical",
+    "terminationGracePeriodSeconds": 90,
+}
+SNAPSHOTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "everything": {"template": PodTemplate.model_validate(EVERYTHING)},
+    "without a drain": {"pre_stop_sleep_seconds": 0},
+    "limits only": {"template": PodTemplate.model_validate({"resources": {"limits": {"memory": "1.5Gi", "cpu": "100m"}}})},
+    "odd quantities": {
+        "template": PodTemplate.model_validate(
+            {"resources": {"requests": {"memory": "1e9", "cpu": "1.0"}, "limits": {"memory": "1500M", "cpu": "1500m"}}}
+        )
+    },
+    "open inference": {"server": Server.model_validate({"port": 9000, "openInferenceV2": {"modelName": "iris"}})},
+    "custom": {"server": Server.model_validate({"port": 80, "custom": {"readyPath": "/ready"}})},
+}
+
+
+@pytest.fixture
+async def owner(api: Installation, cluster: KubernetesCluster, team: str) -> ModelDeployment:
+    api.apply(model_deployment() | {"metadata": {"name": "iris", "namespace": team}})
+    found = await cluster.get(ports.MODEL_DEPLOYMENT, team, "iris")
+    assert found is not None
+    return ModelDeployment.from_object(found)
+
+
+@pytest.fixture(params=SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
+def snapshot(request: pytest.FixtureRequest) -> Snapshot:
+    return live.snapshot(**request.param)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_deployment_comes_back_without_drift_and_as_the_fakes_have_it(
+    cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot, paused: bool
+) -> None:
+    desired = manifests.deployment(owner, snapshot, replicas=2, paused=paused)
+    await cluster.create(ports.DEPLOYMENT, owner.namespace, desired)
+    found = await cluster.get(ports.DEPLOYMENT, owner.namespace, snapshot.object_name)
+    assert found is not None
+    assert deployment_drift(desired, found) is None
+    assert found["spec"] == spec_of(live.deployment(owner, snapshot, paused=paused))
+
+
+async def test_a_deployment_that_is_paused_by_apply_stays_without_drift(
+    cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot
+) -> None:
+    made = await cluster.create(
+        ports.DEPLOYMENT, owner.namespace, manifests.deployment(owner, snapshot, replicas=2, paused=False)
+    )
+    desired = manifests.deployment(owner, snapshot, replicas=2, paused=True)
+    await cluster.apply(
+        ports.DEPLOYMENT, owner.namespace, desired, resource_version=made["metadata"]["resourceVersion"]
+    )
+    found = await cluster.get(ports.DEPLOYMENT, owner.namespace, snapshot.object_name)
+    assert found is not None
+    assert found["spec"]["paused"] is True
+    assert deployment_drift(desired, found) is None
+    assert found["spec"] == made["spec"] | {"paused": True}
+
+
+async def test_a_service_comes_back_without_drift_and_as_the_fakes_have_it(
+    cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot
+) -> None:
+    desired = manifests.service(owner, snapshot)
+    await cluster.create(ports.SERVICE, owner.namespace, desired)
+    found = await cluster.get(ports.SERVICE, owner.namespace, owner.name)
+    assert found is not None
+    assert service_drift(desired, found) is None
+    addresses = {key: found["spec"][key] for key in ("clusterIP", "clusterIPs")}
+    assert found["spec"] == live.service(owner, snapshot)["spec"] | addresses
+
+
+async def test_a_budget_comes_back_without_drift_and_as_the_fakes_have_it(
+    cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot
+) -> None:
+    desired = manifests.disruption_budget(owner, snapshot.revision)
+    await cluster.create(ports.POD_DISRUPTION_BUDGET, owner.namespace, desired)
+    found = await cluster.get(ports.POD_DISRUPTION_BUDGET, owner.namespace, owner.name)
+    assert found is not None
+    assert budget_drift(desired, found) is None
+    assert found["spec"] == live.budget(owner, snapshot)["spec"]
+
+
+async def test_a_snapshot_comes_back_as_it_was_kept_and_never_changes(
+    cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot
+) -> None:
+    desired = manifests.controller_revision(owner, snapshot)
+    made = await cluster.create(ports.CONTROLLER_REVISION, owner.namespace, desired)
+    found = await cluster.get(ports.CONTROLLER_REVISION, owner.namespace, snapshot.object_name)
+    assert found is not None
+    assert found["data"] == snapshot.payload()
+    assert Snapshot.from_payload(found["data"]).revision == snapshot.revision
+    changed = found | {"data": found["data"] | {"version": "4"}}
+    with pytest.raises(ports.RejectedError, match="immutable"):
+        await cluster.replace(
+            ports.CONTROLLER_REVISION, owner.namespace, changed, resource_version=made["metadata"]["resourceVersion"]
+        )
+
+
+def spec_of(stored: Object) -> Object:
+    """Return a fake's spec without what JSON leaves out."""
+    spec: Object = stored["spec"]
+    spec["template"]["metadata"].pop("creationTimestamp")
+    return spec
