@@ -92,7 +92,9 @@ class Installation:
         documents = rendered()
         kinds = [one for one in documents if one["kind"] == "CustomResourceDefinition"]
         self.apply(*kinds)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{one['metadata']['name']}" for one in kinds))
+        self.kubectl(
+            "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{one['metadata']['name']}" for one in kinds)
+        )
         # Its Deployment stays an object: nothing here runs pods.
         self.apply(*(one for one in documents if one["kind"] != "CustomResourceDefinition"))
         (controller,) = (one for one in documents if one["kind"] == "Deployment")
@@ -180,7 +182,9 @@ class Installation:
         """Return where the audit log ends now."""
         return self.server.audit_log.stat().st_size
 
-    def writes(self, since: int = 0, *, user: str = OPERATOR, matching: Callable[[Write], bool] = lambda _: True) -> list[Write]:
+    def writes(
+        self, since: int = 0, *, user: str = OPERATOR, matching: Callable[[Write], bool] = lambda _: True
+    ) -> list[Write]:
         """Return what a user has written after a mark, Leases left out."""
         with self.server.audit_log.open("rb") as log:
             log.seek(since)

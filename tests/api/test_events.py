@@ -66,9 +66,7 @@ async def test_a_note_is_cut_to_what_the_api_server_takes(
     assert posted == note or (posted.endswith("…") and note.startswith(posted.removesuffix("…")))
 
 
-async def test_a_long_instance_and_the_longest_name_are_taken(
-    api: Installation, cluster: KubernetesCluster, team: str
-) -> None:
+async def test_a_long_instance_and_the_longest_name_are_taken(api: Installation, cluster: KubernetesCluster, team: str) -> None:
     name = "i" * 52
     api.apply(model_deployment() | {"metadata": {"name": name, "namespace": team}})
     owner = await cluster.get(ports.MODEL_DEPLOYMENT, team, name)

@@ -26,9 +26,7 @@ class Replicas:
         self.lease = lease
 
     def replica(self, identity: str) -> Leader:
-        return Leader(
-            self.cluster, SystemClock(), namespace=SYSTEM, name=self.lease, identity=identity, timing=TIMING
-        )
+        return Leader(self.cluster, SystemClock(), namespace=SYSTEM, name=self.lease, identity=identity, timing=TIMING)
 
     async def spec(self) -> Object:
         found = await self.cluster.get(ports.LEASE, SYSTEM, self.lease)
@@ -94,9 +92,7 @@ async def test_a_lease_that_is_given_up_is_taken_at_once(replicas: Replicas) -> 
     assert one.remaining() <= 0
 
 
-async def test_who_was_deposed_ends_and_can_write_nothing_more(
-    api: Installation, replicas: Replicas, team: str
-) -> None:
+async def test_who_was_deposed_ends_and_can_write_nothing_more(api: Installation, replicas: Replicas, team: str) -> None:
     one, two = replicas.replica("one"), replicas.replica("two")
     await one.acquire()
     async with api.cluster(fence=one.remaining) as fenced:
@@ -126,6 +122,4 @@ async def test_a_renewal_from_a_stale_lease_is_a_conflict(replicas: Replicas) ->
             await asyncio.sleep(0.1)
             await one.acquire()
     with pytest.raises(ConflictError):
-        await replicas.cluster.replace(
-            ports.LEASE, SYSTEM, stale, resource_version=stale["metadata"]["resourceVersion"]
-        )
+        await replicas.cluster.replace(ports.LEASE, SYSTEM, stale, resource_version=stale["metadata"]["resourceVersion"])

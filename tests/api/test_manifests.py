@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.podtemplate import PodTemplate, Resources
 from lockstep.api.server import Server
 from lockstep.controller import ports
 from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.ports import Object
 from lockstep.rollout import manifests
-from lockstep.rollout.drift import budget_drift, deployment_drift, service_drift
+from lockstep.rollout.drift import budget_drift, deployment_drift, difference, service_drift
 from lockstep.rollout.revision import Snapshot
 from tests.api.installation import Installation, model_deployment
 from tests.fakes import live
@@ -23,7 +23,7 @@ EVERYTHING = {
     "env": [{"name": "WORKERS", "value": "2"}, {"name": "EMPTY", "value": ""}],
     "resources": {
         "requests": {"cpu": "0.5", "memory": "1Gi"},
-        "limits": {"cpu": 2, "memory": "2048Mi", "example.com/gpu": "1"},
+        "limits": {"cpu": 2, "memory": "2Gi", "example.com/gpu": "1"},
     },
     "serviceAccountName": "server",
     "imagePullSecrets": ["pull"],
@@ -35,16 +35,13 @@ EVERYTHING = {
     "priorityClassName": "system-node-critical",
     "terminationGracePeriodSeconds": 90,
 }
+ODD = Resources(requests={"memory": "1e9", "cpu": "1.0"}, limits={"memory": "2048Mi", "cpu": "1.50"})
 SNAPSHOTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "everything": {"template": PodTemplate.model_validate(EVERYTHING)},
     "without a drain": {"pre_stop_sleep_seconds": 0},
-    "limits only": {"template": PodTemplate.model_validate({"resources": {"limits": {"memory": "1.5Gi", "cpu": "100m"}}})},
-    "odd quantities": {
-        "template": PodTemplate.model_validate(
-            {"resources": {"requests": {"memory": "1e9", "cpu": "1.0"}, "limits": {"memory": "1500M", "cpu": "1500m"}}}
-        )
-    },
+    "limits only": {"template": PodTemplate.model_validate({"resources": {"limits": {"memory": "1Gi", "cpu": "100m"}}})},
+    "odd quantities": {"template": PodTemplate(resources=ODD)},
     "open inference": {"server": Server.model_validate({"port": 9000, "openInferenceV2": {"modelName": "iris"}})},
     "custom": {"server": Server.model_validate({"port": 80, "custom": {"readyPath": "/ready"}})},
 }
@@ -72,7 +69,11 @@ async def test_a_deployment_comes_back_without_drift_and_as_the_fakes_have_it(
     found = await cluster.get(ports.DEPLOYMENT, owner.namespace, snapshot.object_name)
     assert found is not None
     assert deployment_drift(desired, found) is None
-    assert found["spec"] == spec_of(live.deployment(owner, snapshot, paused=paused))
+    fake = spec_of(live.deployment(owner, snapshot, paused=paused))
+    assert difference(fake, found["spec"], "spec") is None
+    if snapshot.template.resources != ODD:
+        # Of these the fakes don't know the API server's way of writing.
+        assert found["spec"] == fake
 
 
 async def test_a_deployment_that_is_paused_by_apply_stays_without_drift(
@@ -82,9 +83,7 @@ async def test_a_deployment_that_is_paused_by_apply_stays_without_drift(
         ports.DEPLOYMENT, owner.namespace, manifests.deployment(owner, snapshot, replicas=2, paused=False)
     )
     desired = manifests.deployment(owner, snapshot, replicas=2, paused=True)
-    await cluster.apply(
-        ports.DEPLOYMENT, owner.namespace, desired, resource_version=made["metadata"]["resourceVersion"]
-    )
+    await cluster.apply(ports.DEPLOYMENT, owner.namespace, desired, resource_version=made["metadata"]["resourceVersion"])
     found = await cluster.get(ports.DEPLOYMENT, owner.namespace, snapshot.object_name)
     assert found is not None
     assert found["spec"]["paused"] is True
@@ -123,7 +122,7 @@ async def test_a_snapshot_comes_back_as_it_was_kept_and_never_changes(
     found = await cluster.get(ports.CONTROLLER_REVISION, owner.namespace, snapshot.object_name)
     assert found is not None
     assert found["data"] == snapshot.payload()
-    assert Snapshot.from_payload(found["data"]).revision == snapshot.revision
+    assert Snapshot.parse(found["data"]).revision == snapshot.revision
     changed = found | {"data": found["data"] | {"version": "4"}}
     with pytest.raises(ports.RejectedError, match="immutable"):
         await cluster.replace(

@@ -11,7 +11,7 @@ import pytest
 
 from examples.demo import kube, platform
 from lockstep.environment.document import EnvironmentDocument
-from tests.cluster import images, kind, node
+from tests.cluster import images, kind, lock, node
 from tests.cluster.wait import until
 from tests.e2e.models import Models, document_of
 from tests.e2e.stage import Stage
@@ -48,7 +48,8 @@ def platform_images() -> Iterator[platform.PlatformImages]:
     running = node.ready()
     node.up()
     found = platform.build_images()
-    platform.install(found, f"guards.breakGlassGroups={{{BREAK_GLASS}}}")
+    with lock.alone():
+        platform.install(found, f"guards.breakGlassGroups={{{BREAK_GLASS}}}")
     yield found
     if not running:
         node.down()

@@ -77,7 +77,7 @@ def test_the_corrected_image_takes_over_without_losing_one_request_and_the_old_p
         until(lambda: traffic.saw("second"), 20, "answers of the new revision")
         until(lambda: not stage.pods(before["revision"]), 90, "the old pods are gone")
     assert after["revision"] != before["revision"]
-    assert traffic.failures == []
+    assert traffic.failures == [], stage.kubectl("get", "events", "--sort-by=.metadata.creationTimestamp")
     assert stage.status()["history"][0]["revision"] == before["revision"]
 
 

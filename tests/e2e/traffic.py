@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -53,7 +54,10 @@ class Traffic:
                     connection.close()
                     connection = None
             except (OSError, http.client.HTTPException) as error:
-                self.failures.append(f"{'kept alive' if keep_alive else 'new'}: {type(error).__name__}: {error}")
+                kind = "kept alive" if keep_alive else "new"
+                asked = "while connecting" if connection is None or connection.sock is None else "while asking"
+                now = time.strftime("%H:%M:%S")
+                self.failures.append(f"{now} {kind} {asked}: {type(error).__name__}: {error}")
                 connection = None
 
     def saw(self, text: str) -> bool:

@@ -91,18 +91,14 @@ def _drift_of_deployment(owner: ModelDeployment, observed: Observed, snapshot: S
 
 def _drift_of_replica_sets(observed: Observed, snapshot: Snapshot, pods: Manifest) -> Iterator[Action]:
     """Find ReplicaSets of ours that make other pods: an edited one is put right, an adopted stranger goes."""
-    running = [rs for rs in observed.replica_sets_of(snapshot.revision) if rs["spec"].get("replicas")]
-    edited = {
-        _name(rs): where
-        for rs in running
-        if (where := difference(pods, rs["spec"]["template"].get("spec"), "spec.template.spec"))
-    }
-    for replica_set in running:
-        where = edited.get(_name(replica_set))
-        if where is None:
-            continue
+    # Also those without pods: the Deployment controller adopts what bears its labels, and would scale it up again.
+    found = observed.replica_sets_of(snapshot.revision)
+    edited = [
+        (rs, where) for rs in found if (where := difference(pods, rs["spec"]["template"].get("spec"), "spec.template.spec"))
+    ]
+    for replica_set, where in edited:
         why = f"ReplicaSet {_name(replica_set)}: {where} is not what was promoted"
-        if len(edited) < len(running):
+        if len(edited) < len(found):
             yield Delete("ReplicaSet", _name(replica_set), replica_set["metadata"]["uid"], why)
         else:
             body = copy.deepcopy(replica_set)

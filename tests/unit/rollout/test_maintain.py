@@ -239,6 +239,16 @@ def test_a_candidates_pod_that_was_given_the_active_label_is_deleted() -> None:
     assert [action.name for action in actions if isinstance(action, Delete)] == [moved["metadata"]["name"]]
 
 
+def test_a_stranger_that_the_deployment_has_adopted_goes_even_while_it_has_no_pods() -> None:
+    owner = serving()
+    observed = live.cluster(owner, NEW, active=NEW)
+    stranger = live.replica_set(observed.deployments[NEW.revision], "stranger")
+    stranger["spec"]["replicas"] = 0
+    stranger["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/stranger:1"
+    actions = upkeep(owner, replace(observed, replica_sets=[*observed.replica_sets, stranger])).actions
+    assert [(type(action), action.name) for action in actions if isinstance(action, Delete)] == [(Delete, "stranger")]
+
+
 def test_a_replica_set_that_bears_the_label_and_is_not_ours_is_deleted() -> None:
     owner = serving()
     observed = live.cluster(owner, NEW, active=NEW)
