@@ -104,7 +104,7 @@ def test_it_becomes_ready_leads_and_says_what_it_waits_for(api: Installation, st
     shown = api.kubectl("get", "mdep", "--namespace", team).out
     assert "RegistryUnreachable" in shown
     (event,) = api.find("events.events.k8s.io", team)
-    assert (event["type"], event["reason"]) == ("Normal", "PromotionWaiting") or event["reason"] == "PromotionWaiting"
+    assert event["reason"] == "PromotionWaiting"
     metrics = controller.metrics()
     assert metrics['lockstep_dependency_up{dependency="mlflow"}'] == 0
 
@@ -252,5 +252,5 @@ def test_wrong_settings_end_it_with_a_sentence(start: Start) -> None:
     controller = start("one", LOCKSTEP_WORKERS="many")
     until(lambda: controller.ended is not None, 20, "it has ended")
     assert controller.ended == 2
-    assert "LOCKSTEP_WORKERS is 'many', it has to be a positive whole number" in controller.log
+    assert "LOCKSTEP_WORKERS is 'many', it has to be" in controller.log
     assert "Traceback" not in controller.log

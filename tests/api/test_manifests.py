@@ -118,11 +118,16 @@ async def test_a_snapshot_comes_back_as_it_was_kept_and_never_changes(
     cluster: KubernetesCluster, owner: ModelDeployment, snapshot: Snapshot
 ) -> None:
     desired = manifests.controller_revision(owner, snapshot)
-    made = await cluster.create(ports.CONTROLLER_REVISION, owner.namespace, desired)
+    await cluster.create(ports.CONTROLLER_REVISION, owner.namespace, desired)
     found = await cluster.get(ports.CONTROLLER_REVISION, owner.namespace, snapshot.object_name)
     assert found is not None
     assert found["data"] == snapshot.payload()
     assert Snapshot.parse(found["data"]).revision == snapshot.revision
+    # Its data is compared byte by byte: only who writes it as we do may even label it.
+    relabelled = found | {"metadata": found["metadata"] | {"labels": {**found["metadata"]["labels"], "a": "b"}}}
+    version = found["metadata"]["resourceVersion"]
+    made = await cluster.replace(ports.CONTROLLER_REVISION, owner.namespace, relabelled, resource_version=version)
+    assert made["metadata"]["labels"]["a"] == "b"
     changed = found | {"data": found["data"] | {"version": "4"}}
     with pytest.raises(ports.RejectedError, match="immutable"):
         await cluster.replace(

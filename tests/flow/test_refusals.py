@@ -258,6 +258,59 @@ async def test_a_quota_that_refuses_the_pods_is_waited_for() -> None:
     assert world.condition("Ready") == ("True", "Promoted")
 
 
+async def started_late(world: World) -> None:
+    """Let the pods that have waited for room start slowly, and become ready after a while."""
+    image = str(world.owner.status.candidate.image) if world.owner.status.candidate else ""
+    world.workloads.quota = None
+    world.workloads.fates[image] = Fate.STARTING
+    await world.looks(4)
+    candidate = world.owner.status.candidate
+    assert candidate is not None
+    assert not candidate.final, "the time without room is not the candidate's"
+    world.workloads.fates.clear()
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted")
+    assert "PromotionBlocked" not in world.events()
+
+
+async def test_pods_that_found_room_after_the_deadline_have_the_whole_deadline_to_start() -> None:
+    world = await failing(Fate.UNSCHEDULABLE)
+    await world.looks(100, apart=60)
+    await started_late(world)
+
+
+async def test_pods_that_the_quota_lets_in_after_the_deadline_have_the_whole_deadline_to_start() -> None:
+    world = await failing(Fate.STARTING)
+    world.workloads.quota = "exceeded quota: pods"
+    await world.looks(100, apart=60)
+    await started_late(world)
+
+
+async def test_a_deployment_that_the_quota_lets_in_after_the_deadline_has_the_whole_deadline_to_start() -> None:
+    world = await failing(Fate.STARTING)
+    full = [True]
+
+    def quota(verb: str, kind: Kind, body: Object) -> str | None:
+        refused = verb == "create" and kind is ports.DEPLOYMENT and full
+        return "exceeded quota: deployments, requested: count/deployments.apps=1" if refused else None
+
+    world.cluster.admission.append(quota)
+    await world.looks(100, apart=60)
+    assert world.condition("Ready") == ("False", "QuotaExceeded")
+    full.clear()
+    await started_late(world)
+
+
+async def test_pods_that_found_room_and_never_become_ready_are_refused_at_the_deadline_all_the_same() -> None:
+    world = await failing(Fate.UNSCHEDULABLE)
+    await world.looks(30, apart=60)
+    candidate = world.owner.status.candidate
+    assert candidate is not None
+    world.workloads.fates[str(candidate.image)] = Fate.STARTING
+    await world.looks(20, apart=60)
+    assert world.condition("Ready") == ("False", "PodNotReady")
+
+
 async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() -> None:
     world = await failing(Fate.STARTING)
     before = world.active

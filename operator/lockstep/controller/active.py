@@ -1,7 +1,6 @@
 """The active revision, believed only as far as the operator's own records vouch for it."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +24,10 @@ class Active:
 
 
 def snapshots_of(observed: Observed) -> dict[str, Snapshot]:
-    """Read the snapshots that ControllerRevisions hold; one that does not have its own hash is none."""
+    """Read the snapshots that ControllerRevisions hold; one that does not have its own hash is none.
+
+    They serve for revisions that get no traffic. What gets traffic is read from the operator's own records.
+    """
     found: dict[str, Snapshot] = {}
     for revision, raw in observed.revisions.items():
         snapshot = _parsed(raw.get("data") or {})
@@ -34,9 +36,7 @@ def snapshots_of(observed: Observed) -> dict[str, Snapshot]:
     return found
 
 
-async def active_of(
-    owner: ModelDeployment, observed: Observed, snapshots: Mapping[str, Snapshot], records: Records
-) -> Active | None:
+async def active_of(owner: ModelDeployment, observed: Observed, records: Records) -> Active | None:
     """Return the active revision; None when nothing was ever promoted.
 
     A status that names no recorded promotion of this very object is not believed; one that was emptied is restored from
@@ -49,10 +49,8 @@ async def active_of(
         stated = _restored(record) if record is not None else None
     if record is None or stated is None or stated.revision is None:
         return None
-    snapshot = snapshots.get(stated.revision) or _from_record(record)
-    if snapshot is None or snapshot.revision != stated.revision:
-        return None
-    return Active(stated, snapshot)
+    snapshot = _from_record(record)
+    return Active(stated, snapshot) if snapshot is not None else None
 
 
 def _restored(record: Object) -> RevisionStatus:
@@ -72,15 +70,14 @@ def _restored(record: Object) -> RevisionStatus:
 
 
 def _from_record(record: Object) -> Snapshot | None:
-
     try:
-        return _parsed(json.loads(record["spec"]["snapshot"]))
+        return _parsed(json.loads(record["spec"]["snapshot"]), known_as=str(record["spec"]["revision"]))
     except (ValueError, KeyError):
         return None
 
 
-def _parsed(payload: dict[str, Any]) -> Snapshot | None:
+def _parsed(payload: dict[str, Any], *, known_as: str | None = None) -> Snapshot | None:
     try:
-        return Snapshot.parse(payload)
+        return Snapshot.parse(payload, known_as=known_as)
     except (KeyError, TypeError, ValidationError):
         return None

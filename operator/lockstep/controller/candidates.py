@@ -1,6 +1,7 @@
 """The candidate's evidence, verdict and next step, with the record that has to exist before it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
@@ -24,8 +25,10 @@ from lockstep.rollout.candidate import (
     Step,
     activated,
     carried_over,
+    could_come_up_since,
     difference_statuses,
     next_step,
+    waits_for_room,
     wanted_pods,
 )
 from lockstep.rollout.manifests import rendered
@@ -74,7 +77,7 @@ class Candidates:
             return self._outcome(look, before, again=None)
         facts = await self._facts(look, before)
         snapshot = self._snapshot(look, facts)
-        if look.active is not None and snapshot is not None and snapshot.revision == look.active.status.revision:
+        if look.active is not None and snapshot is not None and snapshot.essence() == look.active.snapshot.essence():
             return self._same_revision(look)
         version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
         before = carried_over(look.owner, version, look.now)
@@ -93,6 +96,7 @@ class Candidates:
             now=look.now,
             recorded=progress.recorded,
             pods_ready=ready_count(progress.pods.pods) if progress.pods else 0,
+            pods_since=self._kept_since(look, snapshot, progress, verdict),
             held=hold is not None,
         )
         step = next_step(situation)
@@ -119,7 +123,9 @@ class Candidates:
         )
 
     def _snapshot(self, look: Look, facts: Facts) -> Snapshot | None:
-        """Name the candidate by everything that makes it; a snapshot that is kept already stays as it was made."""
+        """Name the candidate by everything that makes it. It is rendered anew each time: what anybody could have stored
+        under its name beforehand decides nothing.
+        """
         lineage, image, policy = facts.lineage, facts.image, look.known_policy
         if isinstance(lineage, Unknown) or isinstance(image, Unknown) or policy is None or lineage.run is None:
             return None
@@ -135,8 +141,7 @@ class Candidates:
             template=spec.template,
             pre_stop_sleep_seconds=policy.spec.rollout.pre_stop_sleep_seconds,
         )
-        kept = look.snapshots.get(snapshot.revision)
-        return kept if kept is not None else rendered(snapshot)
+        return rendered(snapshot)
 
     def _same_revision(self, look: Look) -> Outcome:
         """The spec was written differently and means what is active already."""
@@ -146,7 +151,9 @@ class Candidates:
 
     async def _progress(self, look: Look, before: CandidateStatus, snapshot: Snapshot | None, facts: Facts) -> _Progress:
         policy = look.known_policy
-        if policy is None or snapshot is None or before.pods_since is None:
+        deployment = look.observed.deployments.get(snapshot.revision) if snapshot is not None else None
+        since = could_come_up_since(before, deployment, look.now)
+        if policy is None or snapshot is None or since is None:
             return _Progress(None, recorded=False)
         recorded = await self._recorded(look, before, snapshot, policy)
         example = None if isinstance(facts.lineage, Unknown) else facts.lineage.input_example
@@ -156,10 +163,15 @@ class Candidates:
             look.observed,
             snapshot,
             wanted=wanted_pods(look.owner, policy, recorded=recorded),
-            since=before.pods_since,
+            since=since,
             input_example=example,
         )
         return _Progress(pods, recorded)
+
+    def _kept_since(self, look: Look, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict) -> datetime | None:
+        """Return what the status keeps. While the pods wait for room it keeps what it has: each change brings another look."""
+        deployed = snapshot is not None and snapshot.revision in look.observed.deployments
+        return progress.pods.since if progress.pods and deployed and not waits_for_room(verdict.results) else None
 
     async def _recorded(self, look: Look, before: CandidateStatus, snapshot: Snapshot, policy: PromotionPolicy) -> bool:
         candidate = before.model_copy(update={"revision": snapshot.revision})

@@ -104,7 +104,7 @@ class Reconciler:
         observed = await observe(self._cluster, owner)
         policy = await policy_for(self._cluster, owner.namespace)
         snapshots = snapshots_of(observed)
-        active = await active_of(owner, observed, snapshots, self._records)
+        active = await active_of(owner, observed, self._records)
         if active is not None:
             snapshots[active.snapshot.revision] = active.snapshot
         # What the records do not vouch for is not active, whatever the status says.

@@ -8,6 +8,8 @@ from lockstep.gates.evidence import CandidatePods, Evidence, PodFact, Unknown
 from lockstep.gates.outcome import Result
 
 NAME = "readiness"
+NO_ROOM = (Reason.QUOTA_EXCEEDED, Reason.PODS_UNSCHEDULABLE)
+"""Reasons of waiting for capacity, which is no fault of the candidate's."""
 _PULL_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
 _CRASH_RESTARTS = 3
 

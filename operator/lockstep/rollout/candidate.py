@@ -1,5 +1,6 @@
 """The candidate's way from being seen to being promoted: verdict and state of the cluster in, next status and steps out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,12 +15,13 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.gates import readiness
 from lockstep.gates.chain import prerequisites_permit
 from lockstep.gates.outcome import Result, Verdict
 from lockstep.rollout import manifests
 from lockstep.rollout.actions import Action, Apply, Create, Delete, Scale
 from lockstep.rollout.conditions import shortened
-from lockstep.rollout.observed import Observed
+from lockstep.rollout.observed import Object, Observed
 from lockstep.rollout.revision import Snapshot, spec_hash
 
 _TEXT = 256
@@ -63,6 +65,8 @@ class Situation:
     recorded: bool = False
     """True when a passing verdict for exactly this candidate is recorded already."""
     pods_ready: int = 0
+    pods_since: datetime | None = None
+    """Since when the candidate's pods can come up, where that is another time than was known before."""
     held: bool = False
     """True when something other than a gate stands in the way (paused, guards missing, a name conflict)."""
 
@@ -72,6 +76,24 @@ def wanted_pods(owner: ModelDeployment, policy: PromotionPolicy, *, recorded: bo
     full = max(1, owner.spec.replicas)
     limit = policy.spec.rollout.candidate_replicas
     return full if recorded or limit is None else min(limit, full)
+
+
+def waits_for_room(gates: Iterable[GateStatus | Result]) -> bool:
+    """Tell whether the readiness gate says that the pods find no room."""
+    named = {g.gate if isinstance(g, Result) else g.name: g.reason for g in gates}
+    return named.get(readiness.NAME) in readiness.NO_ROOM
+
+
+def could_come_up_since(before: CandidateStatus, deployment: Object | None, now: datetime) -> datetime | None:
+    """Return since when the candidate's pods can come up: their deadline does not run while the cluster has no room.
+
+    Until there is a Deployment, and at the first look after a wait for room, that is now.
+    """
+    if before.pods_since is None:
+        return None
+    if deployment is None or waits_for_room(before.gates):
+        return now
+    return max(before.pods_since, datetime.fromisoformat(deployment["metadata"]["creationTimestamp"]))
 
 
 def carried_over(owner: ModelDeployment, version: str | None, now: datetime) -> CandidateStatus:
@@ -176,6 +198,7 @@ def described(situation: Situation) -> CandidateStatus:
             "waiting_since": (before.waiting_since if same_wait and before.waiting_since else situation.now)
             if waiting
             else None,
+            "pods_since": situation.pods_since or before.pods_since,
             "final": False,
         }
     )

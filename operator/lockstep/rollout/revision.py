@@ -48,6 +48,8 @@ class Snapshot:
     pre_stop_sleep_seconds: int
     pod: dict[str, Any] | None = None
     """The pod spec as it was rendered when the candidate was made: another version of the renderer changes no pods."""
+    known_as: str | None = None
+    """The revision's name as it was recorded: another version of the hash renames nothing."""
 
     def payload(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -65,8 +67,8 @@ class Snapshot:
         return payload if self.pod is None else payload | {"pod": self.pod}
 
     @classmethod
-    def parse(cls, payload: dict[str, Any]) -> "Snapshot":
-        """Read what `payload` wrote.
+    def parse(cls, payload: dict[str, Any], *, known_as: str | None = None) -> "Snapshot":
+        """Read what `payload` wrote, under the name that was recorded for it.
 
         Raises:
             KeyError, pydantic.ValidationError: it was not written by this version or an older one.
@@ -82,22 +84,25 @@ class Snapshot:
             template=PodTemplate.model_validate(payload["template"]),
             pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
             pod=payload.get("pod"),
+            known_as=known_as,
         )
+
+    def essence(self) -> dict[str, Any]:
+        """Return what makes the revision. The drain time is policy's and the rendering ours: neither makes another one."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "runID": self.run_id,
+            "image": self.image,
+            "architecture": self.architecture,
+            "server": self.server.essence(),
+            "template": self.template.essence(),
+        }
 
     @property
     def revision(self) -> str:
-        """Hash of what makes the revision. The drain time is policy's and makes no other revision."""
-        return short_hash(
-            {
-                "model": self.model,
-                "version": self.version,
-                "runID": self.run_id,
-                "image": self.image,
-                "architecture": self.architecture,
-                "server": self.server.essence(),
-                "template": self.template.essence(),
-            }
-        )
+        """Name of the revision: as it was recorded, else the hash of what makes it."""
+        return self.known_as or short_hash(self.essence())
 
     @property
     def object_name(self) -> str:

@@ -1,5 +1,6 @@
 """Events as they are posted, actions as they are carried out, and the active revision as far as records vouch for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,9 +207,27 @@ SERVED = Observed(service={"metadata": {"name": "iris"}})
 async def test_what_a_record_vouches_for_is_active_with_the_snapshot_of_the_record() -> None:
     cluster = FakeCluster(FakeClock())
     name = await promoted(cluster)
-    found = await active_of(stating(name), Observed(), {}, Records(cluster, SYSTEM))
+    found = await active_of(stating(name), Observed(), Records(cluster, SYSTEM))
     assert found is not None
-    assert (found.snapshot, found.status.record) == (OF, name)
+    assert (found.snapshot, found.status.record) == (replace(OF, known_as=OF.revision), name)
+
+
+async def test_a_revision_that_another_version_hashed_keeps_its_name_and_stays_active() -> None:
+    cluster = FakeCluster(FakeClock())
+    name = await Records(cluster, SYSTEM).write_verdict(
+        OWNER,
+        candidate=CandidateStatus(revision="0123456789", start_time=a.NOW),
+        snapshot=replace(OF, known_as="0123456789"),
+        verdict=evaluate(a.evidence()),
+        policy=a.policy(),
+        document_digest=None,
+        outcome=PROMOTED,
+    )
+    found = await active_of(stating(name, "0123456789"), Observed(), Records(cluster, SYSTEM))
+    assert found is not None
+    assert found.snapshot.revision == "0123456789"
+    assert found.snapshot.object_name == "iris-0123456789"
+    assert found.snapshot.essence() == OF.essence()
 
 
 @pytest.mark.parametrize(
@@ -216,15 +235,15 @@ async def test_what_a_record_vouches_for_is_active_with_the_snapshot_of_the_reco
 )
 async def test_what_no_record_vouches_for_gives_way_to_the_newest_promotion(owner: ModelDeployment) -> None:
     cluster = FakeCluster(FakeClock())
-    assert await active_of(owner, SERVED, {}, Records(cluster, SYSTEM)) is None
+    assert await active_of(owner, SERVED, Records(cluster, SYSTEM)) is None
     name = await promoted(cluster)
-    found = await active_of(owner, SERVED, {}, Records(cluster, SYSTEM))
+    found = await active_of(owner, SERVED, Records(cluster, SYSTEM))
     assert found is not None
     assert (found.status.revision, found.status.record) == (OF.revision, name)
 
 
 async def test_without_a_statement_and_a_service_nothing_was_ever_promoted() -> None:
-    assert await active_of(OWNER, Observed(), {}, Records(FakeCluster(FakeClock()), SYSTEM)) is None
+    assert await active_of(OWNER, Observed(), Records(FakeCluster(FakeClock()), SYSTEM)) is None
 
 
 def test_a_snapshot_that_does_not_have_its_own_hash_is_none() -> None:
