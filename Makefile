@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test test-unit test-flow test-integration test-api test-e2e lint format lock crds bench clean
+.PHONY: help venv tools demo demo-down test test-unit test-flow test-integration test-api test-e2e lint format lock crds bench clean
 include cluster.mk
 
 help: ## List the targets
@@ -28,7 +28,10 @@ demo: venv ## Show one model promoted and one refused by name, on a real cluster
 demo-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m examples.demo down
 
-test: test-unit test-flow test-integration test-api test-e2e ## Run all tests
+test: tools test-unit test-flow test-integration test-api test-e2e ## Run all tests
+
+tools: ## Install the Debian packages and build the programs that the tests use, once
+	@$(PYTHON) -m tests.cluster tools
 
 test-unit: venv ## Pure code and clients against small servers on loopback
 	$(BIN)/python -m pytest tests/unit -q
@@ -39,7 +42,7 @@ test-flow: venv ## Whole stories against fakes at the ports
 test-integration: venv ## Against a real MLflow server
 	$(BIN)/python -m pytest tests/integration -q
 
-test-api: venv cluster-binaries ## Against a real API server
+test-api: venv tools ## Against a real API server
 	$(BIN)/python -m pytest tests/api -q
 
 test-e2e: venv ## On the real node, which is started and stopped again when it was not running

@@ -107,9 +107,8 @@ def alerted() -> None:
     with kube.forwarded("monitoring", "svc/prometheus", 9090) as url:
         alert = until(lambda: _alert(url), 90, "the alert is pending or firing", every=1.0) or {}
     labels = alert["labels"]
-    tell(
-        f"{labels['alertname']}: {alert['state']}  ({labels['namespace']}/{labels['name']}: {labels['gate']} gate, {labels['reason']})"
-    )
+    whose = f"{labels['namespace']}/{labels['name']}"
+    tell(f"{labels['alertname']}: {alert['state']}  ({whose}: {labels['gate']} gate, {labels['reason']})")
     tell(alert["annotations"].get("description", ""))
 
 

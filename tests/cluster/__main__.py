@@ -1,11 +1,11 @@
-"""python3 -m tests.cluster up|down|status|component|build|base-image|build-image|push-image|env|check-kind-config."""
+"""python3 -m tests.cluster up|down|status|component|tools|build|base-image|build-image|push-image|env|check-kind-config."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from tests.cluster import binaries, images, kind, lock, node
+from tests.cluster import binaries, debian, images, kind, lock, node
 from tests.cluster.paths import KUBECONFIG
 from tests.cluster.say import ClusterError, say
 
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     component = commands.add_parser("component", help="stop, kill or start one component of the running node")
     component.add_argument("action", choices=("stop", "kill", "start"))
     component.add_argument("name")
+    commands.add_parser("tools", help="install the Debian packages and build the programs that the tests use")
     build = commands.add_parser("build", help="build the node's programs into the cache")
     build.add_argument("--scale", action="store_true", help="also those of the scale tests")
     commands.add_parser("base-image", help="make the base image that tests' images are built on")
@@ -64,6 +65,9 @@ def _run(arguments: argparse.Namespace) -> int:
             kind.check_config()
         case "build":
             binaries.build(scale=arguments.scale)
+        case "tools":
+            debian.install_missing()
+            binaries.build()
         case "env":
             _print_environment()
         case _:

@@ -58,7 +58,7 @@ def test_a_version_that_names_no_run_is_refused(stage: Stage, models: Models, fi
     assert_refused(stage, "lineage-runless", version, first.reference, "RunMissing", "names no run")
 
 
-def test_a_version_whose_run_has_been_deleted_is_refused_until_it_is_restored(
+def test_a_version_whose_run_has_been_deleted_is_refused_with_how_to_restore_it(
     stage: Stage, models: Models, first: Served
 ) -> None:
     made = models.register("lineage-deleted", first.document)

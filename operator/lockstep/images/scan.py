@@ -2,14 +2,11 @@
 
 import asyncio
 import concurrent.futures
-import json
 from collections.abc import AsyncIterator, Mapping
-
-import yaml
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
-from lockstep.canonical import canonical_json, sha256_of
+from lockstep.canonical import sha256_of
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch
@@ -21,14 +18,13 @@ from lockstep.images.layer import LayerRecord, read_layer
 from lockstep.images.limits import Limits
 from lockstep.images.source import ImageSource
 from lockstep.images.squash import Squash
+from lockstep.mlmodel import InvalidMLmodelError, described
 
 ANALYSER = f"lockstep {__version__} analyser 1"
 """Names what derives documents from layers. Raised whenever the same image could give another document."""
 
 _MACHINES: Mapping[str, str] = {"amd64": "x86_64", "arm64": "aarch64"}
-_ID_LENGTH = 256
 _MAX_MODELS = 64
-_NULLS = ("", "~", "null", "Null", "NULL")
 
 
 async def scan(source: ImageSource, image: ResolvedImage, limits: Limits) -> ImageScan:
@@ -145,47 +141,16 @@ def _models(squash: Squash, tree: EntryTree) -> tuple[ImageModel, ...]:
             continue
         if len(found) == _MAX_MODELS:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
-        stated = _mlmodel(body, path)
+        try:
+            stated = described(body)
+        except InvalidMLmodelError as error:
+            raise ImageError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
         found.append(
             ImageModel(
                 path=path.rpartition("/")[0],
                 sha256=sha256_of(body),
-                model_id=stated.get("model_id"),
-                run_id=stated.get("run_id"),
+                model_id=stated.model_id,
+                run_id=stated.run_id,
             )
         )
     return tuple(found)
-
-
-def _mlmodel(body: bytes, path: str) -> dict[str, str]:
-    """Return the scalars at the top of an MLmodel file.
-
-    Only YAML's events are read: building objects of a hostile file (aliases of aliases) could take any amount of memory.
-    """
-    stated: dict[str, str] = {}
-    depth, key = 0, ""
-    try:
-        for event in yaml.parse(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            elif depth == 1 and isinstance(event, yaml.NodeEvent) and not key:
-                key = event.value if isinstance(event, yaml.ScalarEvent) else ""
-                if key in ("", "<<") or key in stated:
-                    raise ImageError(Reason.FILE_UNREADABLE, f"{path} has a key twice, or one that is read differently")
-            elif depth == 1 and isinstance(event, yaml.NodeEvent):
-                if isinstance(event, yaml.ScalarEvent) and (event.style or event.value not in _NULLS):
-                    stated[key] = event.value[:_ID_LENGTH]
-                key = ""
-            if isinstance(event, yaml.CollectionStartEvent):
-                if depth == 0 and (stated or not isinstance(event, yaml.MappingStartEvent)):
-                    raise ImageError(Reason.FILE_UNREADABLE, f"{path} is no mapping")
-                depth += 1
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ImageError(Reason.FILE_UNREADABLE, f"{path} is no YAML") from error
-    return stated
-
-
-def document_bytes(scan: ImageScan) -> bytes:
-    """Return the scanned document as the JSON that people read."""
-    payload = json.loads(canonical_json(scan.document.payload()))
-    return json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False).encode()

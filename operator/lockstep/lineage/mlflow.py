@@ -17,7 +17,7 @@ from lockstep.canonical import sha256_of
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
 from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Run
-from lockstep.lineage.mlmodel import described
+from lockstep.mlmodel import Described, InvalidMLmodelError, described
 
 _TIMEOUT_SECONDS = 10.0
 _API = "/api/2.0/mlflow"
@@ -86,7 +86,7 @@ class MLflowRegistry:
             self._file(*owner, "python_env.yaml", _MAX_MLMODEL),
             self._file(*owner, _EXAMPLE, _MAX_EXAMPLE),
         )
-        stated_by_model = described(mlmodel or b"")
+        stated_by_model = _described(mlmodel)
         return Lineage(
             name=name,
             version=number,
@@ -265,3 +265,11 @@ def _mapping(value: object) -> dict[str, Any]:
 def _pairs(entries: object) -> tuple[tuple[str, str], ...]:
     found = [_mapping(entry) for entry in entries] if isinstance(entries, list) else []
     return tuple((str(entry.get("key", "")), str(entry.get("value", ""))) for entry in found)
+
+
+def _described(mlmodel: bytes | None) -> Described:
+    """Return what the MLmodel file says of itself: nothing where it can't be read, which then disagrees with everything."""
+    try:
+        return described(mlmodel) if mlmodel is not None else Described()
+    except InvalidMLmodelError:
+        return Described()

@@ -137,7 +137,7 @@ TEMPLATE_EDITS: list[tuple[str, Callable[[Objects], Any], str]] = [
 def test_an_edited_deployment_is_replaced_as_it_was_promoted(change: Callable[[Objects], Any], where: str) -> None:
     (action,) = after(change)
     assert isinstance(action, Correct)
-    assert where in action.why
+    assert where in str(action.why)
     owner = serving()
     whole = live.cluster(owner, NEW, active=NEW).deployments[NEW.revision]
     for key in ("template", "selector", "strategy"):
@@ -169,7 +169,7 @@ SERVICE_EDITS: list[tuple[str, Callable[[Objects], Any], str]] = [
 def test_an_edited_service_is_replaced_and_keeps_its_address(change: Callable[[Objects], Any], where: str) -> None:
     (action,) = after(change)
     assert isinstance(action, Correct)
-    assert where in action.why
+    assert where in str(action.why)
     spec = action.body["spec"]
     assert spec["selector"] == {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": NEW.revision}
     assert [port["targetPort"] for port in spec["ports"]] == [8080]
@@ -212,7 +212,7 @@ def test_a_new_port_of_the_spec_replaces_the_old_one() -> None:
 def test_an_edited_budget_is_replaced(spec: dict[str, Any]) -> None:
     (action,) = after(lambda o: o["budget"]["spec"].update(spec))
     assert isinstance(action, Correct)
-    assert "PodDisruptionBudget iris" in action.why
+    assert "PodDisruptionBudget iris" in str(action.why)
     assert {k: v for k, v in action.body["spec"].items() if k != "selector"} == {"maxUnavailable": 1}
 
 

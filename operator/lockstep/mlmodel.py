@@ -13,22 +13,29 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True)
 class Described:
-    """What stands at the top of an MLmodel file; nothing where the file can't be read or states a key twice."""
+    """What stands at the top of an MLmodel file."""
 
     run_id: str | None = None
     model_id: str | None = None
     signature: bool = False
 
 
+class InvalidMLmodelError(ValueError):
+    """The file can't be read, or programs read it differently; the message says why."""
+
+
 def described(mlmodel: bytes) -> Described:
     """Read an MLmodel file.
 
     Only YAML's events are read: libyaml's composer recurses, and a megabyte of brackets would end the process.
+
+    Raises:
+        InvalidMLmodelError: it is no YAML mapping, is nested too deeply, or states a key twice.
     """
     try:
         stated = _top(mlmodel)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return Described()
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMLmodelError("it is no YAML") from error
     return Described(stated.get("run_id"), stated.get("model_id"), stated.get("signature") is not None)
 
 
@@ -45,13 +52,13 @@ def _top(mlmodel: bytes) -> dict[str, str | None]:
             else:
                 key = event.value if isinstance(event, yaml.ScalarEvent) else ""
                 if key in ("", "<<") or key in stated:
-                    raise ValueError("a key stands twice, or is one that readers take differently")
+                    raise InvalidMLmodelError("a key stands twice, or is one that readers take differently")
         if isinstance(event, yaml.CollectionStartEvent):
             if depth == 0 and (stated or not isinstance(event, yaml.MappingStartEvent)):
-                raise ValueError("it is no mapping")
+                raise InvalidMLmodelError("it is no mapping")
             depth += 1
             if depth > _MAX_DEPTH:
-                raise ValueError("it is nested too deeply")
+                raise InvalidMLmodelError("it is nested too deeply")
     return stated
 
 

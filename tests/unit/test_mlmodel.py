@@ -1,8 +1,8 @@
-"""MLmodel files, right and hostile: what can't be read says nothing, and nothing ends the process."""
+"""MLmodel files, right and hostile: what can't be read is refused, and nothing ends the process."""
 
 import pytest
 
-from lockstep.lineage.mlmodel import Described, described
+from lockstep.mlmodel import Described, InvalidMLmodelError, described
 
 NOTHING = Described()
 
@@ -36,8 +36,9 @@ def test_a_quoted_null_is_text() -> None:
         b"run_id: \x00",
     ],
 )
-def test_a_file_that_can_be_read_two_ways_or_not_at_all_says_nothing(body: bytes) -> None:
-    assert described(body) == NOTHING
+def test_a_file_that_can_be_read_two_ways_or_not_at_all_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidMLmodelError):
+        described(body)
 
 
 def test_dates_that_are_none_and_aliases_do_no_harm() -> None:
