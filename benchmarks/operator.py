@@ -22,6 +22,7 @@ from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.ports import Object
 from tests.api.installation import ADMIN, Installation, Write, model_deployment
 from tests.api.process import Controller, EmptyMLflow
+from tests.api.wait import eventually
 from tests.cluster.wait import until
 
 OBJECTS = 1000
@@ -96,9 +97,11 @@ class Bench:
     async def _single(self, cluster: KubernetesCluster, name: str) -> float:
         began = time.monotonic()
         await cluster.create(ports.MODEL_DEPLOYMENT, self.team, model_deployment(name))
-        async with asyncio.timeout(_LIMIT):
-            while not _refused(await cluster.get(ports.MODEL_DEPLOYMENT, self.team, name)):
-                await asyncio.sleep(_POLL)
+
+        async def is_refused() -> bool:
+            return _refused(await cluster.get(ports.MODEL_DEPLOYMENT, self.team, name))
+
+        await eventually(is_refused, _LIMIT, every=_POLL)
         return time.monotonic() - began
 
     def many(self) -> list[Row]:

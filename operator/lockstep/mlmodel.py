@@ -36,7 +36,11 @@ def described(mlmodel: bytes) -> Described:
         stated = _top(mlmodel)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMLmodelError("it is no YAML") from error
-    return Described(stated.get("run_id"), stated.get("model_id"), stated.get("signature") is not None)
+    return Described(_id(stated.get("run_id")), _id(stated.get("model_id")), stated.get("signature") is not None)
+
+
+def _id(value: str | None) -> str | None:
+    return None if value == _MAPPING else value
 
 
 def _top(mlmodel: bytes) -> dict[str, str | None]:

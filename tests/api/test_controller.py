@@ -61,7 +61,8 @@ def status_of(api: Installation, namespace: str, name: str = "iris") -> Object:
 
 
 def condition(status: Object, type_: str = "Ready") -> tuple[str, str]:
-    found = next((one for one in status.get("conditions") or [] if one["type"] == type_), {})
+    conditions: list[Object] = status.get("conditions") or []
+    found = next((one for one in conditions if one["type"] == type_), {})
     return found.get("status", ""), found.get("reason", "")
 
 

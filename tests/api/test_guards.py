@@ -4,7 +4,6 @@ Everybody who is refused here holds every permission that RBAC can give, so that
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -288,7 +287,7 @@ async def test_nobody_else_writes_records(api: Installation, cluster: Kubernetes
 
 
 @pytest.fixture
-def tenant(api: Installation) -> Iterator[tuple[str, ...]]:
+def tenant(api: Installation) -> tuple[str, ...]:
     """Somebody who administers namespaces and may use the policy `starter`."""
     head = {"apiVersion": "rbac.authorization.k8s.io/v1"}
     rules = [
@@ -300,7 +299,7 @@ def tenant(api: Installation) -> Iterator[tuple[str, ...]]:
     role = head | {"kind": "ClusterRole", "metadata": {"name": TENANT}, "rules": rules}
     binding = head | {"kind": "ClusterRoleBinding", "metadata": {"name": TENANT}, "roleRef": to, "subjects": subjects}
     api.apply(role, binding)
-    yield ("--as", TENANT)
+    return ("--as", TENANT)
 
 
 def test_a_policy_is_given_by_those_who_may_use_it(api: Installation, team: str, tenant: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,6 +11,7 @@ from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.leader import Leader, LostError, Timing
 from lockstep.controller.ports import ConflictError, DeposedError, Object
 from tests.api.installation import SYSTEM, Installation
+from tests.api.wait import eventually
 
 pytestmark = pytest.mark.api
 
@@ -33,10 +33,18 @@ class Replicas:
         assert found is not None
         return dict(found["spec"])
 
+    async def renewed(self, before: Object) -> None:
+        """Wait for a renewal. The clock counts whole seconds: one within the same second changes nothing."""
+
+        async def is_renewed() -> bool:
+            return bool((await self.spec())["renewTime"] != before["renewTime"])
+
+        await eventually(is_renewed, 5)
+
 
 @pytest.fixture
-async def replicas(cluster: KubernetesCluster, team: str) -> AsyncIterator[Replicas]:
-    yield Replicas(cluster, f"lease-of-{team}")
+async def replicas(cluster: KubernetesCluster, team: str) -> Replicas:
+    return Replicas(cluster, f"lease-of-{team}")
 
 
 async def test_the_real_lease_is_taken_and_renewed(replicas: Replicas) -> None:
@@ -46,9 +54,7 @@ async def test_the_real_lease_is_taken_and_renewed(replicas: Replicas) -> None:
     assert first["holderIdentity"] == "one"
     assert first["leaseDurationSeconds"] == 2
     holding = asyncio.create_task(one.hold())
-    async with asyncio.timeout(5):
-        while (await replicas.spec())["renewTime"] == first["renewTime"]:
-            await asyncio.sleep(0.05)
+    await replicas.renewed(first)
     assert one.remaining() > 0
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
@@ -116,10 +122,9 @@ async def test_a_renewal_from_a_stale_lease_is_a_conflict(replicas: Replicas) ->
     await one.acquire()
     stale = await replicas.cluster.get(ports.LEASE, SYSTEM, replicas.lease)
     assert stale is not None
-    async with asyncio.timeout(5):
-        # The clock counts whole seconds: a renewal within the same one changes nothing.
-        while (await replicas.spec())["renewTime"] == stale["spec"]["renewTime"]:
-            await asyncio.sleep(0.1)
-            await one.acquire()
+    holding = asyncio.create_task(one.hold())
+    await replicas.renewed(stale["spec"])
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
     with pytest.raises(ConflictError):
         await replicas.cluster.replace(ports.LEASE, SYSTEM, stale, resource_version=stale["metadata"]["resourceVersion"])

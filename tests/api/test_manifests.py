@@ -55,7 +55,7 @@ async def owner(api: Installation, cluster: KubernetesCluster, team: str) -> Mod
     return ModelDeployment.from_object(found)
 
 
-@pytest.fixture(params=SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
+@pytest.fixture(params=list(SNAPSHOTS.values()), ids=list(SNAPSHOTS))
 def snapshot(request: pytest.FixtureRequest) -> Snapshot:
     return live.snapshot(**request.param)
 
