@@ -116,6 +116,7 @@ class Bench:
             stated = time.monotonic() - began
             asyncio.run(self._check())
             self.quiet()
+            busy = Usage.of(controller).cpu / self.objects
             writes = [one for one in self.api.writes(mark) if one.namespace == self.team]
             settled = self._settled(controller)
             controller.terminate(15)
@@ -123,6 +124,7 @@ class Bench:
         return [
             (f"start until {self.objects} objects have a status", f"{stated:.1f} s (it leads after {leads:.1f} s)"),
             ("API writes for each refusal", f"{len(writes) / self.objects:.2f} ({_shares(each, self.objects)})"),
+            ("processor time for each refusal", f"{busy * 1000:.0f} ms"),
             *settled,
         ]
 

@@ -16,16 +16,13 @@ from tests.e2e.traffic import Traffic
 
 @contextmanager
 def mlflow_stopped() -> Iterator[None]:
-    """Stop MLflow's processes, which keeps what it has recorded; its Service loses its endpoint."""
-    pod = kube.items("pods", "mlflow", "app=mlflow")[0]
-    processes = [process_of(pod, command) for command in ("uvicorn", "multiprocessing")]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    """Stop MLflow's server process, which keeps what it has recorded; its Service loses its endpoint."""
+    server = process_of(kube.items("pods", "mlflow", "app=mlflow")[0], "uvicorn")
+    os.kill(server, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        os.kill(server, signal.SIGCONT)
 
 
 @contextmanager

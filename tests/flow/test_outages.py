@@ -55,6 +55,17 @@ async def test_what_serves_goes_on_scaling_and_being_put_right(which: str, reaso
 
 
 @both
+async def test_another_spec_is_asked_for_anew_however_fresh_the_answers_are(which: str, reason: str) -> None:
+    world = await serving_world()
+    before = world.active
+    take_down(world, which)
+    world.change(image=await world.image("2026-12"))
+    await world.settle()
+    assert world.condition("Ready") == ("False", reason)
+    assert world.active == before
+
+
+@both
 async def test_a_candidate_whose_pods_run_already_is_not_promoted_during_an_outage(which: str, reason: str) -> None:
     world = await serving_world()
     before = world.active

@@ -75,7 +75,9 @@ class Gatherer:
             return policy
         model = owner.spec.model
         # The whole policy is part of the key, so that a stricter one is never answered from before.
-        key = (policy.spec.hash, model.name, version or model.version, model.alias if version is None else None)
+        asked = (model.name, version or model.version, model.alias if version is None else None)
+        # So is the object's generation: another spec is a new question, whatever was answered a moment ago.
+        key = (policy.spec.hash, owner.uid, owner.generation, asked)
         known = self._lineages.get(key)
         if known is not None:
             return known
@@ -124,9 +126,9 @@ class Gatherer:
     ) -> Fact[OpenedImage]:
         if isinstance(policy, Unknown):
             return policy
-        # By namespace and template: whoever may not open an image learns nothing from who may.
+        # By object and pull secrets: whoever may not open an image learns nothing from who may.
         secrets = (owner.spec.template.service_account_name, tuple(owner.spec.template.image_pull_secrets))
-        key = (policy.spec.hash, owner.namespace, secrets, str(platform), reference)
+        key = (policy.spec.hash, owner.uid, owner.generation, secrets, str(platform), reference)
         known = self._images.get(key)
         if known is not None:
             return known

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lockstep.controller import ports
-from lockstep.controller.ports import Clock, Cluster, ClusterError, ConflictError, Object
+from lockstep.controller.ports import Clock, Cluster, ClusterError, Object
 
 _log = logging.getLogger(__name__)
 
@@ -88,8 +88,6 @@ class Leader:
                 if not await self._try():
                     self._held_until = float("-inf")
                     raise LostError("another replica holds the Lease")
-            except ConflictError:
-                continue
             except ClusterError as error:
                 _log.warning("the Lease could not be renewed: %s", error)
             if self.remaining() <= 0:

@@ -121,3 +121,25 @@ async def test_somebody_elses_lease_is_not_given_up() -> None:
     world.cluster.edit(ports.LEASE, SYSTEM, NAME, lambda lease: lease["spec"].update(holderIdentity="two"))
     await one.release()
     assert world.lease["holderIdentity"] == "two"
+
+
+class Contested(Connection):
+    """A Lease that is always written by somebody else between reading and replacing it."""
+
+    contested = False
+
+    async def replace(self, kind: ports.Kind, namespace: str | None, body: Object, *, resource_version: str) -> Object:
+        if self.contested:
+            raise ports.ConflictError("the object has been modified")
+        return await super().replace(kind, namespace, body, resource_version=resource_version)
+
+
+async def test_a_lease_that_can_not_be_renewed_for_conflicts_is_lost_too() -> None:
+    world = Replicas()
+    connection = Contested(world.cluster)
+    one = world.replica("one", connection)
+    await one.acquire()
+    connection.contested = True
+    async with asyncio.timeout(2):
+        with pytest.raises(LostError, match="in time"):
+            await one.hold()
