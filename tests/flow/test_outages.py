@@ -59,7 +59,8 @@ async def test_another_spec_is_asked_for_anew_however_fresh_the_answers_are(whic
     world = await serving_world()
     before = world.active
     take_down(world, which)
-    world.change(image=await world.image("2026-12"))
+    await world.image("2026-12", flask="3.0.0")
+    world.change(image=f"{a.REPOSITORY}:2026-12")
     await world.settle()
     assert world.condition("Ready") == ("False", reason)
     assert world.active == before
