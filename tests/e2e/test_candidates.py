@@ -4,6 +4,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,21 @@ class Serving:
         """Check that the pods that served are still there."""
         assert self._uids() >= self.pods
         assert self.stage.status()["active"]["revision"] == self.active["revision"]
+
+
+def label_of(stage: Stage) -> str:
+    """Return a node label that no node has, and that nobody else asks for."""
+    return f"e2e.lockstep.dev/{stage.namespace}"
+
+
+@contextmanager
+def room_for(stage: Stage) -> Iterator[None]:
+    """Give the node the label for the time of the block."""
+    kube.kubectl("label", "node", NODE_NAME, f"{label_of(stage)}=room")
+    try:
+        yield
+    finally:
+        kube.kubectl("label", "node", NODE_NAME, f"{label_of(stage)}-")
 
 
 def past_the_deadline(stage: Stage) -> bool:
@@ -142,17 +158,18 @@ def test_an_image_that_the_node_cannot_pull_any_more_is_refused_and_a_raised_ret
     tag = f"{images.registry()}/{repository}:second"
     digest = images.push("localhost/e2e/tiny:second", tag)
     pinned = f"{images.registry()}/{repository}@{digest}"
-    hurry.deploy("candidates-gone", version, pinned, paused=True, **HURRIED)
-    held(hurry)
+    # Scanned, and kept from the node until the registry has it no more.
+    hurry.deploy("candidates-gone", version, pinned, template={"nodeSelector": {label_of(hurry): "room"}}, **HURRIED)
+    hurry.answered("readiness", "Retry", "PodsUnschedulable")
     forget(repository, digest)
-    hurry.patch({"paused": False})
-    message = hurry.refused("readiness", "ImagePullFailed")
-    assert pinned in message
-    assert "not found" in message
-    serving.is_alone()
-    assert images.push("localhost/e2e/tiny:second", tag) == digest
-    hurry.patch({"retry": 1})
-    assert hurry.promoted(image=second.pinned)["revision"] != serving.active["revision"]
+    with room_for(hurry):
+        message = hurry.refused("readiness", "ImagePullFailed")
+        assert pinned in message
+        assert "not found" in message
+        serving.is_alone()
+        assert images.push("localhost/e2e/tiny:second", tag) == digest
+        hurry.patch({"retry": 1})
+        assert hurry.promoted(image=second.pinned)["revision"] != serving.active["revision"]
 
 
 def forget(repository: str, digest: str) -> None:
@@ -196,19 +213,15 @@ def test_a_candidate_that_no_node_has_room_for_waits_past_its_deadline_and_goes_
     version = models.register("candidates-room", first.document).version
     hurry.deploy("candidates-room", version, first.reference)
     serving = Serving(hurry)
-    label = f"e2e.lockstep.dev/{hurry.namespace}"
-    hurry.deploy("candidates-room", version, first.reference, template={"nodeSelector": {label: "room"}}, **HURRIED)
+    hurry.deploy("candidates-room", version, first.reference, template={"nodeSelector": {label_of(hurry): "room"}}, **HURRIED)
     message = hurry.answered("readiness", "Retry", "PodsUnschedulable")
     assert "didn't match Pod's node affinity/selector" in message
     event = until(lambda: hurry.events("PromotionWaiting"), 10, "the event")[0]
     assert "0/1 nodes are available" in event["note"]
     still_waits(hurry, "PodsUnschedulable")
     serving.goes_on()
-    kube.kubectl("label", "node", NODE_NAME, f"{label}=room")
-    try:
+    with room_for(hurry):
         assert hurry.promoted()["revision"] != serving.active["revision"]
-    finally:
-        kube.kubectl("label", "node", NODE_NAME, f"{label}-")
     assert hurry.events("PromotionBlocked") == []
 
 

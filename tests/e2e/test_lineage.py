@@ -1,13 +1,6 @@
 """A version whose lineage is missing, broken or changed is refused on the real MLflow, each fault with its own reason."""
 
-import json
-import uuid
-from collections.abc import Iterator
-
-import pytest
-
-from examples.demo import kube, platform
-from tests.cluster import images
+from examples.demo import kube
 from tests.cluster.wait import until
 from tests.e2e.conftest import Served
 from tests.e2e.models import Models, changed
@@ -16,20 +9,6 @@ from tests.e2e.stage import Stage
 NO_RUN = "f" * 32
 ALIAS_FOLLOWED = 120.0
 """Seconds: an alias is asked for about once a minute."""
-
-
-@pytest.fixture
-def fresh_policy(platform_images: platform.PlatformImages) -> Iterator[str]:
-    """Make another policy, under which nothing is answered from what was read a moment ago."""
-    name = f"e2e-lineage-{uuid.uuid4().hex[:8]}"
-    spec = {
-        "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-    }
-    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
-    kube.apply(json.dumps(body))
-    yield name
-    kube.kubectl("delete", "promotionpolicy", name)
 
 
 def assert_refused(stage: Stage, model: str, version: str, image: str, reason: str, *fragments: str) -> None:
@@ -103,14 +82,13 @@ def test_a_version_that_names_another_run_than_its_logged_model_is_refused(stage
 
 
 def test_a_document_that_was_replaced_after_the_version_was_first_seen_is_refused_even_of_a_new_modeldeployment(
-    stage: Stage, models: Models, first: Served, fresh_policy: str
+    stage: Stage, models: Models, first: Served
 ) -> None:
     made = models.register("lineage-replaced", first.document)
     stage.deploy("lineage-replaced", made.version, first.reference)
     stage.promoted()
     stage.kubectl("delete", "mdep", "model", "--cascade=foreground", "--timeout=60s")
     models.attach(made.model_id, changed(first.document, "acme-features", "2.0.0"))
-    kube.kubectl("label", "namespace", stage.namespace, f"lockstep.dev/policy={fresh_policy}")
     said = f"lineage-replaced {made.version} declares another environment document than when first seen"
     assert_refused(stage, "lineage-replaced", made.version, first.reference, "LineageChanged", said, "register a new version")
 

@@ -1,6 +1,7 @@
 """A registry of the OCI distribution API on the loopback device, with the faults that a test asks for."""
 
 import base64
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -38,11 +39,11 @@ class FakeRegistry:
 
 
 @asynccontextmanager
-async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve on a free port and yield `host:port`."""
+async def serving(handler: Handler, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve on a free port, over TLS where a context is given, and yield `host:port`."""
     runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, host, 0)
+    site = web.TCPSite(runner, host, 0, ssl_context=tls)
     await site.start()
     try:
         yield f"{host}:{runner.addresses[0][1]}"

@@ -2,16 +2,23 @@
 
 import asyncio
 import time
+from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from lockstep.api.reasons import Reason
+from lockstep.images.credentials import Credentials
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.reference import parse_reference
+from lockstep.images.registry import RegistryOptions, RegistrySource
+from lockstep.images.resolve import resolve
+from lockstep.images.scan import scan
 from tests.fakes.images import LINUX
 from tests.fakes.registry import basic, serving
+from tests.fakes.tls import contexts
 from tests.unit.images.reading import LAYER, answering, client, login, read, refused, registry
 
 
@@ -20,6 +27,22 @@ async def test_an_open_registry_is_read_without_credentials() -> None:
     async with serving(fake.handle) as host:
         assert await read(host) == "3.11.2"
     assert set(fake.authorizations()) == {None}
+
+
+async def test_a_registry_is_read_over_https_and_only_where_its_certificate_is_trusted(tmp_path: Path) -> None:
+    fake = registry()
+    server, trusting = contexts(tmp_path)
+    async with serving(fake.handle, tls=server) as host:
+        reference, limits = parse_reference(f"{host}/team/iris:1"), Limits()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+            source = RegistrySource(session, reference, Credentials(), RegistryOptions(), limits)
+            image = await resolve(source, "x", "1", LINUX, limits)
+            assert (await scan(source, image, limits)).document.python.version == "3.11.2"
+        async with aiohttp.ClientSession() as session:
+            source = RegistrySource(session, reference, Credentials(), RegistryOptions(), limits)
+            with pytest.raises(ImageError) as caught:
+                await source.manifest("1")
+    assert (caught.value.reason, caught.value.retry) == (Reason.IMAGE_REGISTRY_UNREACHABLE, True)
 
 
 async def test_credentials_are_not_sent_to_who_does_not_ask() -> None:
