@@ -62,8 +62,10 @@ format: venv ## Format the code
 crds: venv ## Generate the CRDs from the pydantic models
 	$(BIN)/python -m lockstep.api.crds
 
-bench: venv ## Print the benchmark tables
+bench: venv tools ## Print the benchmark tables: scan, operator, and on the test node the whole way
 	$(BIN)/python -m benchmarks.scan
+	$(BIN)/python -m benchmarks.operator
+	$(BIN)/python -m benchmarks.node
 
 lock: venv ## Resolve the locked requirements anew
 	$(LOCK) pyproject.toml --extra controller -o requirements/controller.txt

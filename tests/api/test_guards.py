@@ -321,10 +321,7 @@ def test_a_namespace_is_not_created_with_a_policy_that_is_not_ones_own(api: Inst
     refused(create(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, *tenant), "namespaces")
 
 
-LAX = "the guard asks for the policy that is named, not for the one that is left"
-
-
-@pytest.mark.parametrize("value", ["", pytest.param("starter", marks=pytest.mark.xfail(strict=True, reason=LAX))])
+@pytest.mark.parametrize("value", ["", "starter"])
 def test_leaving_a_policy_takes_the_right_to_it(api: Installation, team: str, tenant: tuple[str, ...], value: str) -> None:
     """Strict can't be left by naming another policy, or none."""
     api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict")

@@ -111,7 +111,7 @@ async def test_going_back_to_an_old_revision_uses_its_objects_again() -> None:
     assert world.active == first
     assert world.served == first
     assert world.deployments() == {first: 2, second: 0}
-    assert world.events() == {"CandidateStarted": 2, "Promoted": 3}
+    assert world.events() == {"CandidateStarted": 3, "Promoted": 3}, "going back is told as well"
 
 
 async def test_a_tag_that_moves_after_it_was_pinned_changes_nothing() -> None:

@@ -21,6 +21,16 @@ class Apply:
     resource_version: str
 
 
+def applied(desired: Manifest, live: Manifest) -> Apply:
+    """Return the step from a live object to the desired one.
+
+    With its uid: a server-side apply onto an object that has gone meanwhile would make a new one.
+    """
+    metadata = live["metadata"]
+    body = dict(desired, metadata=dict(desired["metadata"], uid=metadata["uid"]))
+    return Apply(body, str(metadata["resourceVersion"]))
+
+
 @dataclass(frozen=True)
 class Correct:
     """Replace an object as a whole. With `why` it is a correction of somebody else's act, which an event tells."""

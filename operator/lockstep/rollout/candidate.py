@@ -19,7 +19,7 @@ from lockstep.gates import readiness
 from lockstep.gates.chain import prerequisites_permit
 from lockstep.gates.outcome import Result, Verdict
 from lockstep.rollout import manifests
-from lockstep.rollout.actions import Action, Apply, Create, Delete, Scale
+from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
 from lockstep.rollout.conditions import shortened
 from lockstep.rollout.observed import Object, Observed
 from lockstep.rollout.revision import Snapshot, spec_hash
@@ -144,7 +144,7 @@ def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]
         return [*actions, Scale(live["metadata"]["name"], wanted)]
     if situation.pods_ready >= wanted and not live["spec"].get("paused"):
         desired = manifests.deployment(owner, snapshot, replicas=wanted, paused=True)
-        actions.append(Apply(desired, str(live["metadata"]["resourceVersion"])))
+        actions.append(applied(desired, live))
     return actions
 
 

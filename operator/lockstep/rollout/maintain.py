@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.rollout import labels, manifests
-from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Manifest, Scale
+from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
 from lockstep.rollout.drift import TRAFFIC_KEYS, budget_drift, deployment_drift, difference, service_drift
 from lockstep.rollout.observed import Object, Observed, revision_of
 from lockstep.rollout.pods import controlled_by, tampering
@@ -115,7 +115,7 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     if where is None:
         return
     if _own_switch(owner, desired, live):
-        yield Apply(desired, _version(live))
+        yield applied(desired, live)
         return
     # While a change of the spec is not yet answered for, another port is the user's own.
     asked = where.startswith("spec.ports") and owner.status.observed_generation != owner.generation
@@ -147,7 +147,7 @@ def _budget(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Ite
         return
     previous = _previous(owner)
     if previous is not None and budget_drift(manifests.disruption_budget(owner, previous), live) is None:
-        yield Apply(desired, _version(live))
+        yield applied(desired, live)
         return
     # The whole spec: what somebody added (minAvailable) excludes what is ours.
     body = _replacing(live, desired) | {"spec": desired["spec"]}

@@ -169,16 +169,20 @@ class Transition:
 def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Transition]:
     """Compare the status with the next one and return what is news."""
     news: list[Transition] = []
+    # Part of the keys: who goes back to a spec that was told of before is told again.
+    generation = owner.generation
     before, candidate = owner.status.candidate, after.candidate
     if candidate is not None and candidate.revision and (before is None or before.revision != candidate.revision):
         image = f"image {candidate.image}" if candidate.image else "an image"
         note = f"revision {candidate.revision} is being checked: {after.model} in {image}"
-        news.append(Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{candidate.revision}"))
+        news.append(
+            Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{generation}-{candidate.revision}")
+        )
     gate = blocking_gate(candidate)
     earlier = blocking_gate(before) if before and candidate and _same(before, candidate) else None
     told = earlier is not None and gate is not None and (earlier.reason, earlier.outcome) == (gate.reason, gate.outcome)
     if gate is not None and candidate is not None and not told:
-        about = f"{candidate.spec_hash}-{candidate.model_version}-{(candidate.policy_hash or '')[-8:]}"
+        about = f"{generation}-{candidate.spec_hash}-{candidate.model_version}-{(candidate.policy_hash or '')[-8:]}"
         key = f"{gate.name}-{gate.reason}-{about}"
         if gate.outcome is GateOutcome.REJECTED:
             note = f"{gate.name} gate: {gate.message}"

@@ -330,3 +330,11 @@ def test_notes_say_what_happened_to_what() -> None:
     (promoted,) = told({}, {"active": ACTIVE})
     assert promoted.note == f"revision {OF.revision} is active: iris/4 in image {OF.image}"
     assert promoted.key == "promoted-iris-record"
+
+
+def test_going_back_to_an_earlier_spec_is_told_again() -> None:
+    refused = gate("environment", "Rejected", Reason.ENVIRONMENT_MISMATCH)
+    after = status(candidate=candidate(refused, revision="aaa"))
+    first, later = (transitions(a.owner(generation=number), after) for number in (1, 3))
+    assert [news.reason for news in first] == [news.reason for news in later]
+    assert not {news.key for news in first} & {news.key for news in later}
