@@ -42,14 +42,9 @@ class Reason(_Documented):
 
     # --- outcomes ------------------------------------------------------------------------------------------------
     PASSED = "Passed", "The gate passed."
-    PASSED_WITH_FINDINGS = (
-        "PassedWithFindings",
-        "The gate is in Audit mode: what it found is reported and blocks nothing.",
-    )
     WAITING = "Waiting", "An earlier gate has to pass first."
     PROMOTED = "Promoted", "The revision is active."
     PROGRESSING = "Progressing", "The candidate is being checked or rolled out."
-    SWITCHING = "Switching", "The verdict is recorded and the Service is being switched to the candidate's pods."
     PAUSED = "Paused", "spec.paused is true: the candidate is not promoted until it is false."
     NOTHING_ACTIVE = "NothingActive", "No revision has been promoted yet."
     PODS_NOT_READY = "PodsNotReady", "The active revision has no ready pods."
@@ -58,12 +53,7 @@ class Reason(_Documented):
     # --- what governs -------------------------------------------------------------------------------------------
     POLICY_MISSING = "PolicyMissing", "No PromotionPolicy applies to this namespace."
     POLICY_INVALID = "PolicyInvalid", "The PromotionPolicy can't be understood or more than one is marked default."
-    POLICY_CHANGED = (
-        "PolicyChanged",
-        "The policy changed since the promotion and the active revision no longer meets it.",
-    )
     GATE_UNKNOWN = "GateUnknown", "The policy names a gate that this version of Lockstep does not have."
-    NO_GATES = "NoGates", "The chain of gates is empty, so nothing can be proven."
     SPEC_INVALID = "SpecInvalid", "The ModelDeployment can't be understood."
     GUARDS_MISSING = "GuardsMissing", "The guarding admission policies are not installed, so nothing is promoted."
     NAME_CONFLICT = "NameConflict", "A Service or Deployment of this name exists that Lockstep does not own."

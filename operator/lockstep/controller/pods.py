@@ -8,6 +8,7 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller.ports import Object
 from lockstep.gates.evidence import AuditFact, CandidatePods, PodFact
+from lockstep.gates.readiness import effective_requests
 from lockstep.readiness.port import Auditor
 from lockstep.rollout.observed import Observed
 from lockstep.rollout.pods import pod_fact
@@ -41,7 +42,7 @@ class PodAudits:
         ready = [(pod, fact) for pod, fact in zip(raw, facts, strict=True) if fact.ready and not fact.tampered]
         audits: tuple[AuditFact, ...] = ()
         if len(ready) >= wanted and deployment.get("spec", {}).get("paused"):
-            requests = max(owner.spec.readiness.requests or 0, policy.spec.readiness.requests)
+            requests = effective_requests(owner.spec.readiness, policy.spec.readiness)
             audits = tuple(
                 await asyncio.gather(*(self._audit(pod, snapshot, policy, requests, input_example) for pod, _ in ready))
             )

@@ -1,6 +1,6 @@
 """The facts of one decision, gathered before it and frozen. Gates see nothing else: no clock, no network, no cluster."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -108,8 +108,3 @@ class Evidence:
     """None when this version has never been seen before: what it declares now becomes the pin."""
     candidate: CandidatePods | None = None
     """None until the candidate's pods have been asked for."""
-    guards_in_place: bool = True
-    name_conflict: str | None = None
-    """Which object of the same name belongs to somebody else; None when there is none."""
-    foreign_services: tuple[str, ...] = field(default=())
-    """Names of other Services that select the candidate's pods."""

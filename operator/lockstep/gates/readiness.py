@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.modeldeployment import GateOutcome, ReadinessSpec
+from lockstep.api.promotionpolicy import ReadinessPolicy
 from lockstep.api.reasons import Reason
 from lockstep.gates.evidence import CandidatePods, Evidence, PodFact, Unknown
 from lockstep.gates.outcome import Result
@@ -42,10 +43,9 @@ def effective_deadline(evidence: Evidence) -> int:
     return min(own, limit) if own is not None else limit
 
 
-def effective_requests(evidence: Evidence) -> int:
+def effective_requests(own: ReadinessSpec, policy: ReadinessPolicy) -> int:
     """Return how many predictions each pod has to answer: the policy's number, or the user's where it is higher."""
-    assert not isinstance(evidence.policy, Unknown)
-    return max(evidence.spec.readiness.requests or 0, evidence.policy.spec.readiness.requests)
+    return max(own.requests or 0, policy.requests)
 
 
 def _waiting(message: str) -> Result:

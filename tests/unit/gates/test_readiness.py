@@ -124,7 +124,7 @@ def test_the_users_deadline_may_only_be_tighter(own: int | None, effective: int)
 @pytest.mark.parametrize(("own", "effective"), [(None, 3), (10, 10), (1, 3)])
 def test_the_users_number_of_requests_may_only_be_higher(own: int | None, effective: int) -> None:
     spec = a.spec(readiness={"requests": own} if own else {})
-    assert gate.effective_requests(a.evidence(spec=spec)) == effective
+    assert gate.effective_requests(spec.readiness, a.policy(readiness={"requests": 3}).spec.readiness) == effective
 
 
 def test_the_users_own_deadline_ends_the_wait() -> None:
