@@ -240,6 +240,16 @@ async def test_a_correction_that_admission_refuses_is_said_once_and_tried_again(
     assert world.served == world.active
 
 
+async def test_in_a_namespace_that_is_being_deleted_nobody_is_told_that_nothing_can_be_made_any_more() -> None:
+    world = await serving_world()
+    world.cluster.edit(ports.NAMESPACE, None, TEAM, lambda n: n["metadata"].update(deletionTimestamp="2026-11-20T12:00:00Z"))
+    ending = f"forbidden: unable to create new content in namespace {TEAM} because it is being terminated"
+    world.cluster.admission.append(lambda verb, kind, body: ending if verb == "create" else None)
+    await world.cluster.delete(ports.SERVICE, TEAM, "iris")
+    assert await world.look() is None
+    assert "ActiveDegraded" not in world.events()
+
+
 # --- the status ---------------------------------------------------------------------------------------------------------
 
 

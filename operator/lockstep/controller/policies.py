@@ -32,6 +32,12 @@ async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
     return _read(marked[0])
 
 
+async def is_ending(cluster: Cluster, namespace: str) -> bool:
+    """Tell whether a namespace is being deleted: nothing can be made in it any more, and nothing has to."""
+    named = await cluster.get(ports.NAMESPACE, None, namespace)
+    return named is None or "deletionTimestamp" in named["metadata"]
+
+
 def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
     try:
         return PromotionPolicy.from_object(raw)

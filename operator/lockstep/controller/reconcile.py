@@ -17,7 +17,7 @@ from lockstep.controller.candidates import Candidates, Outcome
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.platforms import Platforms
-from lockstep.controller.policies import policy_for
+from lockstep.controller.policies import is_ending, policy_for
 from lockstep.controller.ports import Clock, Cluster, ConflictError, Events, Object, RejectedError
 from lockstep.controller.records import Records
 from lockstep.controller.report import Reporter
@@ -91,10 +91,12 @@ class Reconciler:
             outcome = await self._candidates.evaluate(look)
         return await self._conclude(look, outcome, upkeep)
 
-    async def _keep_up(self, look: Look, upkeep: Upkeep) -> float:
+    async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
         try:
             await self._perform(look, upkeep.actions)
         except (RejectedError, NameTakenError) as error:
+            if await is_ending(self._cluster, look.owner.namespace):
+                return None
             await self._reporter.degraded(look, f"what serves can't be kept as it was promoted: {error}")
             return _REFUSED
         self._reporter.corrected(upkeep.actions)
@@ -146,6 +148,8 @@ class Reconciler:
             if outcome.promoted:
                 await self._switch(written, outcome)
         except (RejectedError, NameTakenError) as error:
+            if await is_ending(self._cluster, look.owner.namespace):
+                return None
             hold = _hold(Reason.NAME_CONFLICT if isinstance(error, NameTakenError) else Reason.QUOTA_EXCEEDED, str(error))
             held = replace(outcome.outlook, hold=hold)
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
