@@ -35,6 +35,7 @@ class Item:
     pax: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     device: tuple[int, int] | None = None
+    mode: int = 0o755
 
 
 def directory(name: str, **more: Any) -> Item:
@@ -50,11 +51,17 @@ def hard_link(name: str, target: str) -> Item:
 
 
 def header(
-    name: bytes, type_: str, size: bytes, link: bytes = b"", device: tuple[bytes, bytes] = (b"", b""), prefix: bytes = b""
+    name: bytes,
+    type_: str,
+    size: bytes,
+    link: bytes = b"",
+    device: tuple[bytes, bytes] = (b"", b""),
+    prefix: bytes = b"",
+    mode: int = 0o755,
 ) -> bytes:
     """Return one ustar header block with a right checksum; numbers are given as their raw bytes."""
     block = bytearray(512)
-    for at, value in ((0, name[:100]), (100, b"0000644\0"), (124, size), (157, link[:100]), (257, b"ustar\00000")):
+    for at, value in ((0, name[:100]), (100, b"%07o\0" % mode), (124, size), (157, link[:100]), (257, b"ustar\00000")):
         block[at : at + len(value)] = value
     for at, value in ((329, device[0]), (337, device[1]), (345, prefix)):
         block[at : at + len(value)] = value
@@ -99,7 +106,7 @@ def entry(item: Item) -> bytes:
     size = octal(len(item.body) if item.size is None else item.size)
     device = tuple(b"%07o\0" % number for number in item.device or (0, 0))
     front = pax_header(pax) if pax else b""
-    return front + header(name, item.type, size, link, (device[0], device[1])) + padded(item.body)
+    return front + header(name, item.type, size, link, (device[0], device[1]), mode=item.mode) + padded(item.body)
 
 
 def tar(*items: Item) -> bytes:

@@ -34,6 +34,10 @@ class FileTree(Protocol):
         """Return the sorted names in the directory that `path` leads to; empty when it is none."""
         ...
 
+    def executable(self, path: str) -> bool | None:
+        """Tell whether everybody (True) or nobody (False) may execute the file that `path` leads to; None for some only."""
+        ...
+
     def read(self, path: str) -> bytes | None:
         """Return the body of the regular file that `path` leads to; None when there is none.
 
@@ -62,6 +66,14 @@ class Entry:
     body: bytes | None = None
     why_unread: str = ""
     """Why a file has no body."""
+    executable: bool | None = True
+    """Of a file: whether everybody or nobody may execute it; None for some only."""
+
+
+def executable_by(mode: int) -> bool | None:
+    """Return who may execute a file by its mode bits, as `Entry.executable` says it."""
+    bits = mode & 0o111
+    return bits == 0o111 if bits in (0, 0o111) else None
 
 
 _MAX_LINKS = 40
@@ -124,6 +136,12 @@ class EntryTree:
         """See `FileTree.listdir`."""
         resolved = self.resolve(path)
         return sorted(self._children.get(resolved, ())) if resolved else []
+
+    def executable(self, path: str) -> bool | None:
+        """See `FileTree.executable`."""
+        resolved = self.resolve(path)
+        entry = self._entries.get(resolved) if resolved else None
+        return entry.executable if entry is not None and entry.kind is FileKind.FILE else False
 
     def read(self, path: str) -> bytes | None:
         """See `FileTree.read`."""

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.tree import Entry, FileKind
+from lockstep.environment.tree import Entry, FileKind, executable_by
 from lockstep.images.decompress import HashedReader, Readable, decompressed
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.tar import TarEntry, entries
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_FILE = Entry(FileKind.FILE, why_unread="it is no evidence, so its body was not kept")
+# Shared by all files that are no evidence, so that hundreds of thousands of them cost little.
+_FILES = {
+    who: Entry(FileKind.FILE, why_unread="it is no evidence, so its body was not kept", executable=who)
+    for who in (True, False, None)
+}
 _DIRECTORY = Entry(FileKind.DIRECTORY)
 _OTHER = Entry(FileKind.OTHER)
 # Attributes by which some runtimes hide or move files and others do not.
@@ -131,14 +135,16 @@ def _entry(entry: TarEntry, path: str, wanted: Wanted) -> Entry:
     if entry.type == "2":
         return Entry(FileKind.SYMLINK, target=entry.link)
     if entry.type in "01":
+        executable = executable_by(entry.mode)
         if entry.body is not None:
-            return Entry(FileKind.FILE, body=entry.body)
+            return Entry(FileKind.FILE, body=entry.body, executable=executable)
         limit = wanted(path)
         if not limit:
-            return _FILE
+            return _FILES[executable]
         if entry.size == 0:
-            return Entry(FileKind.FILE, body=b"")
-        return Entry(FileKind.FILE, why_unread=f"it has {entry.size} bytes, the limit for such a file is {limit}")
+            return Entry(FileKind.FILE, body=b"", executable=executable)
+        why = f"it has {entry.size} bytes, the limit for such a file is {limit}"
+        return Entry(FileKind.FILE, why_unread=why, executable=executable)
     if entry.type == "3" and entry.device == (0, 0):
         raise _ambiguous(path, "a device 0:0 hides files in some runtimes and not in others")
     return _OTHER

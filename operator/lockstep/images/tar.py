@@ -33,6 +33,8 @@ class TarEntry:
     device: tuple[int, int] = (0, 0)
     pax: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    mode: int = 0o755
+    """Permission bits."""
 
 
 Wanted = Callable[[str, int], bool]
@@ -73,6 +75,7 @@ def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEnt
             device=(_number(header[329:337]), _number(header[337:345])) if type_ in "34" else (0, 0),
             pax=pax,
             body=body_bytes,
+            mode=_number(header[100:108]) & 0o7777,
         )
         extended = _Extended()
     _only_zeros(stream)

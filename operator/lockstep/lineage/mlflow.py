@@ -43,7 +43,7 @@ class MLflowCredentials:
         if self.token:
             return {"Authorization": f"Bearer {self.token}"}
         if self.username:
-            return {"Authorization": aiohttp.BasicAuth(self.username, self.password or "", "utf-8").encode()}
+            return {"Authorization": aiohttp.encode_basic_auth(self.username, self.password or "")}
         return {}
 
 

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from lockstep.environment.tree import FileKind, UnreadableFileError
+from lockstep.environment.tree import FileKind, UnreadableFileError, executable_by
 
 
 class HostTree:
@@ -43,6 +43,13 @@ class HostTree:
             return sorted(os.listdir(self._real(path)))
         except OSError:
             return []
+
+    def executable(self, path: str) -> bool | None:
+        """See `FileTree.executable`."""
+        try:
+            return executable_by(os.stat(self._real(path)).st_mode)
+        except OSError:
+            return False
 
     def read(self, path: str) -> bytes | None:
         """See `FileTree.read`."""

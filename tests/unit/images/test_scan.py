@@ -20,7 +20,7 @@ from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to
 from lockstep.images.resolve import resolve
 from lockstep.images.scan import scan
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
-from tests.fakes.roots import VENV_SITE, Files, debian, distribution, items, venv
+from tests.fakes.roots import VENV_SITE, Files, debian, distribution, elf, items, venv
 
 SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
 MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"
@@ -286,3 +286,31 @@ async def test_any_other_package_gives_another_document(name: str, version: str,
     files = {path: body for path, body in FIXED.items() if f"/{name}-" not in path}
     changed = files | distribution(VENV_SITE, name, version)
     assert (await scanned(*cut(changed, seed))).document.digest != (await scanned(layer(*items(FIXED)))).document.digest
+
+
+def decoy(mode: int) -> Layer:
+    """Put another interpreter with the right packages where the PATH leads first."""
+    files = venv("/opt/decoy") | distribution("/opt/decoy/lib/python3.11/site-packages", "numpy", "2.0.0")
+    del files["/opt/decoy/bin/python3"]
+    interpreter = Item("opt/decoy/bin/python3", elf(), mode=mode)
+    return layer(*items(files), interpreter)
+
+
+DECOY_FIRST = {"Entrypoint": ["python3"], "Cmd": ["serve.py"], "Env": ["PATH=/opt/decoy/bin:/opt/venv/bin:/usr/bin"]}
+
+
+async def test_a_decoy_on_the_path_that_nobody_may_execute_is_passed_over_as_the_kernel_does() -> None:
+    found = await scanned(layer(*items(root())), decoy(0o644), **DECOY_FIRST)
+    assert versions(found.document)["numpy"] == "1.26.4"
+    assert versions((await scanned(layer(*items(root())), decoy(0o755), **DECOY_FIRST)).document)["numpy"] == "2.0.0"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o744, 0o655])
+async def test_an_interpreter_that_only_some_may_execute_is_ambiguous(mode: int) -> None:
+    error = await refused(layer(*items(root())), decoy(mode), **DECOY_FIRST)
+    assert error.reason is Reason.INTERPRETER_AMBIGUOUS
+
+
+async def test_an_entrypoint_that_nobody_may_execute_starts_nothing() -> None:
+    error = await refused(layer(*items(root())), decoy(0o644), Entrypoint=["/opt/decoy/bin/python3"])
+    assert error.reason is Reason.INTERPRETER_NOT_FOUND

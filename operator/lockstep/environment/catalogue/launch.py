@@ -81,13 +81,24 @@ def _find(tree: FileTree, program: str, launch: Launch) -> str:
         path = program if program.startswith("/") else f"{launch.working_dir.rstrip('/')}/{program}"
         if tree.resolve(path) is None:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which it does not have")
+        if not _runs(tree, path):
+            raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which nobody may execute")
         return path
     for folder in launch.env.get("PATH", _DEFAULT_PATH).split(":"):
         path = f"{folder.rstrip('/')}/{program}"
         resolved = tree.resolve(path)
-        if folder.startswith("/") and resolved is not None and tree.kind(resolved) is FileKind.FILE:
+        file = folder.startswith("/") and resolved is not None and tree.kind(resolved) is FileKind.FILE
+        # What may not be executed is passed over (execvp(3)), so that a decoy earlier on the PATH is never started.
+        if file and _runs(tree, path):
             return path
     raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which is not on its PATH")
+
+
+def _runs(tree: FileTree, path: str) -> bool:
+    executable = tree.executable(path)
+    if executable is None:
+        raise _ambiguous(path, "some users may execute it and others may not")
+    return executable
 
 
 def _is_binary(tree: FileTree, program: str) -> bool:
