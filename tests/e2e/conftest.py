@@ -41,13 +41,16 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def platform_images() -> Iterator[platform.PlatformImages]:
-    """Start the node where it is not running, and stop it again then."""
+def platform_images(request: pytest.FixtureRequest) -> Iterator[platform.PlatformImages]:
+    """Start the node where it is not running, and stop it again then. It takes minutes the first time, so that it is shown."""
     if kind.chosen():
         pytest.skip("the tests' clients stand on the node's network, which kind hides")
     running = node.ready()
-    node.up()
-    found = platform.build_images()
+    shown = request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled()
+    with shown:
+        print()
+        node.up()
+        found = platform.build_images()
     with lock.alone():
         platform.install(found, f"guards.breakGlassGroups={{{BREAK_GLASS}}}")
     yield found
