@@ -17,7 +17,7 @@ from lockstep.controller.ports import Cluster
 from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
+from lockstep.gates.evidence import CandidatePods, Unknown
 from lockstep.gates.outcome import Verdict
 from lockstep.rollout.candidate import (
     Pins,
@@ -82,8 +82,7 @@ class Candidates:
         version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
         before = carried_over(look.owner, version, look.now)
         progress = await self._progress(look, before, snapshot, facts)
-        evidence = self._evidence(look, facts, progress)
-        verdict = evaluate(evidence)
+        verdict = evaluate(look.evidence(facts, progress.pods))
         facts = await self._pinned(look, facts, verdict)
         hold = await self._hold(look, snapshot)
         situation = Situation(
@@ -178,20 +177,6 @@ class Candidates:
         passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=look.now)
         name = record_name(look.owner, candidate, passing, PROMOTED)
         return await self._records.promotion(look.owner, name, snapshot.revision) is not None
-
-    def _evidence(self, look: Look, facts: Facts, progress: _Progress) -> Evidence:
-        return Evidence(
-            now=look.now,
-            namespace=look.owner.namespace,
-            name=look.owner.name,
-            spec=look.owner.spec,
-            policy=look.policy,
-            lineage=facts.lineage,
-            image=facts.image,
-            scan=facts.scan,
-            pins=facts.pins,
-            candidate=progress.pods,
-        )
 
     async def _pinned(self, look: Look, facts: Facts, verdict: Verdict) -> Facts:
         """Pin what the version declares as soon as its lineage holds for the first time."""

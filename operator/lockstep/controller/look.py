@@ -7,8 +7,9 @@ from datetime import datetime
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller.active import Active
+from lockstep.controller.gather import Facts
 from lockstep.controller.ports import Object
-from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gates.evidence import CandidatePods, Evidence, Fact, Unknown
 from lockstep.images.image import ImagePlatform
 from lockstep.rollout.observed import Observed
 from lockstep.rollout.revision import Snapshot
@@ -33,6 +34,21 @@ class Look:
     def known_policy(self) -> PromotionPolicy | None:
         """The policy, where there is one."""
         return None if isinstance(self.policy, Unknown) else self.policy
+
+    def evidence(self, facts: Facts, candidate: CandidatePods | None = None) -> Evidence:
+        """Return the evidence of one decision, frozen."""
+        return Evidence(
+            now=self.now,
+            namespace=self.owner.namespace,
+            name=self.owner.name,
+            spec=self.owner.spec,
+            policy=self.policy,
+            lineage=facts.lineage,
+            image=facts.image,
+            scan=facts.scan,
+            pins=facts.pins,
+            candidate=candidate,
+        )
 
     @property
     def key(self) -> tuple[str, str]:

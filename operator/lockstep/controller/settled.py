@@ -11,7 +11,7 @@ from lockstep.controller.look import Look
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
 from lockstep.gates.chain import PREREQUISITES, evaluate
-from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.evidence import Unknown
 from lockstep.gates.outcome import Verdict
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.revision import spec_hash
@@ -71,20 +71,9 @@ class Settled:
             reference=active.snapshot.image,
             again=look.again,
         )
-        evidence = Evidence(
-            now=look.now,
-            namespace=look.owner.namespace,
-            name=look.owner.name,
-            spec=look.owner.spec,
-            policy=look.policy,
-            lineage=facts.lineage,
-            image=facts.image,
-            scan=facts.scan,
-            pins=facts.pins,
-        )
         if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan)):
             return active.status, (), True
-        verdict = evaluate(evidence)
+        verdict = evaluate(look.evidence(facts))
         findings = tuple(gate_status(result) for result in verdict.results if result.gate in PREREQUISITES)
         await self._report(look, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False

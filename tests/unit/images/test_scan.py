@@ -296,7 +296,11 @@ def decoy(mode: int) -> Layer:
     return layer(*items(files), interpreter)
 
 
-DECOY_FIRST: dict[str, Any] = {"Entrypoint": ["python3"], "Cmd": ["serve.py"], "Env": ["PATH=/opt/decoy/bin:/opt/venv/bin:/usr/bin"]}
+DECOY_FIRST: dict[str, Any] = {
+    "Entrypoint": ["python3"],
+    "Cmd": ["serve.py"],
+    "Env": ["PATH=/opt/decoy/bin:/opt/venv/bin:/usr/bin"],
+}
 
 
 async def test_a_decoy_on_the_path_that_nobody_may_execute_is_passed_over_as_the_kernel_does() -> None:
