@@ -264,7 +264,9 @@ class Candidates:
             return _BLOCKED if situation.owner.spec.model.alias is not None else None
         blocking = situation.verdict.blocking
         if blocking is not None and blocking.outcome is GateOutcome.RETRY:
-            return blocking.retry_after or _RETRY
+            # Ever more patient, so that a thousand candidates do not ask a registry down for hours every few seconds.
+            since = step.candidate.waiting_since or situation.now
+            return blocking.retry_after or min(_BLOCKED, max(_RETRY, (situation.now - since).total_seconds() / 10))
         if step.candidate.pods_since is not None or step.actions:
             return _WITH_PODS
         return _BLOCKED
