@@ -164,8 +164,11 @@ async def test_without_the_guards_nothing_is_promoted() -> None:
     world.cluster.remove(ports.ADMISSION_POLICY_BINDING, None, GUARD)
     await held(world, "GuardsMissing")
     assert GUARD in world.message("Ready")
+    waiting = {"namespace": TEAM, "name": "iris", "gate": "readiness", "reason": "GuardsMissing"}
+    assert world.metric("lockstep_deployment_waiting", **waiting) == 1
     world.guard()
     await freed(world)
+    assert world.metric("lockstep_deployment_waiting", **waiting) == 0
 
 
 async def test_guards_that_only_warn_are_none() -> None:
@@ -198,6 +201,8 @@ async def test_a_paused_one_is_checked_and_not_promoted() -> None:
     await held(world, "Paused")
     assert world.condition("EnvironmentMatched") == ("True", "Passed")
     assert world.events().get("PromotionBlocked") is None
+    for reason in ("Paused", "Waiting"):
+        assert world.metric("lockstep_deployment_waiting", namespace=TEAM, name="iris", gate="readiness", reason=reason) == 0
     world.change(paused=False)
     await freed(world)
 
