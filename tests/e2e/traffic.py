@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.cluster.wait import until
+
 _BODY = b'{"inputs": [1.0]}'
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -29,6 +31,9 @@ class Traffic:
         ]
 
     def __enter__(self) -> "Traffic":
+        # A Service that was made this very moment is unknown to the node's proxy for a second: the load begins with the
+        # first answer, and from then on every request counts.
+        until(self._answers, 30, f"the Service at {self.address} answers")
         for thread in self._threads:
             thread.start()
         return self
@@ -37,6 +42,14 @@ class Traffic:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=15)
+
+    def _answers(self) -> bool:
+        try:
+            connection = http.client.HTTPConnection(self.address, self.port, timeout=1)
+            connection.request("POST", "/invocations", _BODY, _HEADERS)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
     def _ask(self, keep_alive: bool) -> None:
         connection: http.client.HTTPConnection | None = None
