@@ -9,7 +9,7 @@ from lockstep.controller import ports
 from tests.fakes.connection import Kill
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
-FIRST_WRITES, SECOND_WRITES, REFUSAL_WRITES = 12, 12, 5
+FIRST_WRITES, SECOND_WRITES, REFUSAL_WRITES = 13, 13, 5
 """How many writes a process makes until all is settled."""
 
 

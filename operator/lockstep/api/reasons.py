@@ -45,6 +45,7 @@ class Reason(_Documented):
     WAITING = "Waiting", "An earlier gate has to pass first."
     PROMOTED = "Promoted", "The revision is active."
     PROGRESSING = "Progressing", "The candidate is being checked or rolled out."
+    SWITCHING = "Switching", "The revision is promoted and the Service is being switched to its pods."
     PAUSED = "Paused", "spec.paused is true: the candidate is not promoted until it is false."
     NOTHING_ACTIVE = "NothingActive", "No revision has been promoted yet."
     PODS_NOT_READY = "PodsNotReady", "The active revision has no ready pods."

@@ -13,7 +13,7 @@ from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
 from lockstep.rollout.drift import TRAFFIC_KEYS, budget_drift, deployment_drift, difference, service_drift
-from lockstep.rollout.observed import Object, Observed, revision_of
+from lockstep.rollout.observed import Object, Observed, revision_of, selected_revision
 from lockstep.rollout.pods import controlled_by, tampering
 from lockstep.rollout.revision import Snapshot
 
@@ -195,7 +195,7 @@ def _old_revisions(
         # Status and records disagree about what serves: nothing is cleared away until they agree.
         return [], None
     # Whatever is believed: what the Service selects now is cleared away at the earliest after the switch.
-    in_use = keep | {_selected(observed.service)} | ({active.revision} if active is not None else set())
+    in_use = keep | {selected_revision(observed.service)} | ({active.revision} if active is not None else set())
     history = [entry.revision for entry in status.history if entry.revision and entry.revision not in in_use]
     kept = set(history[: rollout.revision_history_limit])
     since = status.active.start_time if status.active is not None else None
@@ -216,11 +216,6 @@ def _old_revisions(
         if revision not in in_use | kept and revision not in observed.deployments:
             actions.append(Delete("ControllerRevision", _name(live), live["metadata"]["uid"]))
     return actions, due
-
-
-def _selected(service: Object | None) -> str:
-    """Return the revision that a Service selects; empty when it selects none."""
-    return str(((service or {}).get("spec", {}).get("selector") or {}).get(labels.REVISION, ""))
 
 
 def _replacing(live: Object, desired: Manifest, drop: tuple[str, ...] = ()) -> Manifest:

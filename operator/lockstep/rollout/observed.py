@@ -46,6 +46,11 @@ class Observed:
         ]
 
 
+def selected_revision(service: Object | None) -> str:
+    """Return the revision that a Service selects; empty when there is none or it selects none."""
+    return str(((service or {}).get("spec", {}).get("selector") or {}).get(labels.REVISION, ""))
+
+
 def revision_of(obj: Object) -> str:
     """Return the revision that an object's label names; empty when it has none."""
     return str((obj["metadata"].get("labels") or {}).get(labels.REVISION, ""))

@@ -17,7 +17,7 @@ from lockstep.api.modeldeployment import (
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.rollout import labels
 from lockstep.rollout.conditions import Conditions, Truth
-from lockstep.rollout.observed import Observed
+from lockstep.rollout.observed import Observed, selected_revision
 
 _GATE_CONDITIONS = {
     "lineage": ConditionType.LINEAGE_VERIFIED,
@@ -55,10 +55,12 @@ def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, no
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
     active, candidate = outlook.active, outlook.candidate
     replicas, ready = _replicas(observed, active)
-    available = active is not None and (ready > 0 or owner.spec.replicas == 0)
-    _set_available(conditions, active, available, ready)
+    lacking = _lacking(owner, observed, active, ready)
+    _set_available(conditions, active, lacking)
     _set_gates(conditions, candidate.gates if candidate else outlook.findings)
-    _set_summary(conditions, outlook, available)
+    if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
+        lacking = Reason.SWITCHING
+    _set_summary(conditions, outlook, lacking)
     return ModelDeploymentStatus(
         observed_generation=owner.generation,
         conditions=conditions.list(),
@@ -93,13 +95,20 @@ def _replicas(observed: Observed, active: RevisionStatus | None) -> tuple[int, i
     return status.get("replicas", 0), status.get("readyReplicas", 0)
 
 
-def _set_available(conditions: Conditions, active: RevisionStatus | None, available: bool, ready: int) -> None:
+def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, ready: int) -> Reason | None:
+    """Say why no request is answered; None when something serves, be it the revision before while the Service switches."""
     if active is None:
-        conditions.set(ConditionType.AVAILABLE, "False", Reason.NOTHING_ACTIVE, Reason.NOTHING_ACTIVE.sentence)
-    elif available:
+        return Reason.NOTHING_ACTIVE
+    if observed.service is None:
+        return Reason.SWITCHING
+    return None if ready > 0 or owner.spec.replicas == 0 else Reason.PODS_NOT_READY
+
+
+def _set_available(conditions: Conditions, active: RevisionStatus | None, lacking: Reason | None) -> None:
+    if lacking is None and active is not None:
         conditions.set(ConditionType.AVAILABLE, "True", Reason.PROMOTED, f"revision {active.revision} serves")
-    else:
-        conditions.set(ConditionType.AVAILABLE, "False", Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
+    elif lacking is not None:
+        conditions.set(ConditionType.AVAILABLE, "False", lacking, lacking.sentence)
 
 
 def _set_gates(conditions: Conditions, gates: Sequence[GateStatus]) -> None:
@@ -125,18 +134,17 @@ def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
     return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
 
 
-def _set_summary(conditions: Conditions, outlook: Outlook, available: bool) -> None:
+def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Reason | None) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
     candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
     if candidate is None and outlook.active is not None and hold is None:
-        reason, message = (
-            (Reason.PROMOTED, f"revision {outlook.active.revision} is active")
-            if available
-            else (Reason.PODS_NOT_READY, Reason.PODS_NOT_READY.sentence)
-        )
-        conditions.set(ConditionType.READY, "True" if available else "False", reason, message)
+        reason, message = Reason.PROMOTED, f"revision {outlook.active.revision} is active"
+        if lacking is not None:
+            reason, message = lacking, lacking.sentence
+        conditions.set(ConditionType.READY, "True" if lacking is None else "False", reason, message)
         conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
-        conditions.set(ConditionType.RECONCILING, "False", Reason.PROMOTED, "")
+        switching = lacking is Reason.SWITCHING
+        conditions.set(ConditionType.RECONCILING, "True" if switching else "False", reason, message if switching else "")
         conditions.set(ConditionType.STALLED, "False", Reason.PROMOTED, "")
         return
     refused = gate is not None and gate.outcome is GateOutcome.REJECTED

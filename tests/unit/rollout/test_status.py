@@ -48,8 +48,10 @@ def outlook(**changes: Any) -> Outlook:
     return replace(Outlook(active=None, candidate=None, history=()), **changes)
 
 
-def observed(*, ready: int = 2) -> Observed:
-    return Observed(deployments={OF.revision: live.deployment(a.owner(), OF, ready=ready)})
+def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
+    selector = {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": selects}
+    service = {"metadata": {"name": "iris"}, "spec": {"selector": selector}} if selects is not None else None
+    return Observed(deployments={OF.revision: live.deployment(a.owner(), OF, ready=ready)}, service=service)
 
 
 def status(*, owner: ModelDeployment | None = None, ready: int = 2, now: Any = a.NOW, **changes: Any) -> ModelDeploymentStatus:
@@ -81,6 +83,19 @@ def test_an_active_spec_without_ready_pods_is_promoted_and_not_ready() -> None:
     found = conditions(status(active=ACTIVE, ready=0))
     assert found["Ready"] == found["Available"] == ("False", "PodsNotReady")
     assert found["Promoted"] == ("True", "Promoted")
+
+
+def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_is_not_ready_yet() -> None:
+    found = conditions(next_status(a.owner(), observed(selects="before"), outlook(active=ACTIVE), a.NOW))
+    assert found["Available"] == ("True", "Promoted")
+    assert found["Ready"] == ("False", "Switching")
+    assert found["Promoted"] == ("True", "Promoted")
+    assert found["Reconciling"] == ("True", "Switching")
+
+
+def test_without_a_service_nothing_is_available_however_many_pods_are_ready() -> None:
+    found = conditions(next_status(a.owner(), observed(selects=None), outlook(active=ACTIVE), a.NOW))
+    assert found["Available"] == found["Ready"] == ("False", "Switching")
 
 
 def test_an_active_spec_of_no_replicas_is_available_as_asked_for() -> None:
