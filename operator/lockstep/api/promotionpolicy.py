@@ -62,7 +62,7 @@ class ImagesSpec(ApiModel):
     model_in_image: InImage = Field(
         default=InImage.IF_PRESENT,
         description="Required: the image must hold the registered model (by its MLmodel file). "
-        "IfPresent: models in the image must be the registered one, none is fine.",
+        "IfPresent: where the image holds models, one of them must be the registered one; none is fine.",
     )
     credentials: PullCredentials = Field(
         default=PullCredentials.NAMESPACE,

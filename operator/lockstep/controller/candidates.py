@@ -35,8 +35,6 @@ from lockstep.rollout.manifests import rendered
 from lockstep.rollout.revision import Snapshot, spec_hash
 from lockstep.rollout.status import Hold, Outlook, promoted_history
 
-__all__ = ["Candidates", "Outcome"]
-
 _WITH_PODS = 5.0
 _RETRY = 10.0
 _BLOCKED = 60.0
@@ -72,7 +70,7 @@ class Candidates:
 
     async def evaluate(self, look: Look) -> Outcome:
         """Decide the candidate's next step."""
-        before = self._before(look)
+        before = carried_over(look.owner, None, look.now)
         if self._is_final(look, before):
             return self._outcome(look, before, again=None)
         facts = await self._facts(look, before)
@@ -83,7 +81,7 @@ class Candidates:
         before = carried_over(look.owner, version, look.now)
         progress = await self._progress(look, before, snapshot, facts)
         verdict = evaluate(look.evidence(facts, progress.pods))
-        facts = await self._pinned(look, facts, verdict)
+        await self._pin(look, facts, verdict)
         hold = await self._hold(look, snapshot)
         situation = Situation(
             owner=look.owner,
@@ -100,9 +98,6 @@ class Candidates:
         )
         step = next_step(situation)
         return await self._concluded(look, situation, step, facts, hold)
-
-    def _before(self, look: Look) -> CandidateStatus:
-        return carried_over(look.owner, None, look.now)
 
     def _is_final(self, look: Look, before: CandidateStatus) -> bool:
         """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
@@ -178,13 +173,12 @@ class Candidates:
         name = record_name(look.owner, candidate, passing, PROMOTED)
         return await self._records.promotion(look.owner, name, snapshot.revision) is not None
 
-    async def _pinned(self, look: Look, facts: Facts, verdict: Verdict) -> Facts:
+    async def _pin(self, look: Look, facts: Facts, verdict: Verdict) -> None:
         """Pin what the version declares as soon as its lineage holds for the first time."""
         policy, lineage = look.known_policy, facts.lineage
         holds = any(r.gate == lineage_gate.NAME and r.outcome is GateOutcome.PASSED for r in verdict.results)
         if policy is not None and holds and facts.pins is None and not isinstance(lineage, Unknown):
             await self._gatherer.pin(policy, lineage, look.now)
-        return facts
 
     async def _hold(self, look: Look, snapshot: Snapshot | None) -> Hold | None:
         """Find out what besides the gates stands in the way."""

@@ -13,9 +13,10 @@ from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller import ports
 from lockstep.controller.act import Actor, NameTakenError
 from lockstep.controller.active import active_of, snapshots_of
-from lockstep.controller.candidates import Candidates, Outcome
+from lockstep.controller.candidates import Candidates
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
+from lockstep.controller.outcome import Outcome
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.policies import is_ending, policy_for
 from lockstep.controller.ports import Clock, Cluster, ConflictError, Events, Object, RejectedError

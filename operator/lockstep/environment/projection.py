@@ -88,7 +88,8 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
     if spec.packages.scope is PackagesScope.ALL:
         return set(packages)
-    if trained.required is not None and trained.required_proof is RequiredProof.PROVEN:
+    # A set that is empty compares nothing, whatever is claimed to prove it: nothing compared is nothing known.
+    if trained.required and trained.required_proof is RequiredProof.PROVEN:
         names = {compared_name(name, spec) for name in trained.required}
         return {name for name in names if name is not None and not matches(name, spec.packages.ignore)}
     if spec.packages.unproven_required_set is UnprovenRequiredSet.BLOCK:

@@ -86,9 +86,9 @@ def _existence(lineage: Lineage) -> Iterator[Result]:
         yield _rejected(Reason.RUN_DELETED, f"the run {lineage.run.run_id} of {named} has been deleted", step)
     if lineage.run.status != "FINISHED":
         message = f"the run {lineage.run.run_id} of {named} is {lineage.run.status}, not FINISHED"
-        if lineage.run.status in ("RUNNING", "SCHEDULED"):
-            yield Result(NAME, GateOutcome.REJECTED, Reason.RUN_NOT_FINISHED, message, next_step=f"{_RETRAIN}let the run end")
-        yield _rejected(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}train again and register the new version")
+        goes_on = lineage.run.status in ("RUNNING", "SCHEDULED")
+        step = "let the run end" if goes_on else "train again and register the new version"
+        yield _rejected(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}{step}")
 
 
 def _agreement(lineage: Lineage) -> Iterator[Result]:
