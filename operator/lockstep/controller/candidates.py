@@ -28,6 +28,7 @@ from lockstep.rollout.candidate import (
     could_come_up_since,
     difference_statuses,
     next_step,
+    pinned_reference,
     waits_for_room,
     wanted_pods,
 )
@@ -112,7 +113,7 @@ class Candidates:
             self._images.of(look.owner),
             look.platform,
             version=look.owner.spec.model.version,
-            reference=before.image or look.owner.spec.image,
+            reference=pinned_reference(before, look.owner.spec.image),
             again=look.again,
         )
 

@@ -9,6 +9,7 @@ from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
 from lockstep.images.image import ImageModel, ImageScan
+from lockstep.images.reference import repository_of
 from lockstep.lineage.lineage import Lineage
 
 NAME = "image"
@@ -53,8 +54,7 @@ def evaluate(evidence: Evidence) -> Result:
 
 def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
     """Tell whether images may come from a reference's repository."""
-    head, slash, last = reference.partition("@")[0].rpartition("/")
-    repository = head + slash + last.partition(":")[0]
+    repository = repository_of(reference)
     return any(fnmatchcase(repository, pattern) for pattern in policy.images.repositories)
 
 

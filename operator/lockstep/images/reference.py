@@ -56,6 +56,12 @@ def parse_reference(text: str) -> Reference:
     return Reference(found["registry"], found["repository"], found["tag"], found["digest"])
 
 
+def repository_of(text: str) -> str:
+    """Return `registry/repository` of a reference, without tag and digest, whether it can be parsed or not."""
+    head, slash, last = text.partition("@")[0].rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
 def _is_host(registry: str) -> bool:
     """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
     return "." in registry or ":" in registry or registry == "localhost"

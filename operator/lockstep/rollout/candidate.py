@@ -18,6 +18,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.gates import readiness
 from lockstep.gates.chain import prerequisites_permit
 from lockstep.gates.outcome import Result, Verdict
+from lockstep.images.reference import repository_of
 from lockstep.rollout import manifests
 from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
 from lockstep.rollout.conditions import shortened
@@ -102,6 +103,15 @@ def carried_over(owner: ModelDeployment, version: str | None, now: datetime) -> 
     if present is not None and present.spec_hash == wanted and version in (None, present.model_version or version):
         return present
     return CandidateStatus(spec_hash=wanted, start_time=now)
+
+
+def pinned_reference(candidate: CandidateStatus, wanted: str) -> str:
+    """Return the reference to resolve: what is pinned, where that is of the repository that the spec names.
+
+    The status is not evidence: a pin that somebody wrote there, and that no memory of ours contradicts, leads nowhere else.
+    """
+    pinned = candidate.image
+    return pinned if pinned is not None and repository_of(pinned) == repository_of(wanted) else wanted
 
 
 def next_step(situation: Situation) -> Step:

@@ -18,7 +18,7 @@ from lockstep.gates.evidence import CandidatePods
 from lockstep.gates.outcome import Result, Verdict
 from lockstep.rollout import candidate as module
 from lockstep.rollout.actions import Apply, Create, Delete, Scale
-from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, wanted_pods
+from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, pinned_reference, wanted_pods
 from lockstep.rollout.observed import Observed
 from lockstep.rollout.revision import spec_hash
 from tests.fakes import builders as a
@@ -391,3 +391,16 @@ def test_all_pairs_of_verdicts_leave_a_status_that_can_be_written() -> None:
         two = next_step(situation(owner=a.owner(status={"candidate": one}), verdict=second)).candidate
         payload: Mapping[str, Any] = two.payload()
         assert CandidateStatus.model_validate(payload) == two
+
+
+@pytest.mark.parametrize(
+    ("pinned", "wanted", "resolved"),
+    [
+        (None, "r.example.com/iris:1", "r.example.com/iris:1"),
+        ("r.example.com/iris@sha256:aa", "r.example.com/iris:1", "r.example.com/iris@sha256:aa"),
+        ("r.example.com:5000/iris@sha256:aa", "r.example.com:5000/iris@sha256:bb", "r.example.com:5000/iris@sha256:aa"),
+        ("r.example.com/other@sha256:aa", "r.example.com/iris:1", "r.example.com/iris:1"),
+    ],
+)
+def test_a_pin_is_followed_within_the_repository_that_the_spec_names(pinned: str | None, wanted: str, resolved: str) -> None:
+    assert pinned_reference(CandidateStatus(image=pinned), wanted) == resolved
