@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lockstep.environment.tree import Entry, EntryTree, FileKind
+from lockstep.environment.tree import Entry, EntryTree, FileKind, FileStat
 from tests.fakes.images import Item, directory, symlink
 
 GLIBC = b"\0GNU C Library (Debian GLIBC 2.36-9+deb12u9) stable release version 2.36.\n"
@@ -103,7 +103,8 @@ def _entry(value: bytes | str | To | None) -> Entry:
         return Entry(FileKind.DIRECTORY)
     if isinstance(value, To):
         return Entry(FileKind.SYMLINK, target=value.target)
-    return Entry(FileKind.FILE, body=value.encode() if isinstance(value, str) else value)
+    body = value.encode() if isinstance(value, str) else value
+    return Entry(FileKind.FILE, body=body, stat=FileStat(len(body), 0))
 
 
 def items(files: Mapping[str, bytes | str | To | None]) -> list[Item]:

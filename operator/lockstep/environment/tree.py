@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from lockstep.canonical import sha256_of
+
 
 class FileKind(StrEnum):
     """What stands at a path, symbolic links not followed."""
@@ -17,6 +19,22 @@ class FileKind(StrEnum):
     DIRECTORY = "directory"
     SYMLINK = "symlink"
     OTHER = "other"
+
+
+HEAD = 16
+"""Bytes of a file that `FileTree.head` gives: as many as the header of CPython's byte code has (PEP 552)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What is known of a regular file beside its content."""
+
+    size: int
+    """In bytes."""
+    modified: int
+    """Whole seconds since the epoch."""
+    layer: int = 0
+    """Number of the image layer that brought it, the lowest being 0; 0 on a host."""
 
 
 class FileTree(Protocol):
@@ -46,6 +64,30 @@ class FileTree(Protocol):
         """
         ...
 
+    def sha256(self, path: str) -> str | None:
+        """Return the digest (`sha256:…`) of the regular file that `path` leads to; None when there is none.
+
+        Raises:
+            UnreadableFileError: the file exists but is of a kind that is not hashed.
+        """
+        ...
+
+    def head(self, path: str) -> bytes | None:
+        """Return the first `HEAD` bytes of the regular file that `path` leads to; None when there is none.
+
+        Raises:
+            UnreadableFileError: the file exists but is of a kind whose first bytes are not kept.
+        """
+        ...
+
+    def stat(self, path: str) -> FileStat | None:
+        """Return size and times of the regular file that `path` leads to; None when there is none.
+
+        Raises:
+            UnreadableFileError: the file exists but is of a kind of which nothing is kept.
+        """
+        ...
+
 
 class UnreadableFileError(Exception):
     """A file that is evidence exists but can't be read; the document can't be told, so nothing may pass on it."""
@@ -56,9 +98,9 @@ class UnreadableFileError(Exception):
         self.why = why
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """What stands at one path of an `EntryTree`. `body` is None where a file's body was not kept."""
+    """What stands at one path of an `EntryTree`. Of a file, what was not kept is None."""
 
     kind: FileKind
     target: str = ""
@@ -66,6 +108,9 @@ class Entry:
     body: bytes | None = None
     why_unread: str = ""
     """Why a file has no body."""
+    sha256: str | None = None
+    head: bytes | None = None
+    stat: FileStat | None = None
     executable: bool | None = True
     """Of a file: whether everybody or nobody may execute it; None for some only."""
 
@@ -145,13 +190,40 @@ class EntryTree:
 
     def read(self, path: str) -> bytes | None:
         """See `FileTree.read`."""
+        entry = self._file(path)
+        if entry is not None and entry.body is None:
+            raise UnreadableFileError(path, entry.why_unread or "its body was not kept")
+        return entry.body if entry is not None else None
+
+    def sha256(self, path: str) -> str | None:
+        """See `FileTree.sha256`."""
+        entry = self._file(path)
+        if entry is not None and entry.sha256 is None:
+            if entry.body is None:
+                raise UnreadableFileError(path, entry.why_unread or "it was not hashed")
+            return sha256_of(entry.body)
+        return entry.sha256 if entry is not None else None
+
+    def head(self, path: str) -> bytes | None:
+        """See `FileTree.head`."""
+        entry = self._file(path)
+        if entry is not None and entry.head is None:
+            if entry.body is None:
+                raise UnreadableFileError(path, entry.why_unread or "its first bytes were not kept")
+            return entry.body[:HEAD]
+        return entry.head if entry is not None else None
+
+    def stat(self, path: str) -> FileStat | None:
+        """See `FileTree.stat`."""
+        entry = self._file(path)
+        if entry is not None and entry.stat is None:
+            raise UnreadableFileError(path, entry.why_unread or "its size and times were not kept")
+        return entry.stat if entry is not None else None
+
+    def _file(self, path: str) -> Entry | None:
         resolved = self.resolve(path)
         entry = self._entries.get(resolved) if resolved else None
-        if entry is None or entry.kind is not FileKind.FILE:
-            return None
-        if entry.body is None:
-            raise UnreadableFileError(path, entry.why_unread or "its body was not kept")
-        return entry.body
+        return entry if entry is not None and entry.kind is FileKind.FILE else None
 
 
 def _join(folder: str, name: str) -> str:

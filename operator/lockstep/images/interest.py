@@ -1,6 +1,7 @@
-"""Which files of an image are evidence, and how large each kind may be."""
+"""Which files of an image are evidence, and what of each kind is kept."""
 
 import re
+from dataclasses import dataclass
 
 from lockstep.environment.catalogue.libc import libc_paths
 from lockstep.images.limits import MIB
@@ -25,13 +26,27 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     )
 )
 _LIBC = {path for machine in ("x86_64", "aarch64") for path in libc_paths(machine)}
+# What an interpreter can import, and what stands beside it in an installed package.
+_HASHED = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
 
 
-def wanted(path: str) -> int:
-    """Return how many bytes of the file at `path` may be kept; 0 when it is no evidence."""
-    if path in _LIBC:
-        return 16 * MIB
-    for pattern, limit in _KINDS:
-        if pattern.search(path):
-            return limit
-    return 0
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What is kept of one file."""
+
+    body: int = 0
+    """How many bytes the body may have to be kept; 0 when it is not kept."""
+    hashed: bool = False
+    """Whether its digest is taken."""
+    head: bool = False
+    """Whether its first bytes are kept."""
+
+
+NONE = Interest()
+
+
+def interest(path: str) -> Interest:
+    """Return what is kept of the file at `path`, an absolute path."""
+    hashed = _HASHED.search(path) is not None
+    limit = 16 * MIB if path in _LIBC else next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
+    return Interest(limit, hashed, path.endswith(".pyc")) if hashed or limit else NONE

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.tree import Entry, FileKind, executable_by
+from lockstep.environment.tree import Entry, FileKind, FileStat, executable_by
 from lockstep.images.decompress import HashedReader, Readable, decompressed
 from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.interest import NONE, Interest
+from lockstep.images.keep import Keep
 from lockstep.images.limits import Limits
 from lockstep.images.tar import TarEntry, entries
 
@@ -36,12 +38,12 @@ class LayerRecord:
     """Number of entries, those of lower layers included."""
 
 
-Wanted = Callable[[str], int]
-"""Tells how many bytes of a file's body may be kept; 0 for none."""
+Interests = Callable[[str], Interest]
+"""Tells by its path what is kept of a file."""
 
 
 def read_layer(
-    blob: Readable, descriptor: Descriptor, diff_id: str, wanted: Wanted, limits: Limits, *, kept: int = 0, seen: int = 0
+    blob: Readable, descriptor: Descriptor, diff_id: str, interests: Interests, limits: Limits, *, kept: int = 0, seen: int = 0
 ) -> LayerRecord:
     """Read a layer from its compressed stream, verifying both digests.
 
@@ -49,7 +51,7 @@ def read_layer(
         blob: the compressed bytes.
         descriptor: what the manifest says of the layer.
         diff_id: digest of the uncompressed bytes by the image's configuration.
-        wanted: which bodies are kept.
+        interests: what is kept of which file.
         limits: bounds.
         kept: bytes kept of lower layers.
         seen: entries of lower layers.
@@ -61,8 +63,8 @@ def read_layer(
     record = LayerRecord(kept=kept, seen=seen)
     try:
         plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
-        for entry in entries(plain, lambda name, size: 0 < size <= wanted(_path(name)), limits):
-            _add(record, entry, wanted)
+        for entry in entries(plain, lambda name, size: _keep(interests(_path(name)), size), limits):
+            _add(record, entry)
             record.seen += 1
             if record.seen > limits.entries:
                 raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {limits.entries} entries")
@@ -91,6 +93,10 @@ def _verify(compressed: HashedReader, descriptor: Descriptor) -> None:
         raise ImageError(Reason.DIGEST_MISMATCH, f"layer {descriptor.digest} was delivered with other content", retry=True)
 
 
+def _keep(interest: Interest, size: int) -> Keep | None:
+    return Keep(interest, size) if interest is not NONE else None
+
+
 def _path(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
@@ -98,7 +104,7 @@ def _path(name: str) -> str:
     return "/" + "/".join(parts)
 
 
-def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
+def _add(record: LayerRecord, entry: TarEntry[Keep]) -> None:
     path = _path(entry.name)
     folder, _, base = path.rpartition("/")
     record.kept += len(path) + len(entry.link)
@@ -117,7 +123,7 @@ def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
             raise _ambiguous(path, "it hides nothing that can be named")
         record.whiteouts.add(f"{folder}/{hidden}")
         return
-    made = _entry(entry, path, wanted)
+    made = _entry(entry, path)
     before = record.entries.get(path)
     both_directories = before is not None and before.kind is made.kind is FileKind.DIRECTORY
     if (before is not None or path in record.hard_links) and not both_directories:
@@ -129,22 +135,25 @@ def _add(record: LayerRecord, entry: TarEntry, wanted: Wanted) -> None:
     record.entries[path] = made
 
 
-def _entry(entry: TarEntry, path: str, wanted: Wanted) -> Entry:
+def _entry(entry: TarEntry[Keep], path: str) -> Entry:
     if entry.type == "5":
         return _DIRECTORY
     if entry.type == "2":
         return Entry(FileKind.SYMLINK, target=entry.link)
     if entry.type in "01":
         executable = executable_by(entry.mode)
-        if entry.body is not None:
-            return Entry(FileKind.FILE, body=entry.body, executable=executable)
-        limit = wanted(path)
-        if not limit:
+        keep = entry.sink
+        if keep is None:
             return _FILES[executable]
-        if entry.size == 0:
-            return Entry(FileKind.FILE, body=b"", executable=executable)
-        why = f"it has {entry.size} bytes, the limit for such a file is {limit}"
-        return Entry(FileKind.FILE, why_unread=why, executable=executable)
+        return Entry(
+            FileKind.FILE,
+            body=keep.body,
+            why_unread=keep.why_unread,
+            sha256=keep.sha256,
+            head=keep.head,
+            stat=FileStat(entry.size, entry.modified),
+            executable=executable,
+        )
     if entry.type == "3" and entry.device == (0, 0):
         raise _ambiguous(path, "a device 0:0 hides files in some runtimes and not in others")
     return _OTHER

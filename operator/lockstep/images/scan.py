@@ -13,7 +13,7 @@ from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.tree import EntryTree, UnreadableFileError
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImageModel, ImageScan, ResolvedImage
-from lockstep.images.interest import wanted
+from lockstep.images.interest import interest
 from lockstep.images.layer import LayerRecord, read_layer
 from lockstep.images.limits import Limits
 from lockstep.images.source import ImageSource
@@ -58,7 +58,7 @@ async def _layer(
         stream = _Pulled(chunks, asyncio.get_running_loop())
         # Decompression and parsing keep a core busy: a thread does them, so that the event loop stays free.
         reading = asyncio.create_task(
-            asyncio.to_thread(read_layer, stream, descriptor, diff_id, wanted, limits, kept=kept, seen=seen)
+            asyncio.to_thread(read_layer, stream, descriptor, diff_id, interest, limits, kept=kept, seen=seen)
         )
         try:
             return await asyncio.shield(reading)

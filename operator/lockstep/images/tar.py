@@ -7,6 +7,7 @@ take more memory than the limits allow.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from lockstep.api.reasons import Reason
 from lockstep.images.decompress import Readable
@@ -21,8 +22,19 @@ _MAX_NAME = 4096
 _OCTAL = re.compile(rb"[0-7]+")
 
 
-@dataclass(frozen=True)
-class TarEntry:
+class Sink(Protocol):
+    """Takes the content of one file."""
+
+    def take(self, chunk: bytes, /) -> None:
+        """Take the next piece."""
+        ...
+
+
+AnySink = TypeVar("AnySink", bound=Sink)
+
+
+@dataclass(frozen=True, slots=True)
+class TarEntry(Generic[AnySink]):
     """One entry of a layer."""
 
     name: str
@@ -32,17 +44,21 @@ class TarEntry:
     link: str = ""
     device: tuple[int, int] = (0, 0)
     pax: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    sink: AnySink | None = None
+    """What took the file's content."""
     mode: int = 0o755
     """Permission bits."""
+    modified: int = 0
+    """Seconds since the epoch."""
 
 
-Wanted = Callable[[str, int], bool]
-"""Tells from name and size whether a file's body is kept."""
-
-
-def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEntry]:
+def entries(stream: Readable, sink_for: Callable[[str, int], AnySink | None], limits: Limits) -> Iterator[TarEntry[AnySink]]:
     """Yield the entries of a tar stream and read it to its end.
+
+    Args:
+        stream: the uncompressed archive.
+        sink_for: gives from name and size what takes a file's content; None for a file whose content is passed over.
+        limits: bounds.
 
     Raises:
         ImageError: LayerCorrupt, LayerAmbiguous or LimitExceeded.
@@ -63,10 +79,8 @@ def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEnt
         if type_ in "07" and name.endswith("/"):
             raise _ambiguous(name, "it is a file by its type and a directory by its name")
         size = _size(pax, size, type_, name)
-        keep = type_ in "07" and wanted(name, size)
-        body_bytes = _body(stream, size) if keep else None
-        if not keep:
-            _skip(stream, size)
+        sink = sink_for(name, size) if type_ in "07" else None
+        _content(stream, size, sink)
         yield TarEntry(
             name=name,
             type="0" if type_ == "7" else type_,
@@ -74,8 +88,9 @@ def entries(stream: Readable, wanted: Wanted, limits: Limits) -> Iterator[TarEnt
             link=_bounded(pax.get("linkpath") or extended.long_link or _text(header[157:257].split(b"\0", 1)[0])),
             device=(_number(header[329:337]), _number(header[337:345])) if type_ in "34" else (0, 0),
             pax=pax,
-            body=body_bytes,
+            sink=sink,
             mode=_number(header[100:108]) & 0o7777,
+            modified=_modified(pax, header),
         )
         extended = _Extended()
     _only_zeros(stream)
@@ -167,8 +182,27 @@ def _body(stream: Readable, size: int) -> bytes:
     return body
 
 
-def _skip(stream: Readable, size: int) -> None:
-    _skip_exactly(stream, size + -size % _BLOCK)
+def _content(stream: Readable, size: int, sink: Sink | None) -> None:
+    if sink is None:
+        _skip_exactly(stream, size + -size % _BLOCK)
+        return
+    left = size
+    while left:
+        chunk = stream.read(min(left, _SKIP))
+        if not chunk:
+            raise ImageError(Reason.LAYER_CORRUPT, "a layer ends in the middle of an entry")
+        sink.take(chunk)
+        left -= len(chunk)
+    _skip_exactly(stream, -size % _BLOCK)
+
+
+def _modified(pax: dict[str, str], header: bytes) -> int:
+    """Return the time of the last change; 0 where it is absurd, since builders are known to write such."""
+    whole = pax.get("mtime", "").partition(".")[0]
+    if re.fullmatch("[0-9]{1,18}", whole):
+        return int(whole)
+    octal = header[136:148].strip(b" \0")
+    return int(octal, 8) if _OCTAL.fullmatch(octal) and not whole else 0
 
 
 def _skip_exactly(stream: Readable, size: int) -> None:

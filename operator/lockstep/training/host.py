@@ -1,11 +1,14 @@
 """The file system of the running process, seen as the catalogue sees an image."""
 
+import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
-from lockstep.environment.tree import FileKind, UnreadableFileError, executable_by
+from lockstep.environment.tree import HEAD, FileKind, FileStat, UnreadableFileError, executable_by
 
 
 class HostTree:
@@ -56,5 +59,35 @@ class HostTree:
         real = Path(self._real(path))
         try:
             return real.read_bytes() if real.is_file() else None
+        except OSError as error:
+            raise UnreadableFileError(path, error.strerror or "it can't be read") from error
+
+    def sha256(self, path: str) -> str | None:
+        """See `FileTree.sha256`."""
+        with self._opened(path) as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" if file is not None else None
+
+    def head(self, path: str) -> bytes | None:
+        """See `FileTree.head`."""
+        with self._opened(path) as file:
+            return file.read(HEAD) if file is not None else None
+
+    def stat(self, path: str) -> FileStat | None:
+        """See `FileTree.stat`."""
+        with self._opened(path) as file:
+            if file is None:
+                return None
+            found = os.fstat(file.fileno())
+            return FileStat(found.st_size, int(found.st_mtime))
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[BufferedReader | None]:
+        real = Path(self._real(path))
+        try:
+            if not real.is_file():
+                yield None
+                return
+            with real.open("rb") as file:
+                yield file
         except OSError as error:
             raise UnreadableFileError(path, error.strerror or "it can't be read") from error

@@ -7,6 +7,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.environment.tree import EntryTree, FileKind, UnreadableFileError
 from lockstep.images.image import ImageError
+from lockstep.images.interest import Interest
 from lockstep.images.layer import read_layer
 from lockstep.images.limits import Limits
 from lockstep.images.squash import Squash
@@ -18,7 +19,7 @@ def squash(*layers: Layer, limits: Limits | None = None, kept: int = 1 << 20) ->
     found, held, seen = Squash(bounds), 0, 0
     for one in layers:
         blob = io.BytesIO(one.blob)
-        record = read_layer(blob, one.descriptor, one.diff_id, lambda path: kept, bounds, kept=held, seen=seen)
+        record = read_layer(blob, one.descriptor, one.diff_id, lambda path: Interest(kept), bounds, kept=held, seen=seen)
         held, seen = record.kept, record.seen
         found.apply(record)
     return found.tree()
@@ -119,7 +120,8 @@ def test_hard_links_to_nothing_or_to_a_directory_are_refused() -> None:
 
 def test_a_hard_link_to_a_body_that_was_not_kept_can_not_be_read() -> None:
     one = layer(Item("blob", b"x"), hard_link("METADATA", "blob"))
-    record = read_layer(io.BytesIO(one.blob), one.descriptor, one.diff_id, lambda path: 99 * (path != "/blob"), Limits())
+    keeping = (one.descriptor, one.diff_id, lambda path: Interest(99 * (path != "/blob")))
+    record = read_layer(io.BytesIO(one.blob), *keeping, Limits())
     found = Squash(Limits())
     found.apply(record)
     with pytest.raises(UnreadableFileError):
@@ -207,7 +209,7 @@ def test_other_bytes_than_the_descriptors_say_nothing_about_the_image_and_may_be
     delivered = (one.blob[:-5], one.blob[:20], b"", one.blob + b"x", one.blob + bytes(512), other.blob, b"<html>" * 9)
     for body in delivered:
         with pytest.raises(ImageError) as caught:
-            read_layer(io.BytesIO(body), one.descriptor, one.diff_id, lambda path: 0, Limits())
+            read_layer(io.BytesIO(body), one.descriptor, one.diff_id, lambda path: Interest(0), Limits())
         assert caught.value.reason is Reason.DIGEST_MISMATCH
         assert caught.value.retry
 

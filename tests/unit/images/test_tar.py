@@ -7,6 +7,8 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageError
+from lockstep.images.interest import Interest
+from lockstep.images.keep import Keep
 from lockstep.images.limits import Limits
 from lockstep.images.tar import TarEntry, entries
 from tests.fakes.images import END, Item, entry, gnu_long, header, octal, padded, pax_header, pax_record, tar
@@ -14,8 +16,16 @@ from tests.fakes.images import END, Item, entry, gnu_long, header, octal, padded
 FILE = entry(Item("good", b"body"))
 
 
-def read(data: bytes, *, limits: Limits | None = None) -> list[TarEntry]:
-    return list(entries(io.BytesIO(data), lambda name, size: True, limits or Limits()))
+def keep(name: str, size: int) -> Keep:
+    return Keep(Interest(body=1 << 20), size)
+
+
+def read(data: bytes, *, limits: Limits | None = None) -> list[TarEntry[Keep]]:
+    return list(entries(io.BytesIO(data), keep, limits or Limits()))
+
+
+def body(found: TarEntry[Keep]) -> bytes | None:
+    return found.sink.body if found.sink is not None else None
 
 
 def names(data: bytes) -> list[str]:
@@ -51,7 +61,7 @@ def test_what_the_standard_library_writes_is_read(form: int) -> None:
         ("lnk", "2", "t" * 90),
         ("hard", "1", "t" * 90),
     ]
-    assert found[1].body == b"hello"
+    assert body(found[1]) == b"hello"
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
@@ -67,12 +77,12 @@ def test_long_names_and_links_are_read(form: int) -> None:
 
 def test_pax_records_count_for_one_entry_only() -> None:
     data = pax_header({"path": "long"}) + entry(Item("short", b"1")) + entry(Item("next", b"2")) + END
-    assert [(one.name, one.body) for one in read(data)] == [("long", b"1"), ("next", b"2")]
+    assert [(one.name, body(one)) for one in read(data)] == [("long", b"1"), ("next", b"2")]
 
 
 def test_a_pax_size_replaces_the_headers() -> None:
     data = pax_header({"size": "3"}) + header(b"x", "0", octal(0)) + padded(b"abc") + FILE + END
-    assert [(one.name, one.body) for one in read(data)] == [("x", b"abc"), ("good", b"body")]
+    assert [(one.name, body(one)) for one in read(data)] == [("x", b"abc"), ("good", b"body")]
 
 
 def test_names_that_are_no_utf_8_are_kept() -> None:
@@ -90,8 +100,8 @@ def test_the_prefix_counts_in_posix_archives_only() -> None:
 
 def test_bodies_are_kept_only_where_they_are_wanted() -> None:
     data = tar(Item("a", b"1" * 600), Item("b", b"2" * 600))
-    found = list(entries(io.BytesIO(data), lambda name, size: name == "b", Limits()))
-    assert [(one.size, one.body) for one in found] == [(600, None), (600, b"2" * 600)]
+    found = list(entries(io.BytesIO(data), lambda name, size: keep(name, size) if name == "b" else None, Limits()))
+    assert [(one.size, body(one)) for one in found] == [(600, None), (600, b"2" * 600)]
 
 
 def test_an_archive_may_lack_its_end() -> None:
@@ -144,7 +154,7 @@ def test_numbers_that_are_none_are_refused(size: bytes) -> None:
 
 def test_large_sizes_in_base_256_are_read() -> None:
     data = header(b"x", "0", b"\x80" + (3).to_bytes(11, "big")) + padded(b"abc") + END
-    assert read(data)[0].body == b"abc"
+    assert body(read(data)[0]) == b"abc"
 
 
 def test_device_numbers_in_base_256_are_read() -> None:

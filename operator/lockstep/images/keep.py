@@ -1,0 +1,52 @@
+"""What is kept of one file's content while it streams past."""
+
+import hashlib
+
+from lockstep.environment.tree import HEAD
+from lockstep.images.interest import Interest
+
+
+class Keep:
+    """Takes a file's content piece by piece and keeps what is of interest."""
+
+    __slots__ = ("_body", "_hash", "_head", "_interest", "_size")
+
+    def __init__(self, interest: Interest, size: int) -> None:
+        self._interest = interest
+        self._size = size
+        self._body = bytearray() if interest.body and size <= interest.body else None
+        self._hash = hashlib.sha256() if interest.hashed else None
+        self._head = b""
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next piece."""
+        if self._body is not None:
+            self._body += chunk
+        if self._hash is not None:
+            self._hash.update(chunk)
+        if self._interest.head and len(self._head) < HEAD:
+            self._head += chunk[: HEAD - len(self._head)]
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole content, where it may be kept."""
+        return bytes(self._body) if self._body is not None else None
+
+    @property
+    def why_unread(self) -> str:
+        """Why there is no body; empty when there is one."""
+        if self._body is not None:
+            return ""
+        if not self._interest.body:
+            return "its body is no evidence, so it was not kept"
+        return f"it has {self._size} bytes, the limit for such a file is {self._interest.body}"
+
+    @property
+    def sha256(self) -> str | None:
+        """Digest of the content, where it was asked for."""
+        return f"sha256:{self._hash.hexdigest()}" if self._hash is not None else None
+
+    @property
+    def head(self) -> bytes | None:
+        """The first bytes, where they were asked for."""
+        return self._head if self._interest.head else None
