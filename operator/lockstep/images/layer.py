@@ -152,6 +152,7 @@ def _entry(entry: TarEntry[Keep], path: str) -> Entry:
             sha256=keep.sha256,
             head=keep.head,
             stat=FileStat(entry.size, entry.modified),
+            program=keep.program,
             executable=executable,
         )
     if entry.type == "3" and entry.device == (0, 0):
