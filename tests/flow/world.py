@@ -16,7 +16,7 @@ from lockstep.controller.controller import Parts, build_reconciler
 from lockstep.controller.ports import Kind, Object, UnavailableError
 from lockstep.controller.records import Records
 from lockstep.controller.settings import Settings
-from lockstep.images.image import ImageModel
+from lockstep.images.imagescan import ImageModel
 from lockstep.images.scan import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics

@@ -14,7 +14,8 @@ from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact
 from lockstep.gates.chain import evaluate, prerequisites_permit
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.outcome import Result, Verdict
-from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.reference import parse_reference
 from lockstep.images.scan import scan
 from lockstep.rollout.candidate import message_of

@@ -15,7 +15,8 @@ from lockstep.controller.scans import Scans
 from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact
 from lockstep.gates.evidence import Fact, LineagePins, Unknown
 from lockstep.gates.lineage import pins_of
-from lockstep.images.image import ImagePlatform, ImageScan, ResolvedImage
+from lockstep.images.image import ImagePlatform, ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.scan import scan
 from lockstep.lineage.lineage import Lineage

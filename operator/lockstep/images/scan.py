@@ -12,7 +12,8 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.tree import EntryTree, UnreadableFileError
-from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImageModel, ImageScan, ResolvedImage
+from lockstep.images.image import Descriptor, ImageConfig, ImageError, ResolvedImage
+from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.interest import interest
 from lockstep.images.layer import LayerRecord, read_layer
 from lockstep.images.limits import Limits

@@ -8,7 +8,8 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.images.credentials import Credentials
-from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
 from lockstep.images.registry import RegistryOptions

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.images.image import ImageError, ImageModel, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
