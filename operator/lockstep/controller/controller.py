@@ -31,7 +31,9 @@ from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
 from lockstep.images.limits import Limits
 from lockstep.images.registry import RegistryOptions
-from lockstep.images.scan import ANALYSER
+from lockstep.images.scan import ANALYSER, Scanner
+from lockstep.images.worker.port import Workers
+from lockstep.images.worker.processes import Processes
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor
@@ -49,6 +51,7 @@ class Parts:
     registries: Registries
     auditor: Auditor
     images: ImagesOf
+    workers: Workers
     metrics: Metrics
 
 
@@ -58,7 +61,15 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
-    gatherer = Gatherer(registries=parts.registries, records=records, scans=scans, clock=clock, limits=Limits())
+    limits = Limits()
+    gatherer = Gatherer(
+        registries=parts.registries,
+        records=records,
+        scanner=Scanner(limits, workers=parts.workers),
+        scans=scans,
+        clock=clock,
+        limits=limits,
+    )
     candidates = Candidates(
         cluster=cluster,
         records=records,
@@ -101,7 +112,8 @@ class Controller:
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
         images = ImageAccess(cluster, session, RegistryOptions(settings.insecure_registries), Limits())
-        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, self._metrics)
+        workers = Processes(Limits().record)
+        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 

@@ -14,10 +14,10 @@ from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
 from lockstep.images.registry import RegistryOptions
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes.distribution import BINARY, WHY_ABSENT, docker_registry, push
 from tests.fakes.images import LINUX, Item, MemorySource, layer
 from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
+from tests.fakes.workers import scan
 
 SETTINGS = {"Entrypoint": ["/opt/venv/bin/python"]}
 REAL = pytest.mark.skipif(BINARY is None, reason=WHY_ABSENT)
