@@ -51,9 +51,7 @@ class Processes:
             try:
                 return await self._talk(process, fed)
             finally:
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
+                await _end(process)
 
     async def _talk(self, process: asyncio.subprocess.Process, fed: AsyncGenerator[bytes, None]) -> bytes:
         assert process.stdin is not None
@@ -91,6 +89,16 @@ class Processes:
         if len(answer) > self._limit:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"what was found in the image has more than {self._limit} bytes")
         return answer
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    # asyncio waits for the end of the pipes as well, which it does not see while it holds back what nobody reads.
+    for stream in (process.stdout, process.stderr):
+        while stream is not None and await stream.read(_READ):
+            pass
+    await process.wait()
 
 
 async def _feed(stream: asyncio.StreamWriter, fed: AsyncGenerator[bytes, None]) -> None:
