@@ -78,6 +78,11 @@ class ResolvedImage:
         return f"{self.repository}@{self.digest}"
 
 
+def digests_of(image: ResolvedImage) -> frozenset[str]:
+    """Return every digest that names a pinned image: of its manifest, its configuration, and the index that led to it."""
+    return frozenset(digest for digest in (image.digest, image.config_digest, image.index_digest) if digest is not None)
+
+
 @dataclass(frozen=True)
 class ImageModel:
     """A logged model found inside an image: one `MLmodel` file."""

@@ -14,6 +14,7 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _MAX_LENGTH = 512
+_REPORTED = re.compile(r"(?:(?:[a-z-]+://)?(?:[^@]*@)?sha256:)?(?P<hex>[a-f0-9]{64})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ def repository_of(text: str) -> str:
     """Return `registry/repository` of a reference, without tag and digest, whether it can be parsed or not."""
     head, slash, last = text.partition("@")[0].rpartition("/")
     return head + slash + last.partition(":")[0]
+
+
+def reported_digest(image_id: str) -> str | None:
+    """Return the digest in what a node reports to run (`ContainerStatus.imageID`); None where there is none.
+
+    Runtimes report `repository@sha256:…` or `docker-pullable://repository@sha256:…` (a manifest or index), `sha256:…` or
+    the bare hexadecimal number (the image's ID, which is the digest of its configuration).
+    """
+    found = _REPORTED.fullmatch(image_id) if len(image_id) <= _MAX_LENGTH else None
+    return f"sha256:{found['hex']}" if found else None
 
 
 def _is_host(registry: str) -> bool:
