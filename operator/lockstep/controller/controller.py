@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.gather import Gatherer
-from lockstep.controller.images import ImageAccess, ImagesOf
+from lockstep.controller.images import ImagesOf
 from lockstep.controller.leader import Leader
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.pods import PodAudits
@@ -30,7 +30,6 @@ from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistryOptions
 from lockstep.images.scan import ANALYSER
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
@@ -91,6 +90,7 @@ class Controller:
         leader: Leader,
         clock: Clock,
         session: aiohttp.ClientSession,
+        images: ImagesOf,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -100,7 +100,6 @@ class Controller:
         self._stop = asyncio.Event()
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
-        images = ImageAccess(cluster, session, RegistryOptions(settings.insecure_registries), Limits())
         parts = Parts(cluster, clock, registries, HttpAuditor(session), images, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)

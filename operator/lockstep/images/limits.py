@@ -25,3 +25,9 @@ class Limits:
     zstd_window: int = 128 * MIB
     seconds: float = 300.0
     """For the whole scan."""
+    head_seconds: float = 20.0
+    """Until the head of a registry's answer is there: name, connection, TLS and headers."""
+    rate: float = 100_000.0
+    """Bytes a second that a body has to bring at least, over each `rate_window` but the last."""
+    rate_window: float = 30.0
+    """In seconds."""

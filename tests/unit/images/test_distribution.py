@@ -13,7 +13,7 @@ from lockstep.images.image import ImageError, ImageScan
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.options import RegistryOptions
 from lockstep.images.resolve import resolve
 from lockstep.images.scan import scan
 from tests.fakes.distribution import BINARY, WHY_ABSENT, docker_registry, push
