@@ -14,6 +14,7 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _MAX_LENGTH = 512
+_MAX_PORT = 65535
 _REPORTED = re.compile(r"(?:(?:[a-z-]+://)?(?:[^@]*@)?sha256:)?(?P<hex>[a-f0-9]{64})", re.ASCII)
 
 
@@ -75,4 +76,7 @@ def reported_digest(image_id: str) -> str | None:
 
 def _is_host(registry: str) -> bool:
     """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
+    port = registry.partition(":")[2]
+    if port and not 0 < int(port) <= _MAX_PORT:
+        return False
     return "." in registry or ":" in registry or registry == "localhost"

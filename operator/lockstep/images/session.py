@@ -5,8 +5,9 @@ import aiohttp
 from lockstep.images.options import RegistryOptions
 from lockstep.images.resolver import GuardedResolver
 
-_CONNECTIONS = 256
-_CONNECTIONS_PER_HOST = 32
+_CONNECTIONS = 512
+_CONNECTIONS_PER_HOST = 128
+"""Fewer, so that a slow registry does not take those of all the others."""
 
 
 def registry_session(options: RegistryOptions) -> aiohttp.ClientSession:

@@ -173,6 +173,7 @@ async def test_a_host_that_can_be_no_name_is_unreachable() -> None:
         with pytest.raises(ImageError) as caught:
             await RegistrySource(session, reference, Credentials(), options, Limits()).manifest("1")
     assert caught.value.reason is Reason.IMAGE_REGISTRY_UNREACHABLE
+    assert caught.value.message.endswith("its name can't be looked up")
 
 
 async def test_a_url_with_another_spelling_of_an_address_is_refused() -> None:
