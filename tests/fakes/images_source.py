@@ -20,6 +20,8 @@ class FakeImages:
         self.memory = MemorySource()
         self.down = False
         self.blobs_down = False
+        self.forbidden = False
+        """True when the credentials open nothing any more."""
         self.asked = 0
 
     @property
@@ -48,5 +50,7 @@ class FakeImages:
         return self.memory.blob(descriptor)
 
     def _answer(self, down: bool) -> None:
+        if self.forbidden:
+            raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the image registry does not let these credentials read it")
         if down:
             raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, "the image registry did not answer", retry=True)
