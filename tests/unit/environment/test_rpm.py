@@ -16,6 +16,8 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.rpm import MANIFEST, manifest, rpm
 from lockstep.environment.catalogue.rpmdb import rpm_headers
 from lockstep.environment.catalogue.rpmheader import RpmHeaderError, RpmPackage, rpm_package
+from lockstep.environment.catalogue.sqlitelog import LogError, checksum
+from lockstep.environment.catalogue.sqlitelog import with_log as with_write_ahead
 from lockstep.environment.catalogue.system import system
 from lockstep.training.host import HostTree
 from tests.fakes.roots import Files, To, debian, tree
@@ -87,11 +89,68 @@ def test_formats_that_are_not_read_are_refused_and_not_taken_for_no_packages(nam
     assert "not verifiable" in message
 
 
-@pytest.mark.parametrize("name", ["wal", "journal"])
-def test_a_database_that_was_not_closed_is_refused(name: str) -> None:
+def test_a_transaction_that_was_not_finished_is_refused() -> None:
     made = database(package(*BASH))
-    assert read(made, **{name: b""}) == {"bash": "5.1.8-9.el9"}
-    assert "was not closed" in refused({DATABASE: made, f"{DATABASE}-{name}": b"x"})
+    assert read(made, journal=b"", wal=b"") == {"bash": "5.1.8-9.el9"}
+    assert "neither finished nor undone" in refused({DATABASE: made, f"{DATABASE}-journal": b"x"})
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> tuple[bytes, bytes]:
+    """A database and its log as a tool leaves them that was stopped after two transactions: bash, then more packages."""
+    path = tmp_path / "rpmdb.sqlite"
+    path.write_bytes(database(logged=False))
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("PRAGMA wal_autocheckpoint = 0")
+        for blobs in ([package(*BASH)], [package(f"p{n}", "1", "x" * 400) for n in range(20)]):
+            made.executemany("INSERT INTO Packages (blob) VALUES (?)", [(blob,) for blob in blobs])
+            made.commit()
+        return path.read_bytes(), (tmp_path / "rpmdb.sqlite-wal").read_bytes()
+
+
+def test_what_stands_in_the_log_is_part_of_the_database(stopped: tuple[bytes, bytes]) -> None:
+    body, log = stopped
+    assert read(body) == {}
+    found = read(body, wal=log)
+    assert found["bash"] == "5.1.8-9.el9"
+    assert len(found) == 21
+
+
+def test_a_transaction_that_the_log_does_not_hold_in_full_does_not_count(stopped: tuple[bytes, bytes]) -> None:
+    body, log = stopped
+    assert read(body, wal=log[:-1]) == {"bash": "5.1.8-9.el9"}
+    assert read(body, wal=log[:-10] + b"\0" * 10) == {"bash": "5.1.8-9.el9"}
+    # Left over from before a checkpoint: other salts, or checksums that don't go on from those before.
+    assert read(body, wal=log[:40] + b"\0\0\0\0" + log[44:]) == {}
+    assert read(body, wal=log + log[32:]) == read(body, wal=log)
+    assert read(body, wal=log[:32]) == {}
+
+
+def test_a_log_that_is_none_or_of_another_database_is_refused(stopped: tuple[bytes, bytes]) -> None:
+    body, log = stopped
+    for wrong in (b"x", b"x" * 5000, log[:16] + b"\0" + log[17:], b"\0" * 32):
+        assert "write-ahead log" in refused({DATABASE: body, f"{DATABASE}-wal": wrong})
+    small = body[:16] + (512).to_bytes(2, "big") + body[18:]
+    assert "another database" in refused({DATABASE: small, f"{DATABASE}-wal": log})
+
+
+def test_a_log_can_not_make_a_database_larger_than_what_is_there(stopped: tuple[bytes, bytes]) -> None:
+    body, log = stopped
+    order = ">" if log[3] & 1 else "<"
+    frame = struct.pack(">II", 1, 2**32 - 1)
+    sums = checksum(body[:4096], order, checksum(frame, order, struct.unpack_from(">II", log, 24)))
+    hostile = log[:32] + frame + log[16:24] + struct.pack(">II", *sums) + body[:4096]
+    assert "more bytes than there are" in refused({DATABASE: body, f"{DATABASE}-wal": hostile})
+
+
+@given(st.integers(0, 3000), st.binary(min_size=1, max_size=8), st.binary(max_size=100))
+def test_whatever_the_bytes_of_a_log_are_they_give_a_database_or_a_refusal(at: int, change: bytes, other: bytes) -> None:
+    header = struct.pack(">6I", 0x377F0682, 3007000, 4096, 0, 1, 2)
+    log = header + struct.pack(">II", *checksum(header, "<", (0, 0))) + bytes(4120)
+    for wrong in (other, log + other, log[:at] + change + log[at + len(change) :]):
+        with suppress(LogError):
+            assert with_write_ahead(SMALL, wrong) == SMALL
 
 
 def test_statistics_that_sqlite_keeps_change_nothing() -> None:
@@ -160,12 +219,33 @@ def test_a_table_that_goes_in_circles_is_refused() -> None:
     refused({DATABASE: bytes(body)})
 
 
+def test_entries_that_share_their_pages_do_not_take_more_memory_than_the_file() -> None:
+    # So long that little of an entry stands in the table's only leaf, page 2, and the first one's rest from page 3 on.
+    body = database(*[bytes(998_933)] * 5, schema="CREATE TABLE Packages (blob)", logged=False)
+    leaf = bytearray(body[4096:8192])
+    starts = sorted(int.from_bytes(leaf[8 + 2 * n : 10 + 2 * n], "big") for n in range(5))
+    links = sorted(int.from_bytes(leaf[end - 4 : end], "big") for end in (*starts[1:], 4096))
+    assert (leaf[0], links[0]) == (13, 3)
+    for end in (*starts[1:], 4096):
+        leaf[end - 4 : end] = (3).to_bytes(4, "big")
+    pages = links[1] - 1
+    hostile = body[:28] + pages.to_bytes(4, "big") + body[32:4096] + bytes(leaf) + body[8192 : pages * 4096]
+    with pytest.raises(CatalogueError, match="more bytes than the file"):
+        list(rpm_headers(hostile, DATABASE))
+
+
 GARBAGE = [b"", b"\0" * 100, b"SQLite format 3\0", b"x" * 5000, database(package(*BASH))[:5000], b"\0\5\x31\x62"]
 
 
 @pytest.mark.parametrize("body", GARBAGE)
 def test_garbage_is_refused(body: bytes) -> None:
     refused({DATABASE: body})
+
+
+def test_a_schema_that_is_no_text_is_refused() -> None:
+    body = database(package(*BASH))
+    assert b"TABLE 'Packages'" in body
+    refused({DATABASE: body.replace(b"TABLE 'Packages'", b"\x80ABLE 'Packages'")})
 
 
 def test_a_database_that_is_no_file_is_refused() -> None:

@@ -23,7 +23,7 @@ def conda(tree: FileTree, prefix: str) -> dict[str, str] | None:
         path = f"{folder}/{file}"
         name, version, build = _named(path, file.removesuffix(".json"))
         if name in paths:
-            raise unverifiable(path, f"{name} has another record: {paths[name]}")
+            raise unverifiable(path, f"{name[:100]!r} has another record: {paths[name][:300]!r}")
         paths[name] = path
         if (body := _body(tree, path)) is not None:
             check_record(body, path, (name, version, build))

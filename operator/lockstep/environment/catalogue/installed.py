@@ -10,7 +10,9 @@ _MAX_TEXT = 512
 
 def unverifiable(path: str, why: str) -> CatalogueError:
     """Return the refusal of a package database."""
-    return CatalogueError(Reason.SYSTEM_UNVERIFIABLE, f"{path[:300]}: {why}")
+    # Names of files in an image are anybody's, and the message is shown on terminals.
+    shown = path[:300] if path.isprintable() else ascii(path[:300])
+    return CatalogueError(Reason.SYSTEM_UNVERIFIABLE, f"{shown}: {why}")
 
 
 class Installed:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from lockstep.environment.catalogue.installed import Installed, unverifiable
-from lockstep.environment.catalogue.rpmdb import rpm_headers
 from lockstep.environment.catalogue.rpmheader import RpmHeaderError, RpmPackage, rpm_package
+from lockstep.environment.catalogue.sqlitelog import LogError, with_log
 from lockstep.environment.catalogue.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
@@ -60,15 +60,19 @@ def _packages(tree: FileTree, path: str) -> Iterator[RpmPackage]:
     if path == MANIFEST:
         yield from manifest(body, path)
         return
-    # What a transaction wrote there and no checkpoint has brought into the database is not seen without them.
-    for suffix in ("-wal", "-journal"):
-        if tree.read(path + suffix):
-            raise unverifiable(path + suffix, "the database was not closed, and what is in it can't be told")
-    for blob in rpm_headers(body, path):
-        try:
+    if tree.read(f"{path}-journal"):
+        raise unverifiable(path, "a transaction on the database was neither finished nor undone")
+    try:
+        # Only here: training may run on a Python that was built without SQLite, and where there is no RPM that is no matter.
+        from lockstep.environment.catalogue.rpmdb import rpm_headers
+    except ImportError as error:
+        raise unverifiable(path, "this Python was built without SQLite, which reads it") from error
+    try:
+        log = tree.read(f"{path}-wal")
+        for blob in rpm_headers(with_log(body, log) if log else body, path):
             yield rpm_package(blob)
-        except RpmHeaderError as error:
-            raise unverifiable(path, f"the header of a package can't be read: {error}") from error
+    except (LogError, RpmHeaderError) as error:
+        raise unverifiable(path, str(error)) from error
 
 
 def manifest(body: bytes, path: str) -> Iterator[RpmPackage]:

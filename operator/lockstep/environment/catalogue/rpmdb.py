@@ -32,8 +32,9 @@ def rpm_headers(body: bytes, path: str) -> Iterator[bytes]:
         with closing(sqlite3.connect(":memory:")) as database:
             _open(database, body, path)
             yield from _headers(database, len(body), path)
-    except (sqlite3.Error, OverflowError) as error:
-        raise unverifiable(path, f"the database can't be read: {str(error)[:200]}") from error
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
+        # SQLite's messages quote the schema, which may be no UTF-8.
+        raise unverifiable(path, f"the database can't be read: {str(error)[:200]!a}") from error
 
 
 def _open(database: sqlite3.Connection, body: bytes, path: str) -> None:
@@ -44,8 +45,8 @@ def _open(database: sqlite3.Connection, body: bytes, path: str) -> None:
     database.text_factory = bytes
     database.execute("PRAGMA trusted_schema = OFF")
     database.execute("PRAGMA cell_size_check = ON")
-    # A database in memory has no write-ahead log; whoever calls has seen that nothing stands in the file's own
-    # (database file format, 1.3: the versions at 18 and 19 are 1 without and 2 with a log).
+    # A database in memory has no write-ahead log; whoever calls has applied the file's own (database file format, 1.3:
+    # the versions at 18 and 19 are 1 without and 2 with a log).
     database.deserialize(body[:18] + b"\1\1" + body[20:] if body[18:20] == b"\2\2" else body)
     for limit, value in (
         (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
