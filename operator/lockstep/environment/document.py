@@ -68,7 +68,19 @@ class System(_Frozen):
     """The distribution (`debian 12`, os-release ID and VERSION_ID) and its installed packages, name to version."""
 
     distribution: Name | None = None
-    packages: dict[str, str] = Field(default_factory=dict)
+    packages: dict[Name, Name] = Field(default_factory=dict)
+    """A package that is installed in several architectures stands once for each, as `name:architecture`."""
+    conda: dict[Name, Name] | None = None
+    """`version build` by name of the conda environment whose interpreter runs; None where it is not conda's."""
+
+
+class Cuda(_Frozen):
+    """The CUDA libraries that frameworks find; several versions are parted by commas."""
+
+    runtime: Name | None = None
+    """`12.4.127`, the CUDA runtime's own version and not the toolkit's."""
+    cudnn: Name | None = None
+    """`9.1.0`"""
 
 
 class RequiredProof(StrEnum):
@@ -91,6 +103,7 @@ class EnvironmentDocument(_Frozen):
     packages: tuple[Package, ...]
     """Sorted by name, one entry a name."""
     system: System = Field(default_factory=System)
+    cuda: Cuda | None = None
     required: tuple[Name, ...] | None = None
     """Names (PEP 503) of the distributions that the model needs, sorted; None where nothing says so (an image)."""
     required_proof: RequiredProof | None = Field(default=None, alias="requiredProof")

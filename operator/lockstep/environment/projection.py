@@ -1,10 +1,11 @@
 """The part of a document that a policy compares, and its digest: the environment digest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lockstep.api.promotionpolicy import (
+    AcceleratorRule,
     EnvironmentSpec,
     Extras,
     PackagesLevel,
@@ -13,12 +14,15 @@ from lockstep.api.promotionpolicy import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
-from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, System
 from lockstep.environment.versions import compared_name, compared_version
 
 SCHEMA = "lockstep.dev/environment-projection/v1"
 # Servers such as MLServer load MLflow's models without MLflow: it counts only where the image has it.
 _ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
+# Frameworks that compute with the CUDA libraries they find, and the wheels that bring these along.
+_CUDA_FRAMEWORKS = ["torch", "tensorflow", "tensorflow-gpu", "jax", "jaxlib", "onnxruntime-gpu", "paddlepaddle-gpu", "cupy-*"]
+_CUDA_WHEELS = {"runtime": "nvidia-cuda-runtime*", "cudnn": "nvidia-cudnn*"}
 
 
 class RequiredSetError(ValueError):
@@ -39,6 +43,9 @@ class Scope:
     commits: frozenset[str]
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
+    """Names as `system_packages` gives them."""
+    cuda: frozenset[str]
+    """Fields of `Cuda`."""
     code: frozenset[str]
 
 
@@ -74,15 +81,38 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
     both = {name for name in wanted if name in theirs and name in ours}
     content = spec.packages.level is PackagesLevel.CONTENT
-    same_system = trained.system.distribution == image.system.distribution
-    names = trained.system.packages.keys() | image.system.packages.keys()
     return Scope(
         packages=frozenset(wanted),
         contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
-        system=frozenset(name for name in names if same_system and matches(name, spec.system)),
+        system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
+        cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
         code=frozenset(trained.code),
     )
+
+
+def system_packages(system: System) -> dict[str, str]:
+    """Return a system's packages by the name under which policies know them: conda's are `conda:libopenblas`."""
+    return system.packages | {f"conda:{name}": version for name, version in (system.conda or {}).items()}
+
+
+def _system_names(trained: System, image: System) -> set[str]:
+    """Return the names that both sides could have: packages of one distribution, and those of conda where both use it."""
+    names: set[str] = set()
+    if trained.distribution == image.distribution:
+        names |= trained.packages.keys() | image.packages.keys()
+    if trained.conda is not None and image.conda is not None:
+        names |= {f"conda:{name}" for name in trained.conda.keys() | image.conda.keys()}
+    return names
+
+
+def _cuda(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: EnvironmentSpec) -> Iterator[str]:
+    if spec.accelerator is not AcceleratorRule.SAME or not any(matches(name, _CUDA_FRAMEWORKS) for name in wanted):
+        return
+    for field, wheel in _CUDA_WHEELS.items():
+        # Where a wheel brings it, it is compared as a package.
+        if getattr(trained, field, None) and getattr(image, field, None) and not any(fnmatchcase(n, wheel) for n in wanted):
+            yield field
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
@@ -132,13 +162,15 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
 def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
     """Return the digest over what of a document has to be equal (design section 4)."""
     packages = compared_packages(document, spec)
+    system = system_packages(document.system)
     facts = {
         "schema": SCHEMA,
         "rules": spec.payload(),
         "python": [document.python.implementation, python_level(document.python.version, spec)],
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
-        "system": {name: document.system.packages.get(name) for name in settled.system},
+        "system": {name: system.get(name) for name in settled.system},
+        "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
         "code": {path: document.code.get(path) for path in settled.code},
     }
     return sha256_of(canonical_json(facts))

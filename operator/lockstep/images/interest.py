@@ -15,6 +15,12 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
         (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
+        (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
+        (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
+        (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
+        # Records of large packages list every file; their names say what is needed.
+        (r"/conda-meta/[^/]+\.json$", MIB),
+        (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
         (r"/MLmodel$", 4 * MIB),
         # Scripts whose first line leads to the interpreter.

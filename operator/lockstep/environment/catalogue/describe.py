@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
@@ -29,11 +30,13 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     where = prefix(tree, start)
     paths = search_path(tree, where, start, launch)
     try:
+        packages = distributions(tree, paths)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-            packages=distributions(tree, paths),
-            system=system(tree),
+            packages=packages,
+            system=system(tree, where.base),
+            cuda=cuda(tree, packages, where.base, machine),
             collector=collector,
         )
     except ValidationError as error:
