@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from lockstep.environment.catalogue.libc import libc_paths
+from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.images.limits import MIB
 
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
@@ -15,6 +16,8 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"/pyvenv\.cfg$", MIB),
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
+        # Where the dynamic linker searches.
+        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld-musl-[a-z0-9_]+\.path)$", MIB),
         (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
         (r"/bin/(?:python|pypy)[0-9.]*$", 64 * MIB),
         (r"/libpython3\.[0-9]+\.so\.1\.0$", 64 * MIB),
@@ -40,6 +43,8 @@ class Interest:
     """Whether its digest is taken."""
     head: bool = False
     """Whether its first bytes are kept."""
+    needs: bool = False
+    """Whether it is read as a shared object, for what it needs."""
 
 
 NONE = Interest()
@@ -47,6 +52,7 @@ NONE = Interest()
 
 def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
-    hashed = _HASHED.search(path) is not None
+    # Shared objects count wherever they are: search paths lead anywhere.
+    hashed, needs = _HASHED.search(path) is not None, OBJECT_NAME.search(path) is not None
     limit = 16 * MIB if path in _LIBC else next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
-    return Interest(limit, hashed, path.endswith(".pyc")) if hashed or limit else NONE
+    return Interest(limit, hashed, path.endswith(".pyc"), needs) if hashed or limit or needs else NONE
