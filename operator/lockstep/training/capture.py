@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from lockstep import __version__
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.packages import packages
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.host import HostTree
@@ -31,7 +32,7 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
             implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
         ),
         platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
-        packages=distributions(tree, paths),
+        packages=packages(tree, paths, Libraries(tree, sys.executable or "", os.environ, machine=platform.machine())),
         system=system(tree),
         required=tuple(sorted(set(required))) if required is not None else None,
         required_proof=proof,

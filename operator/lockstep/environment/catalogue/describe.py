@@ -3,11 +3,12 @@
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch, started
 from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.packages import packages
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
 from lockstep.environment.tree import FileTree
@@ -32,7 +33,7 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-            packages=distributions(tree, paths),
+            packages=packages(tree, paths, Libraries(tree, where.executable, launch.env, machine=machine)),
             system=system(tree),
             collector=collector,
         )
