@@ -1,6 +1,6 @@
 """The part of a document that a policy compares, and its digest: the environment digest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -19,6 +19,16 @@ from lockstep.environment.versions import compared_name, compared_version
 SCHEMA = "lockstep.dev/environment-projection/v1"
 # Servers such as MLServer load MLflow's models without MLflow: it counts only where the image has it.
 _ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
+# The graphics driver's own libraries belong to the node's kernel module: the NVIDIA Container Toolkit puts them into the
+# container when it starts, so no image has them, and training may have had them.
+_OF_THE_DRIVER = (
+    "libcuda.so*",
+    "libcudadebugger.so*",
+    "libnvcuvid.so*",
+    "libnvidia-*.so*",
+    "libnvoptix.so*",
+    "lib*_nvidia.so*",
+)
 
 
 class RequiredSetError(ValueError):
@@ -40,6 +50,9 @@ class Scope:
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
     code: frozenset[str]
+    libraries: Mapping[str, tuple[str, ...]]
+    """Of each package whose image lacks some, the shared libraries that training did not lack. One that training lacked
+    too is none that predictions need, and one that only the image has is no fault."""
 
 
 Names = Mapping[str, Package]
@@ -55,7 +68,7 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec) -> d
     return found
 
 
-def matches(name: str, patterns: list[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
     """Tell whether a name matches one of some wildcard patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -82,7 +95,14 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
         code=frozenset(trained.code),
+        libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
     )
+
+
+def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
+    known = set(trained.missing) if trained is not None else set()
+    missing = image.missing if image is not None else ()
+    return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
@@ -124,6 +144,11 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     return facts
 
 
+def _missing(package: Package | None, libraries: Sequence[str]) -> list[str]:
+    missing = package.missing if package is not None else ()
+    return [name for name in libraries if name in missing]
+
+
 def python_level(version: str, spec: EnvironmentSpec) -> str:
     """Return the part of Python's version that has to be equal."""
     return ".".join(version.split(".")[:2]) if spec.python is PythonLevel.MINOR else version
@@ -140,5 +165,6 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: document.system.packages.get(name) for name in settled.system},
         "code": {path: document.code.get(path) for path in settled.code},
+        "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},
     }
     return sha256_of(canonical_json(facts))
