@@ -141,10 +141,10 @@ def test_rpath_does_not_count_beside_a_runpath() -> None:
 
 
 def test_an_own_library_that_another_needs_inherits_its_search_path() -> None:
-    objects = {"x/_z.so": shared("liba.so", rpath="$ORIGIN:/own"), "x/liba.so": shared("libb.so", soname="liba.so")}
-    assert missing(package("x", objects), {"/own/libb.so": shared()}) == {"x": ("libb.so",)}
-    objects["x/liba.so"] = shared("libb.so")
-    assert missing(package("x", objects), {"/own/libb.so": shared()}) == {}
+    for soname in ("liba.so", None):
+        objects = {"x/z.so": shared("liba.so", rpath="$ORIGIN:/own"), "x/liba.so": shared("libb.so", soname=soname)}
+        assert missing(package("x", objects), {"/own/libb.so": shared()}) == {}
+        assert missing(package("x", objects)) == {"x": ("libb.so",)}
 
 
 @pytest.mark.parametrize("value", ["/own", "/x:/own", "/x;/own", "/own:", "$ORIGIN/../../own"])
@@ -231,6 +231,27 @@ def test_the_search_is_bounded() -> None:
     with pytest.raises(CatalogueError) as caught:
         packages(tree(root(), many, folders), [SITE], searched)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
+
+
+def refused(files: EntryTree, **limits: int) -> Reason:
+    with pytest.raises(CatalogueError) as caught:
+        packages(files, [SITE], Libraries(files, PYTHON, {}, machine="x86_64"), **limits)
+    return caught.value.reason
+
+
+def test_a_chain_of_libraries_without_end_ends() -> None:
+    chain: Files = {f"{LIB}/lib{n}.so": shared(f"lib{n + 1}.so") for n in range(400)}
+    files = tree(root(), lightgbm("lib0.so"), chain)
+    assert found(files) == {"lightgbm": ("lib400.so",)}
+    with pytest.raises(CatalogueError):
+        packages(files, [SITE], Libraries(files, PYTHON, {}, machine="x86_64", max_steps=20_000))
+
+
+def test_packages_that_all_require_one_another_end() -> None:
+    requires = "".join(f"Requires-Dist: p{n}\n" for n in range(40))
+    many = [package(f"p{n}", {f"p{n}/_c.so": shared("libnone.so", soname=f"libp{n}.so")}, requires) for n in range(40)]
+    assert len(missing(*many)) == 40
+    assert refused(tree(root(), *many), max_steps=20_000) is Reason.LIMIT_EXCEEDED
 
 
 def test_files_without_a_body_are_not_read_as_objects() -> None:

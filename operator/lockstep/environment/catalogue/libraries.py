@@ -33,8 +33,10 @@ class Loaded:
 class _Closure:
     """Objects that are loaded together, with all that they need."""
 
-    provided: set[str]
-    """Names that need not be searched for: an object of that name is loaded already."""
+    loaded: set[str]
+    """Names that are not searched for: an object of that name is loaded already."""
+    provided: frozenset[str] = frozenset()
+    """Names that count although no search finds them: an object of that name may be loaded first, by its path."""
     seen: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     todo: deque[Loaded] = field(default_factory=deque)
@@ -78,12 +80,12 @@ class Libraries:
     def missing(self, objects: Sequence[str], provided: frozenset[str]) -> tuple[str, ...]:
         """Return the names (sorted) that a package's objects need, themselves or through others, and nothing provides.
 
-        A library that is loaded already serves everyone who needs its name: that is what the interpreter needs, and what
-        the package itself brings, since it may load it by its path first.
+        A library that is loaded already serves everyone who needs its name: what the interpreter needs, and, where no
+        search finds it, what the package itself brings, since it may load that by its path first.
 
         Args:
             objects: paths of the package's shared objects; what is no object for this machine is passed over.
-            provided: names that are loaded already.
+            provided: names that other packages provide, which this one imports first.
 
         Returns:
             Names of libraries, and `?` followed by the name of a file whose needs can't be told.
@@ -92,11 +94,11 @@ class Libraries:
             CatalogueError: LimitExceeded when it takes too many steps.
         """
         own = list(self._of_this_machine(objects))
-        closure = _Closure(self._process | provided | self.names(objects))
+        closure = _Closure(set(self._process), provided | self.names(objects))
         closure.missing |= {UNTOLD + _name(path) for path in objects if self._object(path) is Untold.BROKEN}
         needed = {name for _, found in own for name in found.needed}
         # What another one needs is loaded by it, and inherits its search path; the rest is loaded by the process itself.
-        for path, found in sorted(own, key=lambda one: (one[1].soname in needed, one[0])):
+        for path, found in sorted(own, key=lambda one: ((one[1].soname or _name(one[0])) in needed, one[0])):
             self._enter(closure, path, Loaded(_folder(path), found))
             self._follow(closure)
         return tuple(sorted({_shown(name) for name in closure.missing}))
@@ -106,7 +108,7 @@ class Libraries:
         if self._main is not None:
             closure.todo.append(self._main)
             self._follow(closure)
-        return closure.provided
+        return closure.loaded
 
     def _of_this_machine(self, paths: Iterable[str]) -> Iterator[tuple[str, SharedObject]]:
         for path in paths:
@@ -126,16 +128,16 @@ class Libraries:
         while closure.todo:
             loaded = closure.todo.popleft()
             for name in loaded.object.needed:
-                if name in closure.provided or (self._musl and name.startswith(_MUSL_OWN)):
+                if name in closure.loaded or (self._musl and name.startswith(_MUSL_OWN)):
                     continue
                 path = self._search(name, loaded)
                 if path is None:
-                    closure.missing.add(name)
+                    closure.missing |= {name} - closure.provided
                     continue
-                closure.provided.add(name)
+                closure.loaded.add(name)
                 found = self._object(path)
                 if isinstance(found, SharedObject):
-                    closure.provided |= {found.soname} if found.soname else set()
+                    closure.loaded |= {found.soname} if found.soname else set()
                     self._enter(closure, path, Loaded(_folder(path), found, loaded))
                 elif found is Untold.BROKEN:
                     closure.missing.add(UNTOLD + _name(path))
@@ -169,6 +171,7 @@ class Libraries:
         """Yield an object, what loaded it, and so on; the program is the last."""
         one: Loaded | None = loader
         while one is not None:
+            self._step()
             if one is not self._main:
                 yield one
             one = one.loader
