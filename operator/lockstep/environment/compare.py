@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions
-from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.document import UNTOLD, EnvironmentDocument, Package
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
@@ -28,6 +28,7 @@ class DifferenceKind(StrEnum):
     PYTHON = "Python"
     PLATFORM = "Platform"
     PACKAGE = "Package"
+    LIBRARY = "Library"
     CODE = "Code"
     SYSTEM = "System"
 
@@ -39,7 +40,7 @@ class Difference:
     kind: DifferenceKind
     subject: str
     trained: str | None
-    """What the training run had; None when it had none."""
+    """What the training run had; None when it had none, or nothing that has a value, as with libraries."""
     image: str | None
     """What the image has; None when it has none."""
     sentence: str
@@ -75,6 +76,7 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
         *_platform(trained, image, spec),
         *_cuda(trained, image, settled),
         *_packages(trained, image, settled, spec),
+        *_libraries(settled),
         *_code(trained, image, settled),
         *_system(trained, image, settled),
     ]
@@ -169,6 +171,23 @@ def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
     relaxed = spec.model_copy(update={"packages": without})
     differ = compared_version(was, spec) != compared_version(has, spec)
     return differ and compared_version(was, relaxed) == compared_version(has, relaxed)
+
+
+def _libraries(settled: Scope) -> Iterator[Difference]:
+    """Name each shared library once, with all packages that need it."""
+    needing: dict[str, list[str]] = {}
+    for package, names in sorted(settled.libraries.items()):
+        for name in names:
+            needing.setdefault(name, []).append(package)
+    for name, packages in sorted(needing.items()):
+        who = f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} it"
+        if name.startswith(UNTOLD):
+            subject, image = name.removeprefix(UNTOLD), "can't be told"
+            sentence = f"which libraries {subject} needs {image} in the image ({who})"
+        else:
+            subject, image = name, "missing"
+            sentence = f"{subject} is {image} in the image ({who})"
+        yield Difference(DifferenceKind.LIBRARY, subject, None, image, sentence)
 
 
 def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:

@@ -14,6 +14,8 @@ SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """A document larger than this is refused unread."""
 
+UNTOLD = "?"
+"""Stands, among missing libraries, before the name of a file whose needs can't be told."""
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """No control characters: documents are shown on terminals and written into requirements files, line by line."""
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -62,6 +64,9 @@ class Package(_Frozen):
     origin: Origin | None = None
     tags: tuple[str, ...] = ()
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
+    missing: tuple[Name, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Sonames (`libgomp.so.1`), sorted, that its shared objects need and nothing provides; `?` and a file's name where a
+    file's needs can't be told. Left out of the JSON text when there are none, as in documents of older versions."""
 
 
 class System(_Frozen):

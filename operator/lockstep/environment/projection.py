@@ -1,6 +1,6 @@
 """The part of a document that a policy compares, and its digest: the environment digest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -23,6 +23,16 @@ _ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
 # Frameworks that compute with the CUDA libraries they find, and the wheels that bring these along.
 _CUDA_FRAMEWORKS = ["torch", "tensorflow", "tensorflow-gpu", "jax", "jaxlib", "onnxruntime-gpu", "paddlepaddle-gpu", "cupy-*"]
 _CUDA_WHEELS = {"runtime": "nvidia-cuda-runtime*", "cudnn": "nvidia-cudnn*"}
+# The graphics driver's own libraries belong to the node's kernel module: the NVIDIA Container Toolkit puts them into the
+# container when it starts, so no image has them, and training may have had them.
+_OF_THE_DRIVER = (
+    "libcuda.so*",
+    "libcudadebugger.so*",
+    "libnvcuvid.so*",
+    "libnvidia-*.so*",
+    "libnvoptix.so*",
+    "lib*_nvidia.so*",
+)
 
 
 class RequiredSetError(ValueError):
@@ -47,6 +57,9 @@ class Scope:
     cuda: frozenset[str]
     """Fields of `Cuda`."""
     code: frozenset[str]
+    libraries: Mapping[str, tuple[str, ...]]
+    """Of each package whose image lacks some, the shared libraries that training did not lack. One that training lacked
+    too is none that predictions need, and one that only the image has is no fault."""
 
 
 Names = Mapping[str, Package]
@@ -62,7 +75,7 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec) -> d
     return found
 
 
-def matches(name: str, patterns: list[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
     """Tell whether a name matches one of some wildcard patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -88,6 +101,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
         cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
         code=frozenset(trained.code),
+        libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
     )
 
 
@@ -113,6 +127,12 @@ def _cuda(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: Envi
         # Where a wheel brings it, it is compared as a package.
         if getattr(trained, field, None) and getattr(image, field, None) and not any(fnmatchcase(n, wheel) for n in wanted):
             yield field
+
+
+def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
+    known = set(trained.missing) if trained is not None else set()
+    missing = image.missing if image is not None else ()
+    return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
@@ -154,6 +174,11 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     return facts
 
 
+def _missing(package: Package | None, libraries: Sequence[str]) -> list[str]:
+    missing = package.missing if package is not None else ()
+    return [name for name in libraries if name in missing]
+
+
 def python_level(version: str, spec: EnvironmentSpec) -> str:
     """Return the part of Python's version that has to be equal."""
     return ".".join(version.split(".")[:2]) if spec.python is PythonLevel.MINOR else version
@@ -172,5 +197,6 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "system": {name: system.get(name) for name in settled.system},
         "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
         "code": {path: document.code.get(path) for path in settled.code},
+        "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},
     }
     return sha256_of(canonical_json(facts))

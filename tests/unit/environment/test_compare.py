@@ -283,6 +283,59 @@ def test_cuda_is_not_compared_where_nothing_depends_on_it() -> None:
     assert equal(document("torch 2.7.1", cuda=Cuda(runtime="1")), document("torch 2.7.1", cuda=Cuda(cudnn="9")))
 
 
+def lacking(*names: str, package_name: str = "lightgbm") -> Package:
+    return package(f"{package_name} 4.6.0", missing=names)
+
+
+def test_a_shared_library_that_only_the_image_lacks_is_named() -> None:
+    trained = document("lightgbm 4.6.0")
+    found = compare(trained, document(lacking("libgomp.so.1")), spec())
+    assert [d.sentence for d in found.differences] == ["libgomp.so.1 is missing in the image (lightgbm needs it)"]
+    assert found.differences[0].kind is DifferenceKind.LIBRARY
+    assert found.trained_digest != found.image_digest
+    assert equal(document(lacking("libgomp.so.1")), document(lacking("libgomp.so.1")))
+    assert equal(document(lacking("libgomp.so.1")), trained)
+    assert not equal(document(lacking("libother.so.1")), document(lacking("libgomp.so.1")))
+
+
+def test_a_library_that_several_packages_lack_is_named_once_and_after_the_packages() -> None:
+    trained = document("lightgbm 4.6.0", "xgboost 4.6.0", "numpy 1.0")
+    image = document(lacking("libgomp.so.1"), lacking("liba.so", "libgomp.so.1", package_name="xgboost"), "numpy 2.0")
+    assert sentences(trained, image) == [
+        "numpy: trained with 1.0, image has 2.0",
+        "liba.so is missing in the image (xgboost needs it)",
+        "libgomp.so.1 is missing in the image (lightgbm, xgboost need it)",
+    ]
+
+
+def test_an_object_whose_needs_can_not_be_told_in_the_image_is_named() -> None:
+    image = document(lacking("?lib_lightgbm.so"))
+    assert sentences(document("lightgbm 4.6.0"), image) == [
+        "which libraries lib_lightgbm.so needs can't be told in the image (lightgbm needs it)"
+    ]
+    assert equal(image, image)
+
+
+def test_what_packages_lack_that_are_not_compared_is_no_difference() -> None:
+    trained = document("lightgbm 4.6.0", "plot 1.0", required=("lightgbm",), required_proof=RequiredProof.PROVEN)
+    image = document("lightgbm 4.6.0", package("plot 1.0", missing=("libx11.so.6",)), lacking("libz.so", package_name="extra"))
+    assert equal(trained, image)
+    assert not equal(trained, image, packages={"scope": "All"})
+
+
+@pytest.mark.parametrize("name", ["libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libEGL_nvidia.so.0"])
+def test_the_drivers_own_libraries_are_put_in_by_the_container_runtime(name: str) -> None:
+    assert equal(document("lightgbm 4.6.0"), document(lacking(name)))
+    assert not equal(document("lightgbm 4.6.0"), document(lacking("libcudart.so.12")))
+
+
+def test_what_is_missing_is_left_out_of_a_document_where_nothing_is() -> None:
+    assert b"missing" not in document().canonical()
+    one = document(lacking("libgomp.so.1"))
+    assert EnvironmentDocument.parse(one.canonical()) == one
+    assert b'"missing":["libgomp.so.1"]' in one.canonical()
+
+
 def test_code_is_compared_by_its_digest() -> None:
     trained = document(code={"a.py": A, "b.py": A, "c.py": A})
     assert sentences(trained, document(code={"a.py": A, "b.py": B, "only_image.py": B})) == [
@@ -303,7 +356,7 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 
 def test_the_rules_are_part_of_the_digest() -> None:
-    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
@@ -331,6 +384,7 @@ PACKAGES = st.builds(
     version=VERSIONS,
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
+    missing=st.sampled_from([(), ("libgomp.so.1",), ("libcuda.so.1",), ("?x.so", "libgomp.so.1", "libz.so.1")]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
 )
 DOCUMENTS = st.builds(

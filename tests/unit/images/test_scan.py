@@ -20,11 +20,12 @@ from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
-from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, venv
+from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, shared, venv
 from tests.fakes.rpm import BASH, database, package
 from tests.fakes.workers import scan
 
-SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
+PATH = "PATH=/opt/venv/bin:/usr/bin:/bin"
+SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": [PATH]}
 MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"
 
 
@@ -106,6 +107,42 @@ async def test_condas_records_and_the_toolkits_version_are_kept() -> None:
     found = await scanned(layer(*items(root() | files)), Entrypoint=["/opt/conda/bin/python"])
     assert found.document.system.conda == {"mkl": "2024.1 h1_0", "boost": "1.86.0 h2_0"}
     assert found.document.cuda == Cuda(runtime="12.4.127")
+
+
+def native(*needed: str, **parts: Any) -> Files:
+    path = "lightgbm/lib/lib_lightgbm.so"
+    files = distribution(VENV_SITE, "lightgbm", "4.6.0", RECORD=f"{path},,\n")
+    return files | {f"{VENV_SITE}/{path}": shared(*needed, **parts)}
+
+
+def missing(found: ImageScan) -> dict[str, tuple[str, ...]]:
+    return {package.name: package.missing for package in found.document.packages if package.missing}
+
+
+GOMP: Files = {"/opt/lib/libgomp.so.1": To("libgomp.so.1.0.0"), "/opt/lib/libgomp.so.1.0.0": shared()}
+
+
+async def test_shared_libraries_that_the_image_lacks_are_named() -> None:
+    lower, upper = layer(*items(root() | native("libgomp.so.1"))), layer(*items(GOMP))
+    assert missing(await scanned(lower)) == {"lightgbm": ("libgomp.so.1",)}
+    assert missing(await scanned(lower, upper)) == {"lightgbm": ("libgomp.so.1",)}
+    variable = [PATH, "LD_LIBRARY_PATH=/opt/lib"]
+    assert missing(await scanned(lower, upper, Env=variable)) == {}
+    configured = layer(*items({"/etc/ld.so.conf": "include ld.so.conf.d/*.conf\n", "/etc/ld.so.conf.d/x.conf": "/opt/lib\n"}))
+    assert missing(await scanned(lower, upper, configured)) == {}
+    assert missing(await scanned(lower, upper, configured, layer(Item("opt/lib/.wh.libgomp.so.1.0.0")))) != {}
+
+
+async def test_a_large_library_is_read_while_it_streams_past() -> None:
+    large = root() | native("libgomp.so.1", gap=5 << 20)
+    assert missing(await scanned(layer(*items(large)))) == {"lightgbm": ("libgomp.so.1",)}
+    searched = [PATH, "LD_LIBRARY_PATH=/opt/lib"]
+    assert missing(await scanned(layer(*items(large | GOMP)), Env=searched)) == {}
+
+
+async def test_the_names_that_objects_need_count_as_evidence_that_is_kept() -> None:
+    names = native(*(f"lib{number:0200}.so" for number in range(1000)))
+    assert (await refused(layer(*items(root() | names)), limits=Limits(kept=200_000))).reason is Reason.LIMIT_EXCEEDED
 
 
 async def test_models_inside_are_found() -> None:
