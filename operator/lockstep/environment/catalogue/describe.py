@@ -5,8 +5,9 @@ from pydantic import ValidationError
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch, started
+from lockstep.environment.catalogue.launch import Launch, Started
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
@@ -25,9 +26,12 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     Raises:
         CatalogueError, UnreadableFileError: the environment can't be told.
     """
-    start = started(tree, launch)
+    return _document(tree, started(tree, launch), machine, collector)
+
+
+def _document(tree: FileTree, start: Started, machine: str, collector: str) -> EnvironmentDocument:
     where = prefix(tree, start)
-    paths = search_path(tree, where, start, launch)
+    paths = search_path(tree, where, start)
     try:
         return EnvironmentDocument(
             python=interpreter(tree, where),
