@@ -3,11 +3,12 @@
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.candidates import agreed
 from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch, Started
+from lockstep.environment.catalogue.launch import Launch, Started, UnclearScriptError
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
@@ -26,7 +27,15 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     Raises:
         CatalogueError, UnreadableFileError: the environment can't be told.
     """
-    return _document(tree, started(tree, launch), machine, collector)
+
+    def of(start: Started) -> EnvironmentDocument:
+        return _document(tree, start, machine, collector)
+
+    try:
+        start = started(tree, launch)
+    except UnclearScriptError as unclear:
+        return agreed(tree, unclear, of)
+    return of(start)
 
 
 def _document(tree: FileTree, start: Started, machine: str, collector: str) -> EnvironmentDocument:
