@@ -37,7 +37,7 @@ def test_a_word_with_a_variable_is_not_literal() -> None:
 
 def test_a_value_that_the_shell_would_split_is_not_understood() -> None:
     (command,) = commands("x $PATH")
-    for value in ("a b", "a*", "[a]"):
+    for value in ("a b", "a*", "[a]", ""):
         with pytest.raises(NotUnderstoodError):
             command[1].expanded(lambda _, text=value: text)  # type: ignore[misc]
 
@@ -86,6 +86,7 @@ def test_a_value_that_the_shell_would_split_is_not_understood() -> None:
         "for x in y",
         "function f",
         "f() { a",
+        "a \\",
         "a\r\nb",
         "a\0b",
         "a\u00a0b",

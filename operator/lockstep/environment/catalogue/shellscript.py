@@ -65,9 +65,12 @@ class Word:
             value: gives the value of a variable by its name.
 
         Raises:
-            NotUnderstoodError: a value would be split into words.
+            NotUnderstoodError: a value would be split into words, or leave none.
         """
-        return "".join(_expanded(part, value) for part in _PARTS.findall(self.raw))
+        text = "".join(_expanded(part, value) for part in _PARTS.findall(self.raw))
+        if not text and self.raw.startswith("$") and not re.search("['\"]", self.raw):
+            raise NotUnderstoodError("a word without quotes is empty, and so is none")
+        return text
 
 
 def _expanded(part: str, value: Callable[[str], str]) -> str:
@@ -95,7 +98,6 @@ def commands(text: str) -> tuple[Command, ...]:
     found: list[Command] = []
     words: list[Word] = []
     at, before = 0, "end"
-    text = f"{text}\n"
     while at < len(text):
         token = _TOKEN.match(text, at)
         kind = token.lastgroup if token else None
@@ -109,6 +111,8 @@ def commands(text: str) -> tuple[Command, ...]:
             found.append(tuple(words))
             words = []
         at, before = token.end(), str(kind)
+    if words:
+        found.append(tuple(words))
     for command in found:
         if command[0].raw in _RESERVED:
             raise NotUnderstoodError(f"it is a shell script with {command[0].raw!r}")
