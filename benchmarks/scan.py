@@ -1,17 +1,25 @@
-"""How long a scan of a large image takes, and how much memory, against what no scan can do without.
+"""How long a scan of a large image takes, and how much memory, against what no scan can do without, and against peers.
 
     python -m benchmarks.scan [megabytes]
 
-Makes an OCI layout of about 500 MB in a temporary directory, and measures, each in a process of its own: the scan, and
-the floor, which is to read the same layers, decompress them (isal, zstandard) and take sha256 of both sides.
+Makes an OCI layout of about 1.5 GB in a temporary directory, out of the packages that are installed beside the running
+interpreter, and measures, each in a process of its own and one after another:
+
+- floor: read the layers, decompress them (isal, zstandard), take sha256 of both sides, one layer after another;
+- the scan of an image that nothing is known of; of one whose layers but the last are known; of one whose layers are all
+  known; of one whose scan is recorded;
+- syft (python and dpkg catalogers) and umoci unpack, where they are installed.
 """
 
 import asyncio
 import hashlib
 import json
-import random
+import os
+import resource
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,44 +28,38 @@ from pathlib import Path
 import zstandard
 from isal import igzip
 
+from benchmarks.common import machine
 from lockstep.canonical import sha256_of
-from lockstep.images.image import ImagePlatform
+from lockstep.images.image import ImagePlatform, ResolvedImage
+from lockstep.images.layers import LayerKey
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
+from lockstep.images.record import scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
 from lockstep.images.scan import Scanner
 from tests.fakes.images import MEDIA_TYPES, Item, Layer, MemorySource, tar
-from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
+from tests.fakes.roots import VENV_SITE, debian, items, venv
 
 PLATFORM = ImagePlatform("linux", "amd64")
-LAYERS = 4
+SHARES = (0.40, 0.25, 0.20, 0.10, 0.05)
+"""Of the packages, by layer: in real images one layer holds most."""
 RUNS = 3
+OURS = ("cold", "known base", "known layers", "recorded")
 
 
-def content(rng: random.Random, size: int) -> bytes:
-    """Return bytes that compress about as well as installed packages do (to a third)."""
-    words = [rng.randbytes(rng.randint(8, 40)) for _ in range(64)]
-    parts, length = [], 0
-    while length < size:
-        part = rng.randbytes(48) if rng.random() < 0.3 else rng.choice(words)
-        parts.append(part)
-        length += len(part)
-    return b"".join(parts)[:size]
-
-
-def files(rng: random.Random, layer: int, megabytes: int) -> Iterator[Item]:
-    """Yield files until they have that many megabytes: many small ones, some of several megabytes."""
-    blocks = [content(rng, 1 << 20) for _ in range(8)]
+def packages(megabytes: int) -> Iterator[Item]:
+    """Yield the files of the installed packages until they have that many megabytes; twice if once is not enough."""
     left = megabytes << 20
-    number = 0
-    while left > 0:
-        size = rng.choice((600, 3000, 12_000, 40_000, 200_000) * 40 + (8 << 20,))
-        block = rng.choice(blocks)
-        at = rng.randrange(len(block))
-        body = (block[at:] + block * (size // len(block) + 1))[:size]
-        number += 1
-        left -= size
-        yield Item(f"{VENV_SITE[1:]}/package{number % 80}/module{layer}_{number}.py", body)
+    for target in (VENV_SITE, "/opt/other/lib/python3.11/site-packages"):
+        root = Path(sysconfig.get_paths()["purelib"])
+        for path in sorted(root.rglob("*")):
+            if path.is_symlink() or not path.is_file():
+                continue
+            body = path.read_bytes()
+            left -= len(body)
+            if left < 0:
+                return
+            yield Item(f"{target[1:]}/{path.relative_to(root)}", body)
 
 
 def stored(data: bytes, kind: str) -> Layer:
@@ -68,16 +70,15 @@ def stored(data: bytes, kind: str) -> Layer:
 
 def make(folder: Path, megabytes: int, kind: str) -> tuple[int, int, int]:
     """Write the layout; return its uncompressed and compressed bytes and its number of files."""
-    rng = random.Random(7)
+    files = packages(megabytes)
     source = MemorySource()
     layers, plain, count = [], 0, 0
-    for number in range(LAYERS):
-        entries = list(files(rng, number, megabytes // LAYERS))
-        if number == 0:
-            root = debian() | venv()
-            for one in range(80):
-                root |= distribution(VENV_SITE, f"package{one}", "1.0.0")
-            entries = [*items(root), *entries]
+    for number, share in enumerate(SHARES):
+        entries = items(debian() | venv()) if number == 0 else []
+        size = 0
+        while size < share * (megabytes << 20) and (one := next(files, None)) is not None:
+            entries.append(one)
+            size += len(one.body)
         data = tar(*entries)
         layers.append(stored(data, kind))
         plain, count = plain + len(data), count + len(entries)
@@ -86,22 +87,59 @@ def make(folder: Path, megabytes: int, kind: str) -> tuple[int, int, int]:
     return plain, sum(len(one.blob) for one in layers), count
 
 
-async def scanned(folder: Path) -> str:
-    """Scan the layout as the operator does."""
-    layout = LayoutSource.directory(folder)
-    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
-    return f"{len((await Scanner(Limits()).scan(layout, image)).document.packages)} packages"
+class Known:
+    """A cache of layers in memory. Implements `LayerCache`."""
+
+    def __init__(self) -> None:
+        self.records: dict[LayerKey, bytes] = {}
+
+    async def get(self, key: LayerKey) -> bytes | None:
+        """See `LayerCache.get`."""
+        return self.records.get(key)
+
+    async def put(self, key: LayerKey, record: bytes) -> None:
+        """See `LayerCache.put`."""
+        self.records[key] = record
 
 
-async def floor(folder: Path) -> str:
-    """Do what every reader of the layers has to do."""
+async def ours(what: str, folder: Path) -> float:
+    """Scan the layout as the operator does, and return the seconds that it took; what is to be known is learned before."""
     layout = LayoutSource.directory(folder)
+    cache = Known()
+    scanner = Scanner(Limits(), cache=cache)
     image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
-    size = 0
-    for layer in image.layers:
-        path = folder / "blobs/sha256" / layer.digest.removeprefix("sha256:")
-        size += await asyncio.to_thread(_read, path, layer.media_type.endswith("gzip"))
-    return f"{size >> 20} MB"
+    found = None if what == "cold" else scan_to_record(await scanner.scan(layout, image))
+    if what == "known base":
+        last = image.layers[-1].digest
+        cache.records = {key: record for key, record in cache.records.items() if key.digest != last}
+    began = time.perf_counter()
+    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    if what == "recorded" and found is not None:
+        scan_from_record(found)
+    else:
+        await scanner.scan(layout, image)
+    return time.perf_counter() - began
+
+
+async def pause(folder: Path) -> float:
+    """Return the longest time for which the event loop did nothing else during a cold scan, in seconds."""
+    layout = LayoutSource.directory(folder)
+    image: ResolvedImage = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    measuring = asyncio.create_task(_longest_pause())
+    await Scanner(Limits()).scan(layout, image)
+    measuring.cancel()
+    return max(await measuring)
+
+
+async def _longest_pause() -> list[float]:
+    found = [0.0]
+    try:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            found.append(time.perf_counter() - before - 0.001)
+    except asyncio.CancelledError:
+        return found
 
 
 class _Hashing:
@@ -125,30 +163,57 @@ class _Hashing:
         return False
 
 
-def _read(path: Path, gzip: bool) -> int:
-    blob, plain, size = _Hashing(path), hashlib.sha256(), 0
-    stream = igzip.IGzipFile(fileobj=blob, mode="rb") if gzip else zstandard.ZstdDecompressor().stream_reader(blob)  # type: ignore[arg-type, no-untyped-call]
-    while chunk := stream.read(1 << 20):
-        plain.update(chunk)
-        size += len(chunk)
-    return size
+async def floor(folder: Path) -> float:
+    """Do what every reader of the layers has to do; return the seconds that it took."""
+    layout = LayoutSource.directory(folder)
+    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    began = time.perf_counter()
+    for layer in image.layers:
+        path = folder / "blobs/sha256" / layer.digest.removeprefix("sha256:")
+        blob, plain = _Hashing(path), hashlib.sha256()
+        gzip = layer.media_type.endswith("gzip")
+        stream = igzip.IGzipFile(fileobj=blob, mode="rb") if gzip else zstandard.ZstdDecompressor().stream_reader(blob)  # type: ignore[arg-type, no-untyped-call]
+        while chunk := stream.read(1 << 20):
+            plain.update(chunk)
+    return time.perf_counter() - began
 
 
-def measure(what: str, folder: Path) -> tuple[float, int]:
-    """Run one of the two in a process of its own; return seconds and its peak of resident memory in MB."""
+def peer(what: str, folder: Path) -> float:
+    """Run a peer on the layout; return the seconds that it took."""
+    with tempfile.TemporaryDirectory() as target:
+        commands = {
+            "syft": [_tool("syft"), f"oci-dir:{folder}", "-q", "-o", f"json={target}/found.json"],
+            "umoci": [_tool("umoci"), "unpack", "--image", f"{folder}:1", f"{target}/bundle"],
+        }
+        variables = os.environ | {"SYFT_CHECK_FOR_APP_UPDATE": "false"}
+        began = time.perf_counter()
+        subprocess.run(commands[what], check=True, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+
+def _tool(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or ""
+
+
+def measure(what: str, folder: Path, runs: int = RUNS) -> tuple[float, int]:
+    """Run one thing in processes of its own; return the median of its seconds and its peak of resident memory in MB."""
     command = [sys.executable, "-m", "benchmarks.scan", what, str(folder)]
-    ran = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(RUNS)]
-    return sorted(one[0] for one in ran)[RUNS // 2], max(one[1] for one in ran)
+    ran = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(runs)]
+    return sorted(one[0] for one in ran)[runs // 2], max(one[1] for one in ran)
 
 
 def child(what: str, folder: Path) -> None:
     """Measure in this process and print `[seconds, megabytes]`."""
-    began = time.perf_counter()
-    asyncio.run(scanned(folder) if what == "scan" else floor(folder))
-    seconds = time.perf_counter() - began
-    # Not getrusage: its peak includes that of the process that started this one.
-    status = Path("/proc/self/status").read_text()
-    print(json.dumps([seconds, int(status.partition("VmHWM:")[2].split()[0]) // 1024]))
+    asked = {"floor": floor, "pause": pause}
+    if what in ("syft", "umoci"):
+        seconds = peer(what, folder)
+    else:
+        seconds = asyncio.run(asked[what](folder) if what in asked else ours(what, folder))
+    # Of whoever read the layers: processes of its own, where there were any. Not getrusage of this process: its peak
+    # includes that of the process that started it.
+    own = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+    print(json.dumps([seconds, (own if what == "floor" else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024]))
 
 
 def main() -> None:
@@ -156,15 +221,23 @@ def main() -> None:
     if len(sys.argv) == 3:
         child(sys.argv[1], Path(sys.argv[2]))
         return
-    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    print(f"{'layers':8}{'files':>8}{'MB':>7}{'stored':>8}{'floor s':>9}{'MB RSS':>8}{'scan s':>8}{'MB RSS':>8}{'ratio':>7}")
+    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
+    print(machine())
     for kind in ("gzip", "zstd"):
         with tempfile.TemporaryDirectory() as folder:
             layout = Path(folder) / "layout"
             plain, blobs, count = make(layout, megabytes, kind)
-            (least, least_rss), (took, rss) = measure("floor", layout), measure("scan", layout)
-            sizes = f"{kind:8}{count:8}{plain >> 20:7}{blobs >> 20:8}"
-            print(f"{sizes}{least:9.2f}{least_rss:8}{took:8.2f}{rss:8}{took / least:7.2f}")
+            print(f"\n{kind}: {count} files, {plain >> 20} MB in {len(SHARES)} layers, {blobs >> 20} MB compressed")
+            print(f"{'':14}{'seconds':>9}{'of floor':>10}{'peak MB':>9}", flush=True)
+            least, memory = measure("floor", layout)
+            print(f"{'floor':14}{least:9.2f}{1:10.2f}{memory:9}", flush=True)
+            for what in (*OURS, *(name for name in ("umoci", "syft") if _tool(name))):
+                took, memory = measure(what, layout, RUNS if what in OURS else 1)
+                print(f"{what:14}{took:9.3f}{took / least:10.2f}{memory if memory else '-':>9}", flush=True)
+            print(
+                f"longest pause of the event loop during a cold scan: {measure('pause', layout, 1)[0] * 1000:.0f} ms",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from lockstep.images.scan import Scanner
 from lockstep.images.worker import layer as reads_layer
 from lockstep.images.worker.processes import Processes
 from tests.fakes.images import Item, MemorySource, layer, raw_layer
-from tests.fakes.roots import debian, items
+from tests.fakes.roots import Files, debian, items
 from tests.fakes.workers import InProcess
+from tests.unit.environment.test_eggs import archive
 
 SETTINGS = {"Entrypoint": ["python3"]}
 MISUSE = "tests.unit.images.misuse"
@@ -185,3 +186,16 @@ async def test_a_shared_reading_goes_on_when_the_first_who_asked_gives_up() -> N
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).document.python.version == "3.11.2"
+
+
+async def test_what_is_loaded_late_is_loaded_before_the_doors_close() -> None:
+    """Codecs and modules that Python loads at their first use: a path file is read with one, an archive with another."""
+    site = "/usr/lib/python3/dist-packages"
+    files: Files = {
+        f"{site}/more.pth": "old.egg\n",
+        f"{site}/old.egg": archive(("EGG-INFO/PKG-INFO", "Name: Old\nVersion: 1.0\n")),
+    }
+    made = MemorySource()
+    made.image([layer(*items(debian() | files))], settings=SETTINGS)
+    found = await Scanner(Limits()).scan(made, await made.resolved())
+    assert [package.name for package in found.document.packages] == ["old"]

@@ -1,9 +1,25 @@
 """Locks the present process up before it reads a stranger's bytes."""
 
+import codecs
 import os
 import resource
 
 from lockstep.images.limits import Limits
+
+# Python loads codecs from files when they are first used; zip files name their members in cp437.
+for _codec in (
+    "ascii",
+    "latin-1",
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-32",
+    "cp437",
+    "idna",
+    "unicode_escape",
+    "raw_unicode_escape",
+):
+    codecs.lookup(_codec)
 
 
 def confine(limits: Limits) -> None:
