@@ -21,6 +21,10 @@ from lockstep.environment.versions import compared_version
 __all__ = ["Comparison", "Difference", "DifferenceKind", "RequiredSetError", "compare"]
 
 
+_NAMED = 3
+"""So many of a package's changed files are named in a sentence."""
+
+
 class DifferenceKind(StrEnum):
     """What differs; declared most decisive first."""
 
@@ -148,8 +152,18 @@ def _package(name: str, was: Package | None, has: Package | None, settled: Scope
         if _only_local(was.version, has.version, spec):
             sentence += " (they differ in the local label only: environment.packages.localVersions, or accelerator: Any)"
     else:
-        sentence = f"{name} {trained} has other content in the image than the wheel that trained"
+        sentence = f"{name} {trained} has other content in the image than the wheel that trained{_changed(was, has)}"
     return Difference(DifferenceKind.PACKAGE, name, trained, image, sentence)
+
+
+def _changed(was: Package, has: Package) -> str:
+    """Say which side's files are not those of its wheel, and which files."""
+    whose, package = ("", has) if has.changed else ("in training ", was)
+    if not package.changed:
+        return ""
+    count = package.changed_count or len(package.changed)
+    named = ", ".join(package.changed[:_NAMED]) + (", …" if count > _NAMED else "")
+    return f" ({whose}{count} {'file differs' if count == 1 else 'files differ'}: {named})"
 
 
 def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:

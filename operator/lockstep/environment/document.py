@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1, max_length=512, pattern=_PRINTABLE)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Interpreter(_Frozen):
@@ -58,7 +58,11 @@ class Package(_Frozen):
     version: Name
     """The version as the metadata states it, verbatim."""
     content: Sha256 | None = None
-    """Canonical RECORD digest: the same wheel gives the same value whichever installer put it there."""
+    """Digest of the wheel's files as they are there: the same wheel gives the same value whichever installer put it there."""
+    changed: tuple[Name, ...] | None = None
+    """Files that are not those of the RECORD or are missing, sorted, the first 20; None when all are."""
+    changed_count: int | None = Field(default=None, ge=1, alias="changedCount")
+    """How many files are not those of the RECORD."""
     origin: Origin | None = None
     tags: tuple[str, ...] = ()
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
@@ -99,8 +103,6 @@ class EnvironmentDocument(_Frozen):
     hardware: dict[str, str | None] = Field(default_factory=dict)
     """Recorded for people, never compared."""
     collector: str
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

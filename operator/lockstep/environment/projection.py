@@ -36,6 +36,8 @@ class Scope:
     packages: frozenset[str]
     contents: frozenset[str]
     """Packages whose contents are compared: the policy asks for it and both sides have the same kind of wheel."""
+    changed: frozenset[str]
+    """Packages whose contents can't be compared, of which the image has files that are not those of its wheel."""
     commits: frozenset[str]
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
@@ -79,6 +81,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     return Scope(
         packages=frozenset(wanted),
         contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
+        changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
         code=frozenset(trained.code),
@@ -102,6 +105,10 @@ def comparable_content(trained: Package, image: Package) -> bool:
     return bool(trained.content and image.content and trained.tags and trained.tags == image.tags)
 
 
+def _changed_alone(trained: Package, image: Package) -> bool:
+    return image.changed is not None and not comparable_content(trained, image)
+
+
 def _commit(package: Package) -> str | None:
     return package.origin.commit if package.origin is not None else None
 
@@ -119,6 +126,8 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     facts = [compared_version(package.version, spec)]
     if name in settled.contents:
         facts.append(f"content={package.content}")
+    if name in settled.changed:
+        facts.append(f"changed={package.changed_count}: {package.changed}")
     if name in settled.commits:
         facts.append(f"commit={_commit(package)}")
     return facts

@@ -26,8 +26,10 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     )
 )
 _LIBC = {path for machine in ("x86_64", "aarch64") for path in libc_paths(machine)}
-# What an interpreter can import, and what stands beside it in an installed package.
-_HASHED = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
+# What an interpreter can import, and what stands beside it in an installed package. Packages can be installed into any
+# directory (pip install --target), so outside the system's own everything may be a file of one.
+_SYSTEM = "bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr|var"
+_HASHED = re.compile(rf"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$|^/(?!(?:{_SYSTEM})/)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lockstep.images.source import ImageSource
 from lockstep.images.squash import Squash
 from lockstep.mlmodel import InvalidMLmodelError, described
 
-ANALYSER = f"lockstep {__version__} analyser 1"
+ANALYSER = f"lockstep {__version__} analyser 2"
 """Names what derives documents from layers. Raised whenever the same image could give another document."""
 
 _MACHINES: Mapping[str, str] = {"amd64": "x86_64", "arm64": "aarch64"}

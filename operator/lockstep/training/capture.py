@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from lockstep import __version__
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.distributions import installed, packages
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.host import HostTree
@@ -18,7 +18,8 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
     """Return the document of this process: what is on its `sys.path`, its interpreter, platform and system packages.
 
     Args:
-        required: names of the distributions that the model needs, where that is known.
+        required: names of the distributions that the model needs, where that is known: their files are compared with what
+            their RECORDs claim, which takes seconds for gigabytes; those of all distributions where it is not known.
         proof: how far `required` is proven.
 
     Raises:
@@ -31,7 +32,7 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
             implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
         ),
         platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
-        packages=distributions(tree, paths),
+        packages=packages(tree, installed(tree, paths), required),
         system=system(tree),
         required=tuple(sorted(set(required))) if required is not None else None,
         required_proof=proof,

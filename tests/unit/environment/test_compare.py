@@ -1,5 +1,6 @@
 """What differs between the training environment and the image's, and how it is said."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -174,6 +175,32 @@ def test_content_counts_when_policy_says_so_and_both_sides_have_the_same_kind_of
         assert equal(trained, document(package("x 1", **other)), packages={"level": "Content"})
 
 
+def changed(*paths: str, tag: str = "t", content: str = B) -> EnvironmentDocument:
+    more = {"changed": paths, "changed_count": len(paths)} if paths else {}
+    return document(package("x 1", content=content, tags=(tag,), **more))
+
+
+def test_changed_files_are_named_where_content_counts() -> None:
+    trained, image = changed(content=A), changed("a.py", "b.py", "c.py", "d.py")
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (4 files differ: a.py, b.py, c.py, …)"
+    ]
+    assert sentences(image, trained, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (in training 4 files differ: a.py, b.py, c.py, …)"
+    ]
+
+
+def test_changed_files_count_even_where_contents_can_not_be_compared() -> None:
+    trained, image = changed(content=A), changed("a.py", tag="other")
+    assert sentences(trained, image, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (1 file differs: a.py)"
+    ]
+    assert equal(changed("a.py", tag="other"), changed("a.py"), packages={"level": "Content"})
+    assert equal(changed("a.py", tag="other"), changed(), packages={"level": "Content"})
+    assert equal(trained, image)
+
+
 def vcs(commit: str | None) -> EnvironmentDocument:
     origin = Origin(kind="vcs", url="https://git.example.com/x", commit=commit) if commit else None
     return document(package("x 1", origin=origin))
@@ -254,7 +281,7 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 
 def test_the_rules_are_part_of_the_digest() -> None:
-    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+    settled = Scope(**{field.name: frozenset() for field in fields(Scope)})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
@@ -270,6 +297,8 @@ PACKAGES = st.builds(
     version=VERSIONS,
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
+    changed=st.sampled_from([None, ("a.py",), ("a.py", "b.py")]),
+    changed_count=st.sampled_from([None, 2]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
 )
 DOCUMENTS = st.builds(

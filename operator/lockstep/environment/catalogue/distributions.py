@@ -2,37 +2,93 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.catalogue.record import Row, content_digest, present, rows
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
 
+MAX_CHANGED = 20
+"""So many changed files of a package are named."""
 
-def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
-    """Return what `importlib.metadata` would find on `paths`: for each name, the one that comes first.
+
+@dataclass(frozen=True)
+class Installed:
+    """One distribution where it is installed."""
+
+    package: Package
+    site: str
+    """The directory on the path that holds its metadata."""
+    folder: str
+    """Its metadata: a `.dist-info` or `.egg-info` directory, or an `.egg-info` file."""
+    rows: tuple[Row, ...]
+    """Its RECORD, as it stands there; empty when it has none."""
+
+
+def installed(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
+    """Return every distribution on `paths` in their order, with what its metadata claims.
+
+    Those of one name that come later on the path are not what is imported, but their files are owned all the same.
 
     Raises:
         CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
         UnreadableFileError: a metadata file can't be read.
     """
-    found: dict[str, Package] = {}
+    found: list[Installed] = []
     for path in paths:
         here: dict[str, str] = {}
         for folder in _metadata_folders(tree, path):
-            package = _read(tree, folder)
-            if package.name in here:
-                raise CatalogueError(
-                    Reason.METADATA_INVALID, f"{package.name} is installed twice: {here[package.name]} and {folder}"
-                )
-            here[package.name] = folder
-            found.setdefault(package.name, package)
-    return tuple(sorted(found.values(), key=lambda package: package.name))
+            one = _read(tree, path.rstrip("/"), folder)
+            name = one.package.name
+            if name in here:
+                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {folder}")
+            here[name] = folder
+            found.append(one)
+    return tuple(found)
+
+
+def packages(tree: FileTree, found: Sequence[Installed], hashed: Collection[str] | None = None) -> tuple[Package, ...]:
+    """Return what `importlib.metadata` would find: for each name, the one that comes first, with its actual content.
+
+    Args:
+        tree: the root file system.
+        found: the distributions in the order of the path.
+        hashed: names of the distributions whose files are compared with their RECORD; None for all.
+
+    Raises:
+        UnreadableFileError: a file of a distribution was not hashed.
+    """
+    first: dict[str, Package] = {}
+    for one in found:
+        name = one.package.name
+        if name not in first:
+            first[name] = one.package if hashed is not None and name not in hashed else _with_content(tree, one)
+    return tuple(sorted(first.values(), key=lambda package: package.name))
+
+
+def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
+    """Return the packages on `paths`, each with its actual content.
+
+    Raises:
+        CatalogueError, UnreadableFileError: as `installed` and `packages` do.
+    """
+    return packages(tree, installed(tree, paths))
+
+
+def _with_content(tree: FileTree, one: Installed) -> Package:
+    actual = present(tree, one.site, one.rows)
+    changed = sorted({row.path for row, claimed in zip(actual, one.rows, strict=True) if row != claimed})
+    if not changed:
+        return one.package
+    named = tuple(path[:512] for path in changed[:MAX_CHANGED])
+    return Package(
+        **dict(one.package) | {"content": content_digest(actual), "changed": named, "changed_count": len(changed)},
+    )
 
 
 def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
@@ -47,18 +103,20 @@ class _Header:
     version: str
 
 
-def _read(tree: FileTree, folder: str) -> Package:
+def _read(tree: FileTree, site: str, folder: str) -> Installed:
     metadata = _metadata(tree, folder)
     if metadata is None:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder} has no METADATA")
     header = _header(metadata, folder)
-    return Package(
+    claimed = _rows(tree, folder)
+    package = Package(
         name=canonicalize_name(header.name),
         version=header.version,
-        content=_content(tree, folder),
+        content=content_digest(claimed),
         origin=_origin(tree, folder),
         tags=_tags(tree, folder),
     )
+    return Installed(package, site, folder, claimed)
 
 
 def _metadata(tree: FileTree, folder: str) -> bytes | None:
@@ -92,12 +150,12 @@ def _header(metadata: bytes, folder: str) -> _Header:
     return _Header(name, version)
 
 
-def _content(tree: FileTree, folder: str) -> str | None:
+def _rows(tree: FileTree, folder: str) -> tuple[Row, ...]:
     record = tree.read(f"{folder}/RECORD")
     if record is None:
-        return None
+        return ()
     try:
-        return canonical_record_digest(record.decode())
+        return rows(record.decode())
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/RECORD: {error}") from error
 
