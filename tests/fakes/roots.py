@@ -90,7 +90,7 @@ def distribution(site: str, name: str, version: str, **files: str) -> Files:
     body = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nText\nName: other\n"}
     body["RECORD"] = f"{record_row(f'{name}/__init__.py', module)}{name}-{version}.dist-info/RECORD,,\n"
     body["WHEEL"] = "Wheel-Version: 1.0\nTag: py3-none-any\n"
-    metadata = {f"{folder}/{key.replace('__', '.')}": value for key, value in (body | files).items()}
+    metadata: Files = {f"{folder}/{key.replace('__', '.')}": value for key, value in (body | files).items()}
     return {f"{site}/{name}/__init__.py": module} | metadata
 
 

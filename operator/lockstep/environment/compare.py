@@ -11,6 +11,7 @@ from lockstep.environment.projection import (
     Scope,
     compared_packages,
     environment_digest,
+    own_code,
     package_facts,
     python_level,
     scope,
@@ -175,11 +176,31 @@ def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
 
 
 def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    theirs, ours = own_code(trained), own_code(image)
+    shadows = {shadow.module: (name, shadow) for name, shadow in (image.shadows or {}).items()}
     for path in sorted(settled.code):
-        was, has = trained.code.get(path), image.code.get(path)
-        if was != has:
-            how = "is missing in the image" if has is None else "is another file in the image than the one that trained"
-            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} {how}")
+        was, has = theirs.get(path), ours.get(path)
+        if was == has:
+            continue
+        if path in shadows:
+            name, shadow = shadows[path]
+            whose = "the installed package" if shadow.package is not None else "the standard library's module"
+            yield Difference(
+                DifferenceKind.CODE, name, was, has, f"{name}: {shadow.file} comes before {whose} on the image's path"
+            )
+        elif has is None:
+            sentence = (
+                f"{path} trained and is not among the image's own code: copy it to where the image's Python imports from, "
+                "or install it from its directory or wheel file"
+            )
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+        else:
+            sentence = f"{path} is another file in the image ({has[7:19]}) than the one that trained ({_short(was)})"
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+
+
+def _short(digest: str | None) -> str:
+    return digest[7:19] if digest else "none"
 
 
 def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:

@@ -68,6 +68,18 @@ class Package(_Frozen):
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
 
 
+class Shadow(_Frozen):
+    """A module outside any distribution that runs instead of an installed one of its name."""
+
+    file: Name
+    """Where it is: `/app/numpy.py`."""
+    module: Name
+    """Its import path: `numpy.py`."""
+    sha256: Sha256
+    package: Name | None = None
+    """The distribution that would run otherwise; None for the standard library."""
+
+
 class System(_Frozen):
     """The distribution (`debian 12`, os-release ID and VERSION_ID) and its installed packages, name to version."""
 
@@ -99,7 +111,10 @@ class EnvironmentDocument(_Frozen):
     """Names (PEP 503) of the distributions that the model needs, sorted; None where nothing says so (an image)."""
     required_proof: RequiredProof | None = Field(default=None, alias="requiredProof")
     code: dict[str, Sha256] = Field(default_factory=dict)
-    """Digests of the modules outside any distribution that the model needs, by import path (`fraud/features.py`)."""
+    """Digests of the modules outside any distribution by import path (`fraud/features.py`): of those that the model needs, or
+    in an image of those that can be imported."""
+    shadows: dict[str, Shadow] | None = None
+    """In an image: modules outside any distribution that run instead of installed ones, by import name."""
     hardware: dict[str, str | None] = Field(default_factory=dict)
     """Recorded for people, never compared."""
     collector: str

@@ -13,7 +13,7 @@ from lockstep.api.promotionpolicy import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
-from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof, Shadow
 from lockstep.environment.versions import compared_name, compared_version
 
 SCHEMA = "lockstep.dev/environment-projection/v1"
@@ -42,6 +42,7 @@ class Scope:
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
     code: frozenset[str]
+    """Import paths: those of the code that trained, and those that in the image run instead of something compared."""
 
 
 Names = Mapping[str, Package]
@@ -84,8 +85,18 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
-        code=frozenset(trained.code),
+        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
     )
+
+
+def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str]) -> list[Shadow]:
+    shadows = image.shadows or {}
+    return [shadow for shadow in shadows.values() if shadow.package is None or shadow.package in wanted]
+
+
+def own_code(document: EnvironmentDocument) -> dict[str, str]:
+    """Return the digests of a document's own code by import path, that which runs instead of installed modules included."""
+    return document.code | {shadow.module: shadow.sha256 for shadow in (document.shadows or {}).values()}
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
@@ -141,6 +152,7 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
 def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
     """Return the digest over what of a document has to be equal (design section 4)."""
     packages = compared_packages(document, spec)
+    code = own_code(document)
     facts = {
         "schema": SCHEMA,
         "rules": spec.payload(),
@@ -148,6 +160,6 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: document.system.packages.get(name) for name in settled.system},
-        "code": {path: document.code.get(path) for path in settled.code},
+        "code": {path: code.get(path) for path in settled.code},
     }
     return sha256_of(canonical_json(facts))

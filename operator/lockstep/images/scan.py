@@ -111,8 +111,14 @@ def _describe(squash: Squash, image: ResolvedImage) -> ImageScan:
     machine = _MACHINES.get(image.config.platform.architecture, image.config.platform.architecture)
     tree = squash.tree()
     try:
-        document = describe(tree, launch_of(image.config), machine=machine, collector=f"lockstep {__version__}")
         models = _models(squash, tree)
+        document = describe(
+            tree,
+            launch_of(image.config),
+            machine=machine,
+            collector=f"lockstep {__version__}",
+            models=[model.path for model in models],
+        )
     except CatalogueError as error:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:

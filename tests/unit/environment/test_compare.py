@@ -16,6 +16,7 @@ from lockstep.environment.document import (
     Package,
     Platform,
     RequiredProof,
+    Shadow,
     System,
 )
 from lockstep.environment.projection import Scope, environment_digest
@@ -264,8 +265,27 @@ def test_system_packages_are_compared_within_one_distribution() -> None:
 def test_code_is_compared_by_its_digest() -> None:
     trained = document(code={"a.py": A, "b.py": A, "c.py": A})
     assert sentences(trained, document(code={"a.py": A, "b.py": B, "only_image.py": B})) == [
-        "b.py is another file in the image than the one that trained",
-        "c.py is missing in the image",
+        "b.py is another file in the image (bbbbbbbbbbbb) than the one that trained (aaaaaaaaaaaa)",
+        "c.py trained and is not among the image's own code: copy it to where the image's Python imports from, or install it "
+        "from its directory or wheel file",
+    ]
+
+
+def shadowed(digest: str = B, package: str | None = "numpy", **parts: Any) -> EnvironmentDocument:
+    module = Shadow(file="/app/np.py", module="np.py", sha256=digest, package=package)
+    return document(shadows={"np": module}, code={"np.py": digest}, **parts)
+
+
+def test_a_module_that_runs_instead_of_a_compared_package_is_named() -> None:
+    assert sentences(document(), shadowed()) == ["np: /app/np.py comes before the installed package on the image's path"]
+    assert equal(document(), shadowed(package="flask"))
+    assert equal(document(code={"np.py": B}), shadowed())
+    assert sentences(document(code={"np.py": A}), shadowed()) == sentences(document(), shadowed())
+
+
+def test_a_module_that_runs_instead_of_the_standard_librarys_is_named() -> None:
+    assert sentences(document(), shadowed(package=None)) == [
+        "np: /app/np.py comes before the standard library's module on the image's path"
     ]
 
 
@@ -320,6 +340,17 @@ DOCUMENTS = st.builds(
     required=st.none() | st.just(("flask", "numpy", "tensorflow")),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
+    shadows=st.none()
+    | st.dictionaries(
+        st.just("b"),
+        st.builds(
+            Shadow,
+            file=st.just("/app/b.py"),
+            module=st.just("b.py"),
+            sha256=st.sampled_from([A, B]),
+            package=st.sampled_from([None, "numpy", "flask"]),
+        ),
+    ),
     collector=st.just("test"),
 )
 RULES = st.fixed_dictionaries(

@@ -1,19 +1,26 @@
 """The environment document of a root file system, given how its process starts."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.code import own_code
+from lockstep.environment.catalogue.distributions import installed, packages
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
+from lockstep.environment.catalogue.interpreter import effective_path, interpreter, prefix
 from lockstep.environment.catalogue.launch import Launch, started
 from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.modules import Finder
+from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
 from lockstep.environment.tree import FileTree
 
 
-def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) -> EnvironmentDocument:
+def describe(
+    tree: FileTree, launch: Launch, *, machine: str, collector: str, models: Sequence[str] = ()
+) -> EnvironmentDocument:
     """Derive the document of what a launch starts; nothing is executed.
 
     Args:
@@ -21,19 +28,26 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
         launch: how the process starts.
         machine: as `uname -m` prints it (`x86_64`).
         collector: who says so, for the document.
+        models: directories of the logged models inside; they may bring code.
 
     Raises:
         CatalogueError, UnreadableFileError: the environment can't be told.
     """
     start = started(tree, launch)
     where = prefix(tree, start)
-    paths = search_path(tree, where, start, launch)
+    path = effective_path(tree, where, start, launch)
     try:
+        found = installed(tree, path.entries)
+        owners = Ownership(tree, found)
+        modules = list(Finder(tree, path.entries, path.series).modules())
+        code = own_code(tree, path, modules, owners, models)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-            packages=distributions(tree, paths),
+            packages=packages(tree, found),
             system=system(tree),
+            code=dict(code.digests),
+            shadows=dict(code.shadows) or None,
             collector=collector,
         )
     except ValidationError as error:

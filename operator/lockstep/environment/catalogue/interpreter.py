@@ -1,13 +1,14 @@
 """The interpreter's version and its effective `sys.path`, told from files alone (CPython's getpath and site modules)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.elf import python_version
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
+from lockstep.environment.catalogue.path import SearchPath
 from lockstep.environment.catalogue.system import dpkg_version, has_dpkg
 from lockstep.environment.document import Interpreter
 from lockstep.environment.tree import FileKind, FileTree
@@ -124,6 +125,15 @@ def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -
     """Return the directories of the effective `sys.path`, in order, `.pth` lines included.
 
     Raises:
+        CatalogueError: as `effective_path` does.
+    """
+    return effective_path(tree, where, start, launch).entries
+
+
+def effective_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -> SearchPath:
+    """Return the effective `sys.path`, `.pth` lines included.
+
+    Raises:
         CatalogueError: InterpreterAmbiguous when a variable moves the standard library, or a zip file is on the path.
     """
     for variable in ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"):
@@ -131,25 +141,42 @@ def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image sets {variable}, which moves the packages")
     isolated = "I" in start.options
     env = {} if isolated or "E" in start.options else launch.env
-    paths: list[str] = []
+    script: list[str] = []
     if start.script is not None and not (isolated or "P" in start.options or env.get("PYTHONSAFEPATH")):
-        paths.append(start.script.rpartition("/")[0] or "/")
-    for part in env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []:
-        paths.append(part if part.startswith("/") else f"{launch.working_dir.rstrip('/')}/{part}".rstrip("/") or "/")
+        script.append(start.script.rpartition("/")[0] or "/")
+    variable_paths = [_absolute(part, launch) for part in env.get("PYTHONPATH", "").split(":")] if env.get("PYTHONPATH") else []
     library = f"{where.base.rstrip('/')}/lib/python{where.series}"
-    paths += [f"{where.base.rstrip('/')}/lib/python{where.series.replace('.', '')}.zip", library, f"{library}/lib-dynload"]
+    archive = f"{where.base.rstrip('/')}/lib/python{where.series.replace('.', '')}.zip"
     user = not (isolated or "s" in start.options or env.get("PYTHONNOUSERSITE"))
-    for site in _site_directories(tree, where, launch, user) if "S" not in start.options else ():
-        paths += [site, *_pth(tree, site)]
+    sites = list(_site_directories(tree, where, launch, user)) if "S" not in start.options else []
+    added = [path for site in sites for path in (site, *_pth(tree, site))]
     kept: dict[str, str] = {}
-    for path in paths:
+    for path in (*script, *variable_paths, archive, library, f"{library}/lib-dynload", *added):
         resolved = tree.resolve(path)
         if resolved is None:
             continue
         if tree.kind(resolved) is FileKind.FILE:
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the file {path} is on the path, and archives are not read")
         kept.setdefault(resolved, path)
-    return tuple(kept)
+    prefix = env.get("PYTHONPYCACHEPREFIX")
+    return SearchPath(
+        entries=tuple(kept),
+        library=frozenset(_resolved(tree, [library, f"{library}/lib-dynload"])),
+        site=_resolved(tree, sites),
+        script=next(iter(_resolved(tree, script)), None),
+        series=where.series,
+        customized="S" not in start.options,
+        user_customized="S" not in start.options and user and (where.venv is None or where.system_site),
+        pycache_prefix=_absolute(prefix, launch) if prefix else None,
+    )
+
+
+def _absolute(path: str, launch: Launch) -> str:
+    return path if path.startswith("/") else f"{launch.working_dir.rstrip('/')}/{path}".rstrip("/") or "/"
+
+
+def _resolved(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(resolved for path in paths if (resolved := tree.resolve(path)) is not None))
 
 
 def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool) -> Iterator[str]:
