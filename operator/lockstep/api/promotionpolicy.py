@@ -166,6 +166,13 @@ class LibcRule(StrEnum):
     IGNORE = "Ignore"
 
 
+class StartupRule(StrEnum):
+    """Whether start-up hooks are compared."""
+
+    COMPARE = "Compare"
+    IGNORE = "Ignore"
+
+
 class EnvironmentSpec(ApiModel):
     """How the image's environment is compared with the training environment."""
 
@@ -182,6 +189,11 @@ class EnvironmentSpec(ApiModel):
     libc: LibcRule = Field(
         default=LibcRule.NOT_OLDER,
         description="NotOlder: same family and not older in the image. Ignore: not compared.",
+    )
+    startup: StartupRule = Field(
+        default=StartupRule.COMPARE,
+        description="Compare: what runs at every start of Python (.pth files with code, sitecustomize) must be the same. "
+        "Ignore: it is not compared.",
     )
     system: list[Pattern] = Field(
         default_factory=list,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions
+from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
 from lockstep.environment.document import EnvironmentDocument, Package
 from lockstep.environment.projection import (
     RequiredSetError,
@@ -31,6 +31,7 @@ class DifferenceKind(StrEnum):
 
     PYTHON = "Python"
     PLATFORM = "Platform"
+    STARTUP = "Startup"
     PACKAGE = "Package"
     CODE = "Code"
     SYSTEM = "System"
@@ -77,6 +78,7 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
     differences = [
         *_python(trained, image, spec),
         *_platform(trained, image, spec),
+        *_startup(trained, image, settled),
         *_packages(trained, image, settled, spec),
         *_code(trained, image, settled),
         *_system(trained, image, settled),
@@ -129,6 +131,20 @@ def _older(trained: str, image: str | None) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for name in sorted(settled.startup):
+        was, has = (trained.startup or {}).get(name), (image.startup or {}).get(name)
+        if was == has:
+            continue
+        if was is None:
+            how = "is only in the image"
+        elif has is None:
+            how = "was there in training and is missing in the image"
+        else:
+            how = f"is another file in the image ({_short(has)}) than in training ({_short(was)})"
+        yield Difference(DifferenceKind.STARTUP, name, was, has, f"start-up hook {name} {how}")
 
 
 def _packages(
@@ -226,6 +242,8 @@ def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sc
         yield (
             f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
         )
+    if spec.startup is StartupRule.COMPARE and image.startup and trained.startup is None:
+        yield "start-up hooks are not compared: the record does not tell those of training"
     local = [n for n in settled.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
     if local:
         yield f"installed from a directory, so that the version says little: {', '.join(sorted(local))}"

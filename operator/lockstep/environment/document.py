@@ -63,6 +63,8 @@ class Package(_Frozen):
     """Files that are not those of the RECORD or are missing, sorted, the first 20; None when all are."""
     changed_count: int | None = Field(default=None, ge=1, alias="changedCount")
     """How many files are not those of the RECORD."""
+    startup: tuple[Name, ...] | None = None
+    """Start-up hooks that it brings, by file name; None when it brings none."""
     origin: Origin | None = None
     tags: tuple[str, ...] = ()
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
@@ -115,6 +117,8 @@ class EnvironmentDocument(_Frozen):
     in an image of those that can be imported."""
     shadows: dict[str, Shadow] | None = None
     """In an image: modules outside any distribution that run instead of installed ones, by import name."""
+    startup: dict[Name, Sha256] | None = None
+    """Digests of the start-up hooks that no distribution brought, by file name; None where nothing says so."""
     hardware: dict[str, str | None] = Field(default_factory=dict)
     """Recorded for people, never compared."""
     collector: str

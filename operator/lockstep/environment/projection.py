@@ -10,6 +10,7 @@ from lockstep.api.promotionpolicy import (
     PackagesLevel,
     PackagesScope,
     PythonLevel,
+    StartupRule,
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
@@ -43,6 +44,8 @@ class Scope:
     system: frozenset[str]
     code: frozenset[str]
     """Import paths: those of the code that trained, and those that in the image run instead of something compared."""
+    startup: frozenset[str]
+    """Names of start-up hooks, those of both sides."""
 
 
 Names = Mapping[str, Package]
@@ -72,6 +75,9 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
     wanted = _wanted(trained, theirs, spec)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
+    if spec.startup is StartupRule.COMPARE:
+        # What a hook does at every start is its package's doing, whether the model needs the package or not.
+        wanted |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
     if spec.packages.extras is not Extras.ALLOW:
         allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
@@ -86,7 +92,14 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
         code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
+        startup=_startup(trained, image, spec),
     )
+
+
+def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    if spec.startup is StartupRule.IGNORE or trained.startup is None or image.startup is None:
+        return frozenset()
+    return frozenset(trained.startup) | frozenset(image.startup)
 
 
 def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str]) -> list[Shadow]:
@@ -160,6 +173,7 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: document.system.packages.get(name) for name in settled.system},
+        "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
         "code": {path: code.get(path) for path in settled.code},
     }
     return sha256_of(canonical_json(facts))

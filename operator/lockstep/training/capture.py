@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from lockstep import __version__
 from lockstep.environment.catalogue.distributions import installed, packages
+from lockstep.environment.catalogue.ownership import Ownership
+from lockstep.environment.catalogue.startup import startup, with_hooks
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.host import HostTree
@@ -33,16 +35,19 @@ def capture_environment(
     """
     tree = HostTree()
     path = current_path()
+    found = installed(tree, path.entries)
+    hooks = startup(tree, path, Ownership(tree, found))
     return EnvironmentDocument(
         python=Interpreter(
             implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
         ),
         platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
-        packages=packages(tree, installed(tree, path.entries), required),
+        packages=with_hooks(packages(tree, found, required), hooks),
         system=system(tree),
         required=tuple(sorted(set(required))) if required is not None else None,
         required_proof=proof,
         code=dict(code or {}),
+        startup=dict(hooks.digests),
         hardware=_hardware(),
         collector=f"lockstep {__version__}",
     )

@@ -289,6 +289,33 @@ def test_a_module_that_runs_instead_of_the_standard_librarys_is_named() -> None:
     ]
 
 
+def test_start_up_hooks_are_compared_in_both_directions() -> None:
+    trained = document(startup={"a.pth": A, "b.pth": A, "same.pth": A})
+    image = document(startup={"b.pth": B, "c.pth": B, "same.pth": A})
+    assert sentences(trained, image) == [
+        "start-up hook a.pth was there in training and is missing in the image",
+        "start-up hook b.pth is another file in the image (bbbbbbbbbbbb) than in training (aaaaaaaaaaaa)",
+        "start-up hook c.pth is only in the image",
+    ]
+    assert equal(trained, image, startup="Ignore")
+
+
+def test_hooks_of_a_record_that_tells_none_are_not_compared_and_that_is_noted() -> None:
+    found = compare(document(), document(startup={"a.pth": A}), spec())
+    assert found.equal
+    assert found.notes == ("start-up hooks are not compared: the record does not tell those of training",)
+    assert not equal(document(startup={}), document(startup={"a.pth": A}))
+
+
+def test_a_package_with_a_hook_is_compared_whether_the_model_needs_it_or_not() -> None:
+    proven = {"required": ("numpy",), "required_proof": RequiredProof.PROVEN}
+    image = document("numpy 2.0", package("hooked 1", startup=("hooked.pth",)))
+    assert sentences(document("numpy 2.0", **proven), image) == ["hooked: image has 1, training had none"]
+    assert sentences(document("numpy 2.0", "hooked 2", **proven), image) == ["hooked: trained with 2, image has 1"]
+    assert equal(document("numpy 2.0", **proven), image, startup="Ignore")
+    assert equal(document("numpy 2.0", **proven), image, packages={"ignore": ["hooked"]})
+
+
 def test_a_comparison_is_shown_as_a_table() -> None:
     shown = comparison_text(compare(document(), document("numpy 1.26.4", "scikit-learn 1.2.0", "x 1"), spec()))
     assert shown.splitlines() == [
@@ -304,7 +331,14 @@ def test_the_rules_are_part_of_the_digest() -> None:
     settled = Scope(**{field.name: frozenset() for field in fields(Scope)})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
-    rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
+    rules = [
+        spec(),
+        spec(python="Patch"),
+        spec(accelerator="Any"),
+        spec(libc="Ignore"),
+        spec(system=["x"]),
+        spec(startup="Ignore"),
+    ]
     rules += [spec(packages=one) for one in packages]
     digests = {environment_digest(document(), settled, rule) for rule in rules}
     assert len(digests) == len(rules)
@@ -317,6 +351,7 @@ PACKAGES = st.builds(
     version=VERSIONS,
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
+    startup=st.sampled_from([None, ("x.pth",)]),
     changed=st.sampled_from([None, ("a.py",), ("a.py", "b.py")]),
     changed_count=st.sampled_from([None, 2]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
@@ -340,6 +375,7 @@ DOCUMENTS = st.builds(
     required=st.none() | st.just(("flask", "numpy", "tensorflow")),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
+    startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
     shadows=st.none()
     | st.dictionaries(
         st.just("b"),
@@ -357,6 +393,7 @@ RULES = st.fixed_dictionaries(
     {},
     optional={
         "python": st.sampled_from(["Minor", "Patch"]),
+        "startup": st.sampled_from(["Compare", "Ignore"]),
         "accelerator": st.sampled_from(["Same", "Any"]),
         "system": st.sampled_from([[], ["libgomp*"], ["*"]]),
         "packages": st.fixed_dictionaries(
@@ -394,4 +431,8 @@ def assert_said(found: Comparison) -> None:
         assert difference.subject.lower() in difference.sentence.lower()
         assert difference.kind in DifferenceKind
         for value in (difference.trained, difference.image):
-            assert value is None or difference.kind is DifferenceKind.CODE or value in difference.sentence
+            assert (
+                value is None
+                or difference.kind in (DifferenceKind.CODE, DifferenceKind.STARTUP)
+                or value in difference.sentence
+            )

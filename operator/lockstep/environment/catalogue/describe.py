@@ -13,6 +13,7 @@ from lockstep.environment.catalogue.launch import Launch, started
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.modules import Finder
 from lockstep.environment.catalogue.ownership import Ownership
+from lockstep.environment.catalogue.startup import startup, with_hooks
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
 from lockstep.environment.tree import FileTree
@@ -41,13 +42,15 @@ def describe(
         owners = Ownership(tree, found)
         modules = list(Finder(tree, path.entries, path.series).modules())
         code = own_code(tree, path, modules, owners, models)
+        hooks = startup(tree, path, owners)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-            packages=packages(tree, found),
+            packages=with_hooks(packages(tree, found), hooks),
             system=system(tree),
             code=dict(code.digests),
             shadows=dict(code.shadows) or None,
+            startup=dict(hooks.digests),
             collector=collector,
         )
     except ValidationError as error:

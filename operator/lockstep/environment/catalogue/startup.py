@@ -2,12 +2,13 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockstep.environment.catalogue.modules import Finder, Module
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 
 HARMLESS = frozenset(
@@ -63,6 +64,14 @@ def startup(tree: FileTree, path: SearchPath, owners: Ownership) -> Startup:
             # Hooks of one name in several directories all run.
             digests[name if name not in digests else file] = digest
     return Startup(digests, {package: tuple(sorted(names)) for package, names in owned.items()})
+
+
+def with_hooks(packages: Sequence[Package], hooks: Startup) -> tuple[Package, ...]:
+    """Return the packages, each with the names of the hooks that it brings."""
+    return tuple(
+        Package(**dict(package) | {"startup": hooks.owned[package.name]}) if package.name in hooks.owned else package
+        for package in packages
+    )
 
 
 def _row_hash(digest: str) -> str:
