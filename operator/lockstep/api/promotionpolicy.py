@@ -173,6 +173,20 @@ class StartupRule(StrEnum):
     IGNORE = "Ignore"
 
 
+class BytecodeRule(StrEnum):
+    """Whether byte code may run instead of its source."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
+
+
+class BytecodeCache(StrEnum):
+    """Which caches of byte code the pods read."""
+
+    IMAGE = "Image"
+    FRESH = "Fresh"
+
+
 class EnvironmentSpec(ApiModel):
     """How the image's environment is compared with the training environment."""
 
@@ -194,6 +208,15 @@ class EnvironmentSpec(ApiModel):
         default=StartupRule.COMPARE,
         description="Compare: what runs at every start of Python (.pth files with code, sitecustomize) must be the same. "
         "Ignore: it is not compared.",
+    )
+    bytecode: BytecodeRule = Field(
+        default=BytecodeRule.DENY,
+        description="Byte code in the image that runs instead of its source (without one, unchecked, or stale): Deny or Allow.",
+    )
+    bytecode_cache: BytecodeCache = Field(
+        default=BytecodeCache.IMAGE,
+        description="Image: pods read the byte code that the image brings. Fresh: they compile it anew (PYTHONPYCACHEPREFIX "
+        "in an emptyDir), so that none in the image is read but what stands in the place of a source.",
     )
     system: list[Pattern] = Field(
         default_factory=list,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
-from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.document import BytecodeKind, EnvironmentDocument, Package
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
@@ -81,6 +81,7 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
         *_startup(trained, image, settled),
         *_packages(trained, image, settled, spec),
         *_code(trained, image, settled),
+        *_bytecode(trained, image, settled),
         *_system(trained, image, settled),
     ]
     order = list(DifferenceKind)
@@ -213,6 +214,20 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
         else:
             sentence = f"{path} is another file in the image ({has[7:19]}) than the one that trained ({_short(was)})"
             yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+
+
+_WHY = {
+    BytecodeKind.SOURCELESS: "it has none",
+    BytecodeKind.UNCHECKED: "unchecked hash",
+    BytecodeKind.STALE: "a later layer changed the source and kept its time and size",
+}
+
+
+def _bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for path in sorted(settled.bytecode):
+        was, has = (trained.bytecode or {}).get(path), (image.bytecode or {}).get(path)
+        if was != has and has is not None:
+            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} runs instead of its source ({_WHY[has]})")
 
 
 def _short(digest: str | None) -> str:

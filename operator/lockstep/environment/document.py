@@ -82,6 +82,17 @@ class Shadow(_Frozen):
     """The distribution that would run otherwise; None for the standard library."""
 
 
+class BytecodeKind(StrEnum):
+    """Why byte code runs instead of its source."""
+
+    SOURCELESS = "Sourceless"
+    """There is no source."""
+    UNCHECKED = "Unchecked"
+    """Its header tells the interpreter not to look at the source (PEP 552)."""
+    STALE = "Stale"
+    """The source came in a later layer with other content, and has the time and size of the one that was compiled."""
+
+
 class System(_Frozen):
     """The distribution (`debian 12`, os-release ID and VERSION_ID) and its installed packages, name to version."""
 
@@ -117,6 +128,8 @@ class EnvironmentDocument(_Frozen):
     in an image of those that can be imported."""
     shadows: dict[str, Shadow] | None = None
     """In an image: modules outside any distribution that run instead of installed ones, by import name."""
+    bytecode: dict[Name, BytecodeKind] | None = None
+    """In an image: compiled files that run instead of their source, by path, the first 100."""
     startup: dict[Name, Sha256] | None = None
     """Digests of the start-up hooks that no distribution brought, by file name; None where nothing says so."""
     hardware: dict[str, str | None] = Field(default_factory=dict)

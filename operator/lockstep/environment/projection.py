@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lockstep.api.promotionpolicy import (
+    BytecodeRule,
     EnvironmentSpec,
     Extras,
     PackagesLevel,
@@ -44,6 +45,8 @@ class Scope:
     system: frozenset[str]
     code: frozenset[str]
     """Import paths: those of the code that trained, and those that in the image run instead of something compared."""
+    bytecode: frozenset[str]
+    """Paths of the image's byte code that runs instead of its source, where that counts."""
     startup: frozenset[str]
     """Names of start-up hooks, those of both sides."""
 
@@ -92,6 +95,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
         code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
+        bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
         startup=_startup(trained, image, spec),
     )
 
@@ -173,6 +177,7 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: document.system.packages.get(name) for name in settled.system},
+        "bytecode": {path: (document.bytecode or {}).get(path) for path in settled.bytecode},
         "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
         "code": {path: code.get(path) for path in settled.code},
     }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lockstep.api.promotionpolicy import EnvironmentSpec
 from lockstep.environment.compare import Comparison, DifferenceKind, RequiredSetError, compare
 from lockstep.environment.document import (
+    BytecodeKind,
     EnvironmentDocument,
     Interpreter,
     Origin,
@@ -316,6 +317,17 @@ def test_a_package_with_a_hook_is_compared_whether_the_model_needs_it_or_not() -
     assert equal(document("numpy 2.0", **proven), image, packages={"ignore": ["hooked"]})
 
 
+def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:
+    image = document(bytecode={"/x/a.pyc": "Sourceless", "/x/b.pyc": "Unchecked", "/x/c.pyc": "Stale"})
+    assert sentences(document(), image) == [
+        "/x/a.pyc runs instead of its source (it has none)",
+        "/x/b.pyc runs instead of its source (unchecked hash)",
+        "/x/c.pyc runs instead of its source (a later layer changed the source and kept its time and size)",
+    ]
+    assert equal(document(), image, bytecode="Allow")
+    assert equal(image, document())
+
+
 def test_a_comparison_is_shown_as_a_table() -> None:
     shown = comparison_text(compare(document(), document("numpy 1.26.4", "scikit-learn 1.2.0", "x 1"), spec()))
     assert shown.splitlines() == [
@@ -376,6 +388,7 @@ DOCUMENTS = st.builds(
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
     startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
+    bytecode=st.none() | st.dictionaries(st.sampled_from(["/a.pyc", "/b.pyc"]), st.sampled_from(list(BytecodeKind))),
     shadows=st.none()
     | st.dictionaries(
         st.just("b"),
@@ -393,6 +406,7 @@ RULES = st.fixed_dictionaries(
     {},
     optional={
         "python": st.sampled_from(["Minor", "Patch"]),
+        "bytecode": st.sampled_from(["Deny", "Allow"]),
         "startup": st.sampled_from(["Compare", "Ignore"]),
         "accelerator": st.sampled_from(["Same", "Any"]),
         "system": st.sampled_from([[], ["libgomp*"], ["*"]]),

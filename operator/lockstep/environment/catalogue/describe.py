@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.bytecode import bytecode
 from lockstep.environment.catalogue.code import own_code
 from lockstep.environment.catalogue.distributions import installed, packages
 from lockstep.environment.catalogue.errors import CatalogueError
@@ -50,6 +51,7 @@ def describe(
             system=system(tree),
             code=dict(code.digests),
             shadows=dict(code.shadows) or None,
+            bytecode=bytecode(tree, path, modules, owners) or None,
             startup=dict(hooks.digests),
             collector=collector,
         )

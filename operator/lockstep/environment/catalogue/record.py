@@ -71,6 +71,12 @@ def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
     )
 
 
+def row_hash(digest: str) -> str:
+    """Return a digest (`sha256:…`) as a RECORD writes it."""
+    raw = bytes.fromhex(digest.removeprefix("sha256:"))
+    return f"sha256={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
+
+
 def _hash(tree: FileTree, path: str, stated: str) -> str:
     digest = tree.sha256(path)
     if digest is None:
@@ -78,8 +84,8 @@ def _hash(tree: FileTree, path: str, stated: str) -> str:
     algorithm, _, value = stated.partition("=")
     if algorithm in _OTHER_ALGORITHMS:
         return stated
-    actual = base64.urlsafe_b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode().rstrip("=")
-    return stated if algorithm == "sha256" and value.rstrip("=") == actual else f"sha256={actual}"
+    actual = row_hash(digest)
+    return stated if algorithm == "sha256" and f"sha256={value.rstrip('=')}" == actual else actual
 
 
 # Those that the specification of RECORD allows beside sha256.

@@ -1,6 +1,5 @@
 """Start-up hooks: what runs in every process of an interpreter before its program does (CPython's site module)."""
 
-import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from lockstep.environment.catalogue.modules import Finder, Module
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.record import row_hash
 from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 
@@ -57,7 +57,7 @@ def startup(tree: FileTree, path: SearchPath, owners: Ownership) -> Startup:
     for name, file, digest in (*_path_files(tree, path), *_customizations(tree, path)):
         row = owners.row(file)
         # A file that is not the one that its distribution brought is nobody's.
-        owner = owners.owner(file, file.rpartition("/")[0]) if row is not None and row.hash == _row_hash(digest) else None
+        owner = owners.owner(file, file.rpartition("/")[0]) if row is not None and row.hash == row_hash(digest) else None
         if owner is not None:
             owned.setdefault(owner.package.name, []).append(name)
         else:
@@ -72,11 +72,6 @@ def with_hooks(packages: Sequence[Package], hooks: Startup) -> tuple[Package, ..
         Package(**dict(package) | {"startup": hooks.owned[package.name]}) if package.name in hooks.owned else package
         for package in packages
     )
-
-
-def _row_hash(digest: str) -> str:
-    raw = bytes.fromhex(digest.removeprefix("sha256:"))
-    return f"sha256={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
 def _path_files(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, str]]:
