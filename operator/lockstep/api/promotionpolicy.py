@@ -114,6 +114,13 @@ class Extras(StrEnum):
     DENY = "Deny"
 
 
+class Unowned(StrEnum):
+    """What happens to modules among the installed packages that no package brought."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
 class UnprovenRequiredSet(StrEnum):
     """What happens when the set of required packages is not proven."""
 
@@ -144,6 +151,16 @@ class PackagesSpec(ApiModel):
         default_factory=lambda: ["pip", "setuptools", "wheel", "uv"],
         max_length=256,
         description="Names that are never compared.",
+        json_schema_extra=SET,
+    )
+    unowned: Unowned = Field(
+        default=Unowned.ALLOW,
+        description="Modules in the image's site-packages that no package brought and training did not have: Allow or Deny.",
+    )
+    allowed_unowned: list[Pattern] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Import paths that unowned: Deny allows, such as fraud/*; * spans slashes.",
         json_schema_extra=SET,
     )
     unproven_required_set: UnprovenRequiredSet = Field(

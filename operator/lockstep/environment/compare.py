@@ -16,6 +16,7 @@ from lockstep.environment.projection import (
     python_level,
     scope,
     shown_version,
+    unowned_digest,
 )
 from lockstep.environment.versions import compared_version
 
@@ -81,6 +82,7 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
         *_startup(trained, image, settled),
         *_packages(trained, image, settled, spec),
         *_code(trained, image, settled),
+        *_unowned(trained, image, settled),
         *_bytecode(trained, image, settled),
         *_system(trained, image, settled),
     ]
@@ -213,6 +215,14 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
             yield Difference(DifferenceKind.CODE, path, was, has, sentence)
         else:
             sentence = f"{path} is another file in the image ({has[7:19]}) than the one that trained ({_short(was)})"
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+
+
+def _unowned(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for path in sorted(settled.unowned):
+        was, has = unowned_digest(trained, path), unowned_digest(image, path)
+        if was != has:
+            sentence = f"{path} is among the image's installed packages, none of them brought it, and training did not have it"
             yield Difference(DifferenceKind.CODE, path, was, has, sentence)
 
 

@@ -128,6 +128,8 @@ class EnvironmentDocument(_Frozen):
     in an image of those that can be imported."""
     shadows: dict[str, Shadow] | None = None
     """In an image: modules outside any distribution that run instead of installed ones, by import name."""
+    unowned: dict[Name, Sha256] | None = None
+    """In an image: modules in site directories that no distribution brought, by import path."""
     bytecode: dict[Name, BytecodeKind] | None = None
     """In an image: compiled files that run instead of their source, by path, the first 100."""
     startup: dict[Name, Sha256] | None = None

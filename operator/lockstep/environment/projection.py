@@ -12,6 +12,7 @@ from lockstep.api.promotionpolicy import (
     PackagesScope,
     PythonLevel,
     StartupRule,
+    Unowned,
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
@@ -45,6 +46,8 @@ class Scope:
     system: frozenset[str]
     code: frozenset[str]
     """Import paths: those of the code that trained, and those that in the image run instead of something compared."""
+    unowned: frozenset[str]
+    """Import paths of the image's modules that no package brought, where they count."""
     bytecode: frozenset[str]
     """Paths of the image's byte code that runs instead of its source, where that counts."""
     startup: frozenset[str]
@@ -95,9 +98,21 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in names if same_system and matches(name, spec.system)),
         code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
+        unowned=_unowned(image, spec),
         bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
         startup=_startup(trained, image, spec),
     )
+
+
+def _unowned(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    if spec.packages.unowned is Unowned.ALLOW:
+        return frozenset()
+    return frozenset(path for path in image.unowned or () if not matches(path, spec.packages.allowed_unowned))
+
+
+def unowned_digest(document: EnvironmentDocument, path: str) -> str | None:
+    """Return the digest of a module that no package brought; in training it is among the code."""
+    return (document.unowned or {}).get(path) or document.code.get(path)
 
 
 def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
@@ -177,6 +192,7 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: document.system.packages.get(name) for name in settled.system},
+        "unowned": {path: unowned_digest(document, path) for path in settled.unowned},
         "bytecode": {path: (document.bytecode or {}).get(path) for path in settled.bytecode},
         "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
         "code": {path: code.get(path) for path in settled.code},

@@ -233,3 +233,9 @@ def test_what_does_not_run_shadows_nothing() -> None:
 def test_the_code_of_a_model_can_shadow() -> None:
     files = distribution(VENV_SITE, "numpy", "1.26.4") | {"/m/code/numpy.py": "1"}
     assert shadows(files, models=("/m",)) == {"numpy": ("/m/code/numpy.py", "numpy")}
+
+
+def test_modules_among_the_installed_ones_that_no_distribution_brought_are_told() -> None:
+    files = distribution(VENV_SITE, "numpy", "1.26.4") | directly("mine", dir_info={}) | {"/app/own.py": "application"}
+    files |= {f"{VENV_SITE}/numpy/evil.py": "1", f"{VENV_SITE}/loose.{EXTENSION}": "2", f"{VENV_SITE}/notes.txt": "3"}
+    assert described(files).unowned == {"loose.so": sha256_of(b"2"), "numpy/evil.py": sha256_of(b"1")}

@@ -328,6 +328,16 @@ def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:
     assert equal(image, document())
 
 
+def test_modules_that_no_package_brought_are_named_where_policy_denies_them() -> None:
+    trained, image = document(code={"known.py": A}), document(code={"known.py": A}, unowned={"known.py": A, "x/evil.py": B})
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"unowned": "Deny"}) == [
+        "x/evil.py is among the image's installed packages, none of them brought it, and training did not have it"
+    ]
+    assert equal(trained, image, packages={"unowned": "Deny", "allowedUnowned": ["x/*"]})
+    assert not equal(trained, image, packages={"unowned": "Deny", "allowedUnowned": ["x"]})
+
+
 def test_a_comparison_is_shown_as_a_table() -> None:
     shown = comparison_text(compare(document(), document("numpy 1.26.4", "scikit-learn 1.2.0", "x 1"), spec()))
     assert shown.splitlines() == [
@@ -343,6 +353,7 @@ def test_the_rules_are_part_of_the_digest() -> None:
     settled = Scope(**{field.name: frozenset() for field in fields(Scope)})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
+    packages += [{"unowned": "Deny"}, {"allowedUnowned": ["x"]}]
     rules = [
         spec(),
         spec(python="Patch"),
@@ -388,6 +399,7 @@ DOCUMENTS = st.builds(
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
     startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
+    unowned=st.none() | st.dictionaries(st.sampled_from(["a.py", "u.py"]), st.sampled_from([A, B])),
     bytecode=st.none() | st.dictionaries(st.sampled_from(["/a.pyc", "/b.pyc"]), st.sampled_from(list(BytecodeKind))),
     shadows=st.none()
     | st.dictionaries(
@@ -417,6 +429,8 @@ RULES = st.fixed_dictionaries(
                 "level": st.sampled_from(["Version", "Content"]),
                 "localVersions": st.sampled_from(["Significant", "Ignore"]),
                 "extras": st.sampled_from(["Allow", "Listed", "Deny"]),
+                "unowned": st.sampled_from(["Allow", "Deny"]),
+                "allowedUnowned": st.sampled_from([[], ["u*"]]),
                 "ignore": st.sampled_from([[], ["pip"], ["tensor*"]]),
             },
         ),

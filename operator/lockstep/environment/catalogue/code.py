@@ -8,6 +8,7 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.modules import Finder, Module
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.startup import HARMLESS
 from lockstep.environment.document import Shadow
 from lockstep.environment.tree import FileKind, FileTree
 
@@ -25,8 +26,8 @@ class Code:
 
     digests: Mapping[str, str]
     shadows: Mapping[str, Shadow]
-    unowned: frozenset[str]
-    """Import paths of those that lie in site directories."""
+    unowned: Mapping[str, str]
+    """Digests by import path of those in site directories that no distribution brought."""
 
 
 def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: Ownership, models: Sequence[str] = ()) -> Code:
@@ -48,7 +49,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     """
     own: dict[str, Module] = {}
     archives: dict[str, list[Module]] = {}
-    unowned: set[str] = set()
+    unowned: list[Module] = []
     for module in found:
         if module.entry in path.library or owners.by_system(module.entry) or _is_no_code(module.path):
             continue
@@ -59,7 +60,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
         elif owner.package.origin is not None:
             archives.setdefault(owner.package.name, []).append(module)
         if owner is None and module.entry in path.site:
-            unowned.add(module.path)
+            unowned.append(module)
     for _, modules in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
         if len(own) + len(modules) <= MAX_MODULES:
             own |= {module.path: module for module in modules}
@@ -67,7 +68,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
         _shadows(tree, path, owners, [folder for folder in folders if _is_directory(tree, folder)]),
-        frozenset(unowned),
+        {path: digest for path, digest in _digests(tree, unowned).items() if digest not in HARMLESS},
     )
 
 

@@ -51,6 +51,7 @@ def describe(
             system=system(tree),
             code=dict(code.digests),
             shadows=dict(code.shadows) or None,
+            unowned=dict(code.unowned) or None,
             bytecode=bytecode(tree, path, modules, owners) or None,
             startup=dict(hooks.digests),
             collector=collector,
