@@ -63,6 +63,8 @@ class Package(_Frozen):
     """Files that are not those of the RECORD or are missing, sorted, the first 20; None when all are."""
     changed_count: int | None = Field(default=None, ge=1, alias="changedCount")
     """How many files are not those of the RECORD."""
+    plugs: tuple[Name, ...] | None = None
+    """First parts of its entry point groups, which name what it plugs into; None when it has none."""
     startup: tuple[Name, ...] | None = None
     """Start-up hooks that it brings, by file name; None when it brings none."""
     origin: Origin | None = None

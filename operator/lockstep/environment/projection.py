@@ -16,6 +16,7 @@ from lockstep.api.promotionpolicy import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
+from lockstep.environment.companions import companions
 from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof, Shadow
 from lockstep.environment.versions import compared_name, compared_version
 
@@ -81,9 +82,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
     wanted = _wanted(trained, theirs, spec)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
-    if spec.startup is StartupRule.COMPARE:
-        # What a hook does at every start is its package's doing, whether the model needs the package or not.
-        wanted |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
+    wanted |= _unasked(wanted, theirs, ours, spec, told=trained.startup is not None)
     if spec.packages.extras is not Extras.ALLOW:
         allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
@@ -129,6 +128,17 @@ def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str]) -> list[S
 def own_code(document: EnvironmentDocument) -> dict[str, str]:
     """Return the digests of a document's own code by import path, that which runs instead of installed modules included."""
     return document.code | {shadow.module: shadow.sha256 for shadow in (document.shadows or {}).values()}
+
+
+def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, told: bool) -> set[str]:
+    """Return what changes predictions without being required: hooks, accelerators and plugins, on either side.
+
+    A record that does not tell of them (`told`) says nothing about those that only the image has.
+    """
+    found = companions(wanted, theirs) | companions(wanted, ours)
+    if spec.startup is StartupRule.COMPARE:
+        found |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
+    return found if told else found & theirs.keys()
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:

@@ -10,7 +10,7 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern), limit)
     for pattern, limit in (
         (r"\.(?:dist|egg)-info/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
-        (r"\.egg-info/(?:installed-files|top_level)\.txt$|\.dist-info/top_level\.txt$", MIB),
+        (r"\.(?:dist|egg)-info/entry_points\.txt$|\.egg-info/(?:installed-files|top_level)\.txt$", MIB),
         (r"\.(?:dist-info/RECORD|egg-info)$", 32 * MIB),
         (r"\.pth$", MIB),
         (r"/pyvenv\.cfg$", MIB),

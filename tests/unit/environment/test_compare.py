@@ -309,12 +309,37 @@ def test_hooks_of_a_record_that_tells_none_are_not_compared_and_that_is_noted() 
 
 
 def test_a_package_with_a_hook_is_compared_whether_the_model_needs_it_or_not() -> None:
-    proven = {"required": ("numpy",), "required_proof": RequiredProof.PROVEN}
+    proven: dict[str, Any] = {"required": ("numpy",), "required_proof": RequiredProof.PROVEN, "startup": {}}
     image = document("numpy 2.0", package("hooked 1", startup=("hooked.pth",)))
     assert sentences(document("numpy 2.0", **proven), image) == ["hooked: image has 1, training had none"]
     assert sentences(document("numpy 2.0", "hooked 2", **proven), image) == ["hooked: trained with 2, image has 1"]
     assert equal(document("numpy 2.0", **proven), image, startup="Ignore")
     assert equal(document("numpy 2.0", **proven), image, packages={"ignore": ["hooked"]})
+
+
+PANDAS: dict[str, Any] = {"required": ("pandas",), "required_proof": RequiredProof.PROVEN, "startup": {}}
+
+
+def test_an_accelerator_of_a_compared_package_is_compared_on_either_side() -> None:
+    plain, fast = document("pandas 2.0", **PANDAS), document("pandas 2.0", "numexpr 2.9", **PANDAS)
+    assert sentences(plain, fast) == ["numexpr: image has 2.9, training had none"]
+    assert sentences(fast, plain) == ["numexpr: trained with 2.9, missing in the image"]
+    assert equal(document("pandas 2.0", "scikit-learn-intelex 1", **PANDAS), plain)
+    assert equal(plain, fast, packages={"ignore": ["numexpr"]})
+
+
+@pytest.mark.parametrize(
+    ("group", "compared"), [("pandas", True), ("pandas_plotting_backends", True), ("pandasql", False), ("xarray", False)]
+)
+def test_a_plugin_of_a_compared_package_is_compared(group: str, compared: bool) -> None:
+    image = document("pandas 2.0", package("plugin 1", plugs=(group,)), startup={})
+    assert equal(document("pandas 2.0", **PANDAS), image) is not compared
+
+
+def test_a_record_that_does_not_tell_of_them_says_nothing_about_those_of_the_image() -> None:
+    untold = {**PANDAS, "startup": None}
+    assert equal(document("pandas 2.0", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
+    assert not equal(document("pandas 2.0", "numexpr 2.8", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
 
 
 def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:
@@ -375,6 +400,7 @@ PACKAGES = st.builds(
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
     startup=st.sampled_from([None, ("x.pth",)]),
+    plugs=st.sampled_from([None, ("numpy",), ("sklearn_x",)]),
     changed=st.sampled_from([None, ("a.py",), ("a.py", "b.py")]),
     changed_count=st.sampled_from([None, 2]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),

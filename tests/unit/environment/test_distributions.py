@@ -247,3 +247,17 @@ def test_a_path_that_can_not_be_shown_is_refused() -> None:
     record = '"x/a\nb.py",sha256=AAA,1\n'
     with pytest.raises(ValidationError):
         package_of(distribution(SITE, "x", "1.0", RECORD=record))
+
+
+def test_what_a_distribution_plugs_into_is_told_and_tools_are_not() -> None:
+    text = "[console_scripts]\nx = x:main\n\n[xarray.backends]\nx = x:X\n[ pandas_plotting_backends ]\nx = x\n"
+    text += "[mlflow.project_backend]\nx = x\n[pytest11]\nx = x\n[bad \x07 name]\n"
+    assert package_of(distribution(SITE, "x", "1.0", entry_points__txt=text)).plugs == ("pandas_plotting_backends", "xarray")
+    assert package_of(distribution(SITE, "x", "1.0", entry_points__txt="[console_scripts]\nx = x:main\n")).plugs is None
+
+
+def test_the_groups_of_a_distribution_are_bounded() -> None:
+    text = "".join(f"[g{n}]\n" for n in range(99))
+    found = package_of(distribution(SITE, "x", "1.0", entry_points__txt=text)).plugs
+    assert found is not None
+    assert len(found) == 32

@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.plugs import plugs
 from lockstep.environment.catalogue.record import Row, content_digest, present, rows
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
@@ -115,6 +116,7 @@ def _read(tree: FileTree, site: str, folder: str) -> Installed:
         content=content_digest(claimed),
         origin=_origin(tree, folder),
         tags=_tags(tree, folder),
+        plugs=plugs(tree, folder),
     )
     return Installed(package, site, folder, claimed)
 
