@@ -204,9 +204,7 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
         if path in shadows:
             name, shadow = shadows[path]
             whose = "the installed package" if shadow.package is not None else "the standard library's module"
-            yield Difference(
-                DifferenceKind.CODE, name, was, has, f"{name}: {shadow.file} comes before {whose} on the image's path"
-            )
+            yield Difference(DifferenceKind.CODE, name, was, has, f"{name}: {shadow.file} runs instead of {whose} in the image")
         elif has is None:
             sentence = (
                 f"{path} trained and is not among the image's own code: copy it to where the image's Python imports from, "

@@ -239,3 +239,18 @@ def test_modules_among_the_installed_ones_that_no_distribution_brought_are_told(
     files = distribution(VENV_SITE, "numpy", "1.26.4") | directly("mine", dir_info={}) | {"/app/own.py": "application"}
     files |= {f"{VENV_SITE}/numpy/evil.py": "1", f"{VENV_SITE}/loose.{EXTENSION}": "2", f"{VENV_SITE}/notes.txt": "3"}
     assert described(files).unowned == {"loose.so": sha256_of(b"2"), "numpy/evil.py": sha256_of(b"1")}
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (f"numpy/core.{EXTENSION}", "numpy.core"),
+        ("numpy/core/__init__.py", "numpy.core"),
+        ("numpy/__init__.abi3.so", "numpy"),
+    ],
+)
+def test_a_file_beside_a_packages_own_that_the_interpreter_prefers_shadows_it(beside: str, name: str) -> None:
+    record = record_row("numpy/core.py", "own") + record_row("numpy/__init__.py", "VERSION = '1.0'\n")
+    files = distribution(VENV_SITE, "numpy", "1.0", RECORD=record) | {f"{VENV_SITE}/numpy/core.py": "own"}
+    assert shadows(files) == {}
+    assert shadows(files | {f"{VENV_SITE}/{beside}": "evil"}) == {name: (f"{VENV_SITE}/{beside}", "numpy")}

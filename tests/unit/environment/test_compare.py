@@ -278,7 +278,7 @@ def shadowed(digest: str = B, package: str | None = "numpy", **parts: Any) -> En
 
 
 def test_a_module_that_runs_instead_of_a_compared_package_is_named() -> None:
-    assert sentences(document(), shadowed()) == ["np: /app/np.py comes before the installed package on the image's path"]
+    assert sentences(document(), shadowed()) == ["np: /app/np.py runs instead of the installed package in the image"]
     assert equal(document(), shadowed(package="flask"))
     assert equal(document(code={"np.py": B}), shadowed())
     assert sentences(document(code={"np.py": A}), shadowed()) == sentences(document(), shadowed())
@@ -286,7 +286,7 @@ def test_a_module_that_runs_instead_of_a_compared_package_is_named() -> None:
 
 def test_a_module_that_runs_instead_of_the_standard_librarys_is_named() -> None:
     assert sentences(document(), shadowed(package=None)) == [
-        "np: /app/np.py comes before the standard library's module on the image's path"
+        "np: /app/np.py runs instead of the standard library's module in the image"
     ]
 
 

@@ -67,7 +67,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     folders = [f"{model.rstrip('/')}/code" for model in models]
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
-        _shadows(tree, path, owners, [folder for folder in folders if _is_directory(tree, folder)]),
+        _beside(tree, unowned, owners) | _shadows(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
         {path: digest for path, digest in _digests(tree, unowned).items() if digest not in HARMLESS},
     )
 
@@ -118,6 +118,23 @@ def _is_regular(module: str, among: Mapping[str, str]) -> bool:
     """Tell a module, or one of a regular package, from one of a namespace package, whose parts may lie in many places."""
     top, slash, _ = module.partition("/")
     return not slash or any(f"{top}/__init__{suffix}" in among for suffix in (".py", ".so", ".pyc"))
+
+
+def _beside(tree: FileTree, unowned: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
+    """Find modules that run instead of a package's own of the same name beside them: an extension instead of its source."""
+    found: dict[str, Shadow] = {}
+    for module in unowned:
+        folder, _, file = module.file.rpartition("/")
+        base = f"{folder}/{file.partition('.')[0]}"
+        hidden = [f"{base}.py", f"{base}/__init__.py"]
+        if base.endswith("/__init__"):
+            hidden.append(f"{folder}.py")
+        owner = next((one for path in hidden if owners.row(path) and (one := owners.owner(path, module.entry))), None)
+        digest = tree.sha256(module.file)
+        if owner is not None and digest is not None:
+            name = module.path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
+            found[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
+    return found
 
 
 def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
