@@ -140,8 +140,9 @@ def pod(of: Object, name: str = "") -> Object:
     name = name or f"{of['metadata']['name']}-x7k2p"
     spec = copy.deepcopy(of["spec"]["template"]["spec"])
     mount = {"name": "kube-api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
-    spec["containers"][0]["volumeMounts"] = [mount]
-    spec |= {"nodeName": "node-1", "volumes": [{"name": "kube-api-access", "projected": {}}], "preemptionPolicy": "Never"}
+    spec["containers"][0].setdefault("volumeMounts", []).append(mount)
+    spec.setdefault("volumes", []).append({"name": "kube-api-access", "projected": {}})
+    spec |= {"nodeName": "node-1", "preemptionPolicy": "Never"}
     image = spec["containers"][0]["image"]
     running = {"name": "server", "restartCount": 0, "imageID": image, "state": {"running": {}}}
     return {

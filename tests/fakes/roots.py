@@ -1,5 +1,7 @@
 """Root file systems made in memory: a Debian with Python, virtual environments and installed distributions."""
 
+import base64
+import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,12 +163,21 @@ def activate(prefix: str, *more: str) -> str:
 
 
 def distribution(site: str, name: str, version: str, **files: str) -> Files:
-    """Return a distribution's metadata; `files` adds or replaces files of its dist-info (RECORD=..., WHEEL=...)."""
+    """Return a distribution of one module; `files` adds or replaces files of its dist-info (RECORD=..., WHEEL=...)."""
     folder = f"{site}/{name}-{version}.dist-info"
+    module = f"VERSION = '{version}'\n"
     body = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nText\nName: other\n"}
-    body["RECORD"] = f"{name}/__init__.py,sha256={version},1\n{name}-{version}.dist-info/RECORD,,\n"
+    body["RECORD"] = f"{record_row(f'{name}/__init__.py', module)}{name}-{version}.dist-info/RECORD,,\n"
     body["WHEEL"] = "Wheel-Version: 1.0\nTag: py3-none-any\n"
-    return {f"{folder}/{key.replace('__', '.')}": value for key, value in (body | files).items()}
+    metadata: Files = {f"{folder}/{key.replace('__', '.')}": value for key, value in (body | files).items()}
+    return {f"{site}/{name}/__init__.py": module} | metadata
+
+
+def record_row(path: str, body: str | bytes) -> str:
+    """Return the line of a RECORD for a file."""
+    raw = body.encode() if isinstance(body, str) else body
+    digest = base64.urlsafe_b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")
+    return f"{path},sha256={digest},{len(raw)}\n"
 
 
 VENV_SITE = "/opt/venv/lib/python3.11/site-packages"

@@ -134,6 +134,13 @@ class Extras(StrEnum):
     DENY = "Deny"
 
 
+class Unowned(StrEnum):
+    """What happens to modules among the installed packages that no package brought."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
 class UnprovenRequiredSet(StrEnum):
     """What happens when the set of required packages is not proven."""
 
@@ -166,6 +173,16 @@ class PackagesSpec(ApiModel):
         description="Names that are never compared.",
         json_schema_extra=SET,
     )
+    unowned: Unowned = Field(
+        default=Unowned.ALLOW,
+        description="Modules in the image's site-packages that no package brought and training did not have: Allow or Deny.",
+    )
+    allowed_unowned: list[Pattern] = Field(
+        default_factory=list,
+        max_length=256,
+        description="Import paths that unowned: Deny allows, such as fraud/*; * spans slashes.",
+        json_schema_extra=SET,
+    )
     unproven_required_set: UnprovenRequiredSet = Field(
         default=UnprovenRequiredSet.COMPARE_ALL,
         description="When no reload and prediction proved what the model needs: compare every package, or Block.",
@@ -186,6 +203,27 @@ class LibcRule(StrEnum):
     IGNORE = "Ignore"
 
 
+class StartupRule(StrEnum):
+    """Whether start-up hooks are compared."""
+
+    COMPARE = "Compare"
+    IGNORE = "Ignore"
+
+
+class BytecodeRule(StrEnum):
+    """Whether byte code may run instead of its source."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
+
+
+class BytecodeCache(StrEnum):
+    """Which caches of byte code the pods read."""
+
+    IMAGE = "Image"
+    FRESH = "Fresh"
+
+
 class EnvironmentSpec(ApiModel):
     """How the image's environment is compared with the training environment."""
 
@@ -202,6 +240,20 @@ class EnvironmentSpec(ApiModel):
     libc: LibcRule = Field(
         default=LibcRule.NOT_OLDER,
         description="NotOlder: same family and not older in the image. Ignore: not compared.",
+    )
+    startup: StartupRule = Field(
+        default=StartupRule.COMPARE,
+        description="Compare: what runs at every start of Python (.pth files with code, sitecustomize) must be the same. "
+        "Ignore: it is not compared.",
+    )
+    bytecode: BytecodeRule = Field(
+        default=BytecodeRule.DENY,
+        description="Byte code in the image that runs instead of its source (without one, unchecked, or stale): Deny or Allow.",
+    )
+    bytecode_cache: BytecodeCache = Field(
+        default=BytecodeCache.IMAGE,
+        description="Image: pods read the byte code that the image brings. Fresh: they compile it anew (PYTHONPYCACHEPREFIX "
+        "in an emptyDir), so that none in the image is read but what stands in the place of a source.",
     )
     system: list[Pattern] = Field(
         default_factory=list,

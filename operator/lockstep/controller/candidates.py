@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
-from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
+from lockstep.api.promotionpolicy import BytecodeCache, GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.gather import Facts, Gatherer
 from lockstep.controller.images import ImagesOf
@@ -135,6 +135,7 @@ class Candidates:
             server=spec.server,
             template=spec.template,
             pre_stop_sleep_seconds=policy.spec.rollout.pre_stop_sleep_seconds,
+            fresh_bytecode=policy.spec.environment.bytecode_cache is BytecodeCache.FRESH,
         )
         return rendered(snapshot)
 

@@ -4,22 +4,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions
-from lockstep.environment.document import UNTOLD, EnvironmentDocument, Package
+from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
+from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, Package
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
     compared_packages,
     environment_digest,
+    own_code,
     package_facts,
     python_level,
     scope,
     shown_version,
     system_packages,
+    unowned_digest,
 )
 from lockstep.environment.versions import compared_version
 
 __all__ = ["Comparison", "Difference", "DifferenceKind", "RequiredSetError", "compare"]
+
+
+_NAMED = 3
+"""So many of a package's changed files are named in a sentence."""
 
 
 class DifferenceKind(StrEnum):
@@ -27,6 +33,7 @@ class DifferenceKind(StrEnum):
 
     PYTHON = "Python"
     PLATFORM = "Platform"
+    STARTUP = "Startup"
     PACKAGE = "Package"
     LIBRARY = "Library"
     CODE = "Code"
@@ -75,9 +82,12 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
         *_python(trained, image, spec),
         *_platform(trained, image, spec),
         *_cuda(trained, image, settled),
+        *_startup(trained, image, settled),
         *_packages(trained, image, settled, spec),
         *_libraries(settled),
         *_code(trained, image, settled),
+        *_unowned(trained, image, settled),
+        *_bytecode(trained, image, settled),
         *_system(trained, image, settled),
     ]
     order = list(DifferenceKind)
@@ -139,6 +149,20 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
+def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for name in sorted(settled.startup):
+        was, has = (trained.startup or {}).get(name), (image.startup or {}).get(name)
+        if was == has:
+            continue
+        if was is None:
+            how = "is only in the image"
+        elif has is None:
+            how = "was there in training and is missing in the image"
+        else:
+            how = f"is another file in the image ({_short(has)}) than in training ({_short(was)})"
+        yield Difference(DifferenceKind.STARTUP, name, was, has, f"start-up hook {name} {how}")
+
+
 def _packages(
     trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
 ) -> Iterator[Difference]:
@@ -161,8 +185,18 @@ def _package(name: str, was: Package | None, has: Package | None, settled: Scope
         if _only_local(was.version, has.version, spec):
             sentence += " (they differ in the local label only: environment.packages.localVersions, or accelerator: Any)"
     else:
-        sentence = f"{name} {trained} has other content in the image than the wheel that trained"
+        sentence = f"{name} {trained} has other content in the image than the wheel that trained{_changed(was, has)}"
     return Difference(DifferenceKind.PACKAGE, name, trained, image, sentence)
+
+
+def _changed(was: Package, has: Package) -> str:
+    """Say which side's files are not those of its wheel, and which files."""
+    whose, package = ("", has) if has.changed else ("in training ", was)
+    if not package.changed:
+        return ""
+    count = package.changed_count or len(package.changed)
+    named = ", ".join(package.changed[:_NAMED]) + (", …" if count > _NAMED else "")
+    return f" ({whose}{count} {'file differs' if count == 1 else 'files differ'}: {named})"
 
 
 def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
@@ -191,11 +225,51 @@ def _libraries(settled: Scope) -> Iterator[Difference]:
 
 
 def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    theirs, ours = own_code(trained), own_code(image)
+    shadows = {shadow.module: (name, shadow) for name, shadow in (image.shadows or {}).items()}
     for path in sorted(settled.code):
-        was, has = trained.code.get(path), image.code.get(path)
+        was, has = theirs.get(path), ours.get(path)
+        if was == has:
+            continue
+        if path in shadows:
+            name, shadow = shadows[path]
+            whose = "the installed package" if shadow.package is not None else "the standard library's module"
+            yield Difference(DifferenceKind.CODE, name, was, has, f"{name}: {shadow.file} runs instead of {whose} in the image")
+        elif has is None:
+            sentence = (
+                f"{path} trained and is not among the image's own code: copy it to where the image's Python imports from, "
+                "or install it from its directory or wheel file"
+            )
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+        else:
+            sentence = f"{path} is another file in the image ({has[7:19]}) than the one that trained ({_short(was)})"
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+
+
+def _unowned(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for path in sorted(settled.unowned):
+        was, has = unowned_digest(trained, path), unowned_digest(image, path)
         if was != has:
-            how = "is missing in the image" if has is None else "is another file in the image than the one that trained"
-            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} {how}")
+            sentence = f"{path} is among the image's installed packages, none of them brought it, and training did not have it"
+            yield Difference(DifferenceKind.CODE, path, was, has, sentence)
+
+
+_WHY = {
+    BytecodeKind.SOURCELESS: "it has none",
+    BytecodeKind.UNCHECKED: "unchecked hash",
+    BytecodeKind.STALE: "a later layer changed the source and kept its time and size",
+}
+
+
+def _bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for path in sorted(settled.bytecode):
+        was, has = (trained.bytecode or {}).get(path), (image.bytecode or {}).get(path)
+        if was != has and has is not None:
+            yield Difference(DifferenceKind.CODE, path, was, has, f"{path} runs instead of its source ({_WHY[has]})")
+
+
+def _short(digest: str | None) -> str:
+    return digest[7:19] if digest else "none"
 
 
 def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
@@ -226,6 +300,8 @@ def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sc
         yield (
             f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
         )
+    if spec.startup is StartupRule.COMPARE and image.startup and trained.startup is None:
+        yield "start-up hooks are not compared: the record does not tell those of training"
     local = [n for n in settled.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
     if local:
         yield f"installed from a directory, so that the version says little: {', '.join(sorted(local))}"

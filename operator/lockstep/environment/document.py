@@ -23,7 +23,7 @@ Name = Annotated[str, Field(min_length=1, max_length=512, pattern=_PRINTABLE)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Interpreter(_Frozen):
@@ -60,13 +60,44 @@ class Package(_Frozen):
     version: Name
     """The version as the metadata states it, verbatim."""
     content: Sha256 | None = None
-    """Canonical RECORD digest: the same wheel gives the same value whichever installer put it there."""
+    """Digest of the wheel's files as they are there: the same wheel gives the same value whichever installer put it there."""
+    changed: tuple[Name, ...] | None = None
+    """Files that are not those of the RECORD or are missing, sorted, the first 20; None when all are."""
+    changed_count: int | None = Field(default=None, ge=1, alias="changedCount")
+    """How many files are not those of the RECORD."""
+    plugs: tuple[Name, ...] | None = None
+    """First parts of its entry point groups, which name what it plugs into; None when it has none."""
+    startup: tuple[Name, ...] | None = None
+    """Start-up hooks that it brings, by file name; None when it brings none."""
     origin: Origin | None = None
     tags: tuple[str, ...] = ()
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
     missing: tuple[Name, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Sonames (`libgomp.so.1`), sorted, that its shared objects need and nothing provides; `?` and a file's name where a
     file's needs can't be told. Left out of the JSON text when there are none, as in documents of older versions."""
+
+
+class Shadow(_Frozen):
+    """A module outside any distribution that runs instead of an installed one of its name."""
+
+    file: Name
+    """Where it is: `/app/numpy.py`."""
+    module: Name
+    """Its import path: `numpy.py`."""
+    sha256: Sha256
+    package: Name | None = None
+    """The distribution that would run otherwise; None for the standard library."""
+
+
+class BytecodeKind(StrEnum):
+    """Why byte code runs instead of its source."""
+
+    SOURCELESS = "Sourceless"
+    """There is no source."""
+    UNCHECKED = "Unchecked"
+    """Its header tells the interpreter not to look at the source (PEP 552)."""
+    STALE = "Stale"
+    """The source came in a later layer with other content, and has the time and size of the one that was compiled."""
 
 
 class System(_Frozen):
@@ -113,12 +144,19 @@ class EnvironmentDocument(_Frozen):
     """Names (PEP 503) of the distributions that the model needs, sorted; None where nothing says so (an image)."""
     required_proof: RequiredProof | None = Field(default=None, alias="requiredProof")
     code: dict[str, Sha256] = Field(default_factory=dict)
-    """Digests of the modules outside any distribution that the model needs, by import path (`fraud/features.py`)."""
+    """Digests of the modules outside any distribution by import path (`fraud/features.py`): of those that the model needs, or
+    in an image of those that can be imported."""
+    shadows: dict[str, Shadow] | None = None
+    """In an image: modules outside any distribution that run instead of installed ones, by import name."""
+    unowned: dict[Name, Sha256] | None = None
+    """In an image: modules in site directories that no distribution brought, by import path."""
+    bytecode: dict[Name, BytecodeKind] | None = None
+    """In an image: compiled files that run instead of their source, by path, the first 100."""
+    startup: dict[Name, Sha256] | None = None
+    """Digests of the start-up hooks that no distribution brought, by file name; None where nothing says so."""
     hardware: dict[str, str | None] = Field(default_factory=dict)
     """Recorded for people, never compared."""
     collector: str
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

@@ -6,15 +6,19 @@ from fnmatch import fnmatchcase
 
 from lockstep.api.promotionpolicy import (
     AcceleratorRule,
+    BytecodeRule,
     EnvironmentSpec,
     Extras,
     PackagesLevel,
     PackagesScope,
     PythonLevel,
+    StartupRule,
+    Unowned,
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
-from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, System
+from lockstep.environment.companions import companions
+from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, Shadow, System
 from lockstep.environment.versions import compared_name, compared_version
 
 SCHEMA = "lockstep.dev/environment-projection/v1"
@@ -50,6 +54,8 @@ class Scope:
     packages: frozenset[str]
     contents: frozenset[str]
     """Packages whose contents are compared: the policy asks for it and both sides have the same kind of wheel."""
+    changed: frozenset[str]
+    """Packages whose contents can't be compared, of which the image has files that are not those of its wheel."""
     commits: frozenset[str]
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
@@ -57,6 +63,13 @@ class Scope:
     cuda: frozenset[str]
     """Fields of `Cuda`."""
     code: frozenset[str]
+    """Import paths: those of the code that trained, and those that in the image run instead of something compared."""
+    unowned: frozenset[str]
+    """Import paths of the image's modules that no package brought, where they count."""
+    bytecode: frozenset[str]
+    """Paths of the image's byte code that runs instead of its source, where that counts."""
+    startup: frozenset[str]
+    """Names of start-up hooks, those of both sides."""
     libraries: Mapping[str, tuple[str, ...]]
     """Of each package whose image lacks some, the shared libraries that training did not lack. One that training lacked
     too is none that predictions need, and one that only the image has is no fault."""
@@ -89,6 +102,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
     wanted = _wanted(trained, theirs, spec)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
+    wanted |= _unasked(wanted, theirs, ours, spec, told=trained.startup is not None)
     if spec.packages.extras is not Extras.ALLOW:
         allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
@@ -97,10 +111,14 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     return Scope(
         packages=frozenset(wanted),
         contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
+        changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
         cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
-        code=frozenset(trained.code),
+        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
+        unowned=_unowned(image, spec),
+        bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
+        startup=_startup(trained, image, spec),
         libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
     )
 
@@ -135,6 +153,44 @@ def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
     return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
 
 
+def _unowned(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    if spec.packages.unowned is Unowned.ALLOW:
+        return frozenset()
+    return frozenset(path for path in image.unowned or () if not matches(path, spec.packages.allowed_unowned))
+
+
+def unowned_digest(document: EnvironmentDocument, path: str) -> str | None:
+    """Return the digest of a module that no package brought; in training it is among the code."""
+    return (document.unowned or {}).get(path) or document.code.get(path)
+
+
+def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    if spec.startup is StartupRule.IGNORE or trained.startup is None or image.startup is None:
+        return frozenset()
+    return frozenset(trained.startup) | frozenset(image.startup)
+
+
+def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str]) -> list[Shadow]:
+    shadows = image.shadows or {}
+    return [shadow for shadow in shadows.values() if shadow.package is None or shadow.package in wanted]
+
+
+def own_code(document: EnvironmentDocument) -> dict[str, str]:
+    """Return the digests of a document's own code by import path, that which runs instead of installed modules included."""
+    return document.code | {shadow.module: shadow.sha256 for shadow in (document.shadows or {}).values()}
+
+
+def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, told: bool) -> set[str]:
+    """Return what changes predictions without being required: hooks, accelerators and plugins, on either side.
+
+    A record that does not tell of them (`told`) says nothing about those that only the image has.
+    """
+    found = companions(wanted, theirs) | companions(wanted, ours)
+    if spec.startup is StartupRule.COMPARE:
+        found |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
+    return found if told else found & theirs.keys()
+
+
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
     if spec.packages.scope is PackagesScope.ALL:
         return set(packages)
@@ -150,6 +206,10 @@ def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec
 def comparable_content(trained: Package, image: Package) -> bool:
     """Tell whether two packages are the same kind of wheel, so that their contents can be compared."""
     return bool(trained.content and image.content and trained.tags and trained.tags == image.tags)
+
+
+def _changed_alone(trained: Package, image: Package) -> bool:
+    return image.changed is not None and not comparable_content(trained, image)
 
 
 def _commit(package: Package) -> str | None:
@@ -169,6 +229,8 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     facts = [compared_version(package.version, spec)]
     if name in settled.contents:
         facts.append(f"content={package.content}")
+    if name in settled.changed:
+        facts.append(f"changed={package.changed_count}: {package.changed}")
     if name in settled.commits:
         facts.append(f"commit={_commit(package)}")
     return facts
@@ -188,6 +250,7 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
     """Return the digest over what of a document has to be equal (design section 4)."""
     packages = compared_packages(document, spec)
     system = system_packages(document.system)
+    code = own_code(document)
     facts = {
         "schema": SCHEMA,
         "rules": spec.payload(),
@@ -196,7 +259,10 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
         "system": {name: system.get(name) for name in settled.system},
         "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
-        "code": {path: document.code.get(path) for path in settled.code},
+        "unowned": {path: unowned_digest(document, path) for path in settled.unowned},
+        "bytecode": {path: (document.bytecode or {}).get(path) for path in settled.bytecode},
+        "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
+        "code": {path: code.get(path) for path in settled.code},
         "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},
     }
     return sha256_of(canonical_json(facts))

@@ -11,6 +11,7 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern), limit)
     for pattern, limit in (
         (r"\.(?:dist|egg)-info/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
+        (r"\.(?:dist|egg)-info/entry_points\.txt$|\.egg-info/(?:installed-files|top_level)\.txt$", MIB),
         (r"\.(?:dist-info/RECORD|egg-info)$", 32 * MIB),
         (r"\.pth$", MIB),
         # Archives that are on the path; of other archives the scan says that it does not read them.
@@ -40,8 +41,10 @@ _PROGRAM = re.compile(
 )
 # A script is told from a binary of the same name by how it begins.
 _STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
-# What an interpreter can import, and what stands beside it in an installed package.
-_HASHED = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
+# What an interpreter can import, and what stands beside it in an installed package. Packages can be installed into any
+# directory (pip install --target), so outside the system's own everything may be a file of one.
+_SYSTEM = "bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr|var"
+_HASHED = re.compile(rf"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$|^/(?!(?:{_SYSTEM})/)")
 
 
 @dataclass(frozen=True, slots=True)

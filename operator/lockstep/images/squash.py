@@ -1,5 +1,7 @@
 """Puts layers on top of one another, as a container runtime does, and refuses what runtimes do differently."""
 
+from dataclasses import replace
+
 from lockstep.api.reasons import Reason
 from lockstep.environment.tree import Entry, EntryTree, FileKind
 from lockstep.images.image import ImageError
@@ -19,6 +21,7 @@ class Squash:
         self._children: dict[str, set[str]] = {}
         self._names = 0
         self._kept = self._seen = 0
+        self._layers = 0
 
     def apply(self, layer: LayerRecord) -> None:
         """Put the next layer on top.
@@ -29,12 +32,13 @@ class Squash:
         self._count(layer)
         self._hide(layer)
         for path, entry in layer.entries.items():
-            self._put(path, entry, layer)
+            self._put(path, self._numbered(path, entry), layer)
         for path, target in layer.hard_links.items():
             linked = self._entries.get(target)
             if linked is None or linked.kind is FileKind.DIRECTORY:
                 raise _ambiguous(path, f"it is a hard link to {target}, which is no file there")
             self._put(path, linked, layer)
+        self._layers += 1
         for path in (*layer.entries, *layer.hard_links):
             if path not in self._entries or self._entries[_parent(path)].kind is not FileKind.DIRECTORY:
                 raise _ambiguous(path, "its parent is a directory and something else in one layer")
@@ -46,6 +50,16 @@ class Squash:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {self._limits.entries} entries")
         if self._kept > self._limits.kept:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {self._limits.kept} bytes")
+
+    def _numbered(self, path: str, entry: Entry) -> Entry:
+        """Say of a file which layer brought its content: a layer that changes its owner or mode only brings none."""
+        if entry.stat is None or not self._layers:
+            return entry
+        before = self._entries.get(path)
+        number = self._layers
+        if before is not None and before.stat is not None and entry.sha256 is not None and before.sha256 == entry.sha256:
+            number = before.stat.layer
+        return replace(entry, stat=replace(entry.stat, layer=number))
 
     def _hide(self, layer: LayerRecord) -> None:
         for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:

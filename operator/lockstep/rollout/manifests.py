@@ -17,6 +17,8 @@ from lockstep.rollout.revision import Snapshot
 Manifest = dict[str, Any]
 CONTAINER = "server"
 _PORT_NAME = "http"
+_BYTECODE = "lockstep-bytecode"
+_BYTECODE_PATH = "/var/cache/lockstep-bytecode"
 
 
 def owner_reference(owner: ModelDeployment) -> Manifest:
@@ -95,6 +97,8 @@ def _pod_spec(snapshot: Snapshot) -> Manifest:
         "automountServiceAccountToken": template.service_account_name is not None,
         "nodeSelector": template.node_selector | {"kubernetes.io/arch": snapshot.architecture, "kubernetes.io/os": "linux"},
     }
+    if snapshot.fresh_bytecode:
+        spec["volumes"] = [{"name": _BYTECODE, "emptyDir": {"sizeLimit": "2Gi"}}]
     if template.service_account_name is not None:
         spec["serviceAccountName"] = template.service_account_name
         spec["serviceAccount"] = template.service_account_name
@@ -126,8 +130,13 @@ def _container(snapshot: Snapshot) -> Manifest:
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if template.env:
-        container["env"] = [{"name": var.name, "value": var.value} for var in template.env]
+    env = [{"name": var.name, "value": var.value} for var in template.env]
+    if snapshot.fresh_bytecode:
+        # The interpreter reads and writes caches there alone: what the image has cached is never read.
+        env.append({"name": "PYTHONPYCACHEPREFIX", "value": _BYTECODE_PATH})
+        container["volumeMounts"] = [{"name": _BYTECODE, "mountPath": _BYTECODE_PATH}]
+    if env:
+        container["env"] = env
     if snapshot.pre_stop_sleep_seconds:
         # Connections that were opened before the switch go on being answered while endpoints change everywhere.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": snapshot.pre_stop_sleep_seconds}}}

@@ -62,7 +62,16 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
     names = [c.get("name") for c in spec.get("containers") or []]
     if names != [CONTAINER]:
         return f"it has the containers {', '.join(map(str, names))} instead of {CONTAINER} alone"
-    return _container_tampering(spec["containers"][0], wanted["containers"][0])
+    return _container_tampering(spec["containers"][0], wanted["containers"][0]) or _volume_tampering(spec, wanted)
+
+
+def _volume_tampering(spec: Object, wanted: Object) -> str | None:
+    """What is mounted where it was asked for has to be the volume that was asked for too."""
+    have = {volume.get("name"): volume for volume in spec.get("volumes") or []}
+    for volume in wanted.get("volumes") or []:
+        if difference(volume, have.get(volume["name"]), "volume"):
+            return f"its volume {volume['name']} is another one"
+    return None
 
 
 def _container_tampering(have: Object, want: Object) -> str | None:
@@ -72,8 +81,17 @@ def _container_tampering(have: Object, want: Object) -> str | None:
     commands = [key for key in _PROBES if (have.get(key) or {}).get("exec")]
     if commands:
         return f"its {', '.join(commands)} runs a command"
-    foreign = [m["mountPath"] for m in have.get("volumeMounts") or [] if m.get("mountPath") != _TOKEN_MOUNT]
-    return f"something is mounted at {', '.join(foreign)}" if foreign else None
+    ours = want.get("volumeMounts") or []
+    mounts = have.get("volumeMounts") or []
+    foreign = [m["mountPath"] for m in mounts if m.get("mountPath") != _TOKEN_MOUNT and not any(_same(m, one) for one in ours)]
+    if foreign:
+        return f"something is mounted at {', '.join(foreign)}"
+    missing = [one["mountPath"] for one in ours if not any(_same(m, one) for m in mounts)]
+    return f"nothing is mounted at {', '.join(missing)}" if missing else None
+
+
+def _same(mount: Object, wanted: Object) -> bool:
+    return difference(wanted, mount, "mount") is None
 
 
 def _shown(value: Any) -> str:

@@ -46,6 +46,8 @@ class Snapshot:
     server: Server
     template: PodTemplate
     pre_stop_sleep_seconds: int
+    fresh_bytecode: bool = False
+    """Whether the pods compile byte code anew instead of reading the image's."""
     pod: dict[str, Any] | None = None
     """The pod spec as it was rendered when the candidate was made: another version of the renderer changes no pods."""
     known_as: str | None = None
@@ -64,6 +66,8 @@ class Snapshot:
             "template": self.template.payload(),
             "preStopSleepSeconds": self.pre_stop_sleep_seconds,
         }
+        if self.fresh_bytecode:
+            payload["freshBytecode"] = True
         return payload if self.pod is None else payload | {"pod": self.pod}
 
     @classmethod
@@ -83,12 +87,15 @@ class Snapshot:
             server=Server.model_validate(payload["server"]),
             template=PodTemplate.model_validate(payload["template"]),
             pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
+            fresh_bytecode=payload.get("freshBytecode", False),
             pod=payload.get("pod"),
             known_as=known_as,
         )
 
     def essence(self) -> dict[str, Any]:
-        """Return what makes the revision. The drain time is policy's and the rendering ours: neither makes another one."""
+        """Return what makes the revision. The drain time and where byte code is cached are policy's and the rendering
+        is ours: none makes another one.
+        """
         return {
             "model": self.model,
             "version": self.version,

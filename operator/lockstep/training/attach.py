@@ -83,7 +83,7 @@ def _document(
         return capture_environment(), "no proof was asked for"
     flavors, requirements = _described(location)
     needed = required_set(f"models:/{model_id}", flavors, requirements, extra, seconds=seconds)
-    return capture_environment(required=needed.names, proof=needed.proof), needed.why
+    return capture_environment(required=needed.names, proof=needed.proof, code=needed.code), needed.why
 
 
 def _described(location: str) -> tuple[list[str], str]:

@@ -3,44 +3,60 @@
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lockstep import __version__
 from lockstep.environment.catalogue.cuda import cuda
+from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.packages import packages
+from lockstep.environment.catalogue.startup import startup, with_hooks
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.host import HostTree
+from lockstep.training.path import current_path
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def capture_environment(*, required: Sequence[str] | None = None, proof: RequiredProof | None = None) -> EnvironmentDocument:
+def capture_environment(
+    *,
+    required: Sequence[str] | None = None,
+    proof: RequiredProof | None = None,
+    code: Mapping[str, str] | None = None,
+) -> EnvironmentDocument:
     """Return the document of this process: what is on its `sys.path`, its interpreter, platform and system packages.
 
     Args:
-        required: names of the distributions that the model needs, where that is known.
+        required: names of the distributions that the model needs, where that is known: their files are compared with what
+            their RECORDs claim, which takes seconds for gigabytes; those of all distributions where it is not known.
         proof: how far `required` is proven.
+        code: digests of the modules outside any distribution that the model needs, by import path.
 
     Raises:
         CatalogueError, UnreadableFileError: the environment can't be told (two versions of one package installed).
     """
     tree = HostTree()
-    paths = list(dict.fromkeys(os.path.realpath(path or os.getcwd()) for path in sys.path if os.path.exists(path or ".")))
+    path = current_path()
     machine = platform.machine()
-    installed = packages(tree, paths, Libraries(tree, sys.executable or "", os.environ, machine=machine))
+    found = installed(tree, path.entries)
+    hooks = startup(tree, path, Ownership(tree, found))
+    libraries = Libraries(tree, sys.executable or "", os.environ, machine=machine)
+    described = with_hooks(packages(tree, found, libraries, hashed=required), hooks)
     return EnvironmentDocument(
         python=Interpreter(
             implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
         ),
         platform=Platform(os=platform.system().lower(), machine=machine, libc=_libc() or libc(tree, machine)),
-        packages=installed,
+        packages=described,
         system=system(tree, sys.base_prefix),
-        cuda=cuda(tree, installed, sys.base_prefix, machine),
+        cuda=cuda(tree, described, sys.base_prefix, machine),
         required=tuple(sorted(set(required))) if required is not None else None,
         required_proof=proof,
+        code=dict(code or {}),
+        startup=dict(hooks.digests),
         hardware=_hardware(),
         collector=f"lockstep {__version__}",
     )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from packaging.utils import canonicalize_name
 
 from lockstep.environment.closure import closure
 from lockstep.environment.document import RequiredProof
+from lockstep.training.code import own_code_of
+from lockstep.training.host import HostTree
+from lockstep.training.path import current_path
 
 # The distribution that brings each flavor's framework; a model of a flavor can't be loaded without it.
 FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +35,7 @@ FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "transformers": ("transformers",),
     "xgboost": ("xgboost",),
 }
+_NAMED = 5
 _MLFLOW = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
 
 
@@ -42,6 +46,8 @@ class RequiredSet:
     names: tuple[str, ...]
     proof: RequiredProof
     why: str | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the modules outside any distribution that the reload imported, by import path."""
 
 
 def required_set(
@@ -60,12 +66,18 @@ def required_set(
     frameworks = {name for flavor in flavors for name in FRAMEWORKS.get(flavor, ()) if name in installed}
     roots = frameworks | (_names(requirements) - _MLFLOW) | {canonicalize_name(name) for name in extra}
     missing = [flavor for flavor in flavors if flavor in FRAMEWORKS and not set(FRAMEWORKS[flavor]) & installed.keys()]
-    modules, why = _reload(model_uri, seconds)
-    roots |= _owners(modules)
+    seen = _reload(model_uri, seconds)
+    own = own_code_of(HostTree(), current_path(), seen.files)
+    why = seen.why
+    if own.unread:
+        why = why or f"the files of modules that the model imports can't be read: {', '.join(own.unread[:_NAMED])}"
+    roots |= _owners(seen.modules)
     names = tuple(name for name in closure(roots, installed) if name not in _MLFLOW)
     if missing:
-        return RequiredSet(names, RequiredProof.INCOMPLETE, f"the framework of {', '.join(missing)} is not installed")
-    return RequiredSet(names, RequiredProof.UNPROVEN if why else RequiredProof.PROVEN, why)
+        return RequiredSet(
+            names, RequiredProof.INCOMPLETE, f"the framework of {', '.join(missing)} is not installed", own.digests
+        )
+    return RequiredSet(names, RequiredProof.UNPROVEN if why else RequiredProof.PROVEN, why, own.digests)
 
 
 def _installed() -> dict[str, list[str]]:
@@ -95,8 +107,19 @@ def _owners(modules: Iterable[str]) -> set[str]:
     return {canonicalize_name(name) for module in modules for name in owners.get(module, ())}
 
 
-def _reload(model_uri: str, seconds: float) -> tuple[list[str], str | None]:
-    """Load the model in a process of its own and predict; return the modules it imported, and why it failed if it did."""
+@dataclass(frozen=True)
+class _Reloaded:
+    """What a reload imported, and why it failed if it did."""
+
+    modules: Sequence[str] = ()
+    """Top-level names."""
+    files: Sequence[Sequence[str | None]] = ()
+    """Import path, file and digest."""
+    why: str | None = None
+
+
+def _reload(model_uri: str, seconds: float) -> _Reloaded:
+    """Load the model in a process of its own and predict."""
     with tempfile.TemporaryDirectory(prefix="lockstep-reload-") as folder:
         answer = Path(folder) / "modules.json"
         command = [sys.executable, "-m", "lockstep.training.reload", model_uri, str(answer)]
@@ -116,12 +139,12 @@ def _reload(model_uri: str, seconds: float) -> tuple[list[str], str | None]:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return [], f"reloading the model took longer than {seconds:.0f} s"
+            return _Reloaded(why=f"reloading the model took longer than {seconds:.0f} s")
         if not answer.exists():
             lines = done.stderr.strip().splitlines()
-            return [], f"reloading the model failed: {lines[-1] if lines else f'exit status {done.returncode}'}"
+            return _Reloaded(why=f"reloading the model failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
         stated = json.loads(answer.read_text())
-        return list(stated["modules"]), stated["why"]
+        return _Reloaded(stated["modules"], stated["files"], stated["why"])
 
 
 def _tracking_uri() -> str:

@@ -1,5 +1,6 @@
 """What differs between the training environment and the image's, and how it is said."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from lockstep.api.promotionpolicy import EnvironmentSpec
 from lockstep.environment.compare import Comparison, DifferenceKind, RequiredSetError, compare
 from lockstep.environment.document import (
+    BytecodeKind,
     Cuda,
     EnvironmentDocument,
     Interpreter,
@@ -16,6 +18,7 @@ from lockstep.environment.document import (
     Package,
     Platform,
     RequiredProof,
+    Shadow,
     System,
 )
 from lockstep.environment.projection import Scope, environment_digest
@@ -173,6 +176,32 @@ def test_content_counts_when_policy_says_so_and_both_sides_have_the_same_kind_of
     ]
     for other in ({"tags": ("u",), "content": B}, {"tags": (), "content": B}, {"tags": ("t",), "content": None}):
         assert equal(trained, document(package("x 1", **other)), packages={"level": "Content"})
+
+
+def changed(*paths: str, tag: str = "t", content: str = B) -> EnvironmentDocument:
+    more = {"changed": paths, "changed_count": len(paths)} if paths else {}
+    return document(package("x 1", content=content, tags=(tag,), **more))
+
+
+def test_changed_files_are_named_where_content_counts() -> None:
+    trained, image = changed(content=A), changed("a.py", "b.py", "c.py", "d.py")
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (4 files differ: a.py, b.py, c.py, …)"
+    ]
+    assert sentences(image, trained, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (in training 4 files differ: a.py, b.py, c.py, …)"
+    ]
+
+
+def test_changed_files_count_even_where_contents_can_not_be_compared() -> None:
+    trained, image = changed(content=A), changed("a.py", tag="other")
+    assert sentences(trained, image, packages={"level": "Content"}) == [
+        "x 1 has other content in the image than the wheel that trained (1 file differs: a.py)"
+    ]
+    assert equal(changed("a.py", tag="other"), changed("a.py"), packages={"level": "Content"})
+    assert equal(changed("a.py", tag="other"), changed(), packages={"level": "Content"})
+    assert equal(trained, image)
 
 
 def vcs(commit: str | None) -> EnvironmentDocument:
@@ -339,9 +368,101 @@ def test_what_is_missing_is_left_out_of_a_document_where_nothing_is() -> None:
 def test_code_is_compared_by_its_digest() -> None:
     trained = document(code={"a.py": A, "b.py": A, "c.py": A})
     assert sentences(trained, document(code={"a.py": A, "b.py": B, "only_image.py": B})) == [
-        "b.py is another file in the image than the one that trained",
-        "c.py is missing in the image",
+        "b.py is another file in the image (bbbbbbbbbbbb) than the one that trained (aaaaaaaaaaaa)",
+        "c.py trained and is not among the image's own code: copy it to where the image's Python imports from, or install it "
+        "from its directory or wheel file",
     ]
+
+
+def shadowed(digest: str = B, package: str | None = "numpy", **parts: Any) -> EnvironmentDocument:
+    module = Shadow(file="/app/np.py", module="np.py", sha256=digest, package=package)
+    return document(shadows={"np": module}, code={"np.py": digest}, **parts)
+
+
+def test_a_module_that_runs_instead_of_a_compared_package_is_named() -> None:
+    assert sentences(document(), shadowed()) == ["np: /app/np.py runs instead of the installed package in the image"]
+    assert equal(document(), shadowed(package="flask"))
+    assert equal(document(code={"np.py": B}), shadowed())
+    assert sentences(document(code={"np.py": A}), shadowed()) == sentences(document(), shadowed())
+
+
+def test_a_module_that_runs_instead_of_the_standard_librarys_is_named() -> None:
+    assert sentences(document(), shadowed(package=None)) == [
+        "np: /app/np.py runs instead of the standard library's module in the image"
+    ]
+
+
+def test_start_up_hooks_are_compared_in_both_directions() -> None:
+    trained = document(startup={"a.pth": A, "b.pth": A, "same.pth": A})
+    image = document(startup={"b.pth": B, "c.pth": B, "same.pth": A})
+    assert sentences(trained, image) == [
+        "start-up hook a.pth was there in training and is missing in the image",
+        "start-up hook b.pth is another file in the image (bbbbbbbbbbbb) than in training (aaaaaaaaaaaa)",
+        "start-up hook c.pth is only in the image",
+    ]
+    assert equal(trained, image, startup="Ignore")
+
+
+def test_hooks_of_a_record_that_tells_none_are_not_compared_and_that_is_noted() -> None:
+    found = compare(document(), document(startup={"a.pth": A}), spec())
+    assert found.equal
+    assert found.notes == ("start-up hooks are not compared: the record does not tell those of training",)
+    assert not equal(document(startup={}), document(startup={"a.pth": A}))
+
+
+def test_a_package_with_a_hook_is_compared_whether_the_model_needs_it_or_not() -> None:
+    proven: dict[str, Any] = {"required": ("numpy",), "required_proof": RequiredProof.PROVEN, "startup": {}}
+    image = document("numpy 2.0", package("hooked 1", startup=("hooked.pth",)))
+    assert sentences(document("numpy 2.0", **proven), image) == ["hooked: image has 1, training had none"]
+    assert sentences(document("numpy 2.0", "hooked 2", **proven), image) == ["hooked: trained with 2, image has 1"]
+    assert equal(document("numpy 2.0", **proven), image, startup="Ignore")
+    assert equal(document("numpy 2.0", **proven), image, packages={"ignore": ["hooked"]})
+
+
+PANDAS: dict[str, Any] = {"required": ("pandas",), "required_proof": RequiredProof.PROVEN, "startup": {}}
+
+
+def test_an_accelerator_of_a_compared_package_is_compared_on_either_side() -> None:
+    plain, fast = document("pandas 2.0", **PANDAS), document("pandas 2.0", "numexpr 2.9", **PANDAS)
+    assert sentences(plain, fast) == ["numexpr: image has 2.9, training had none"]
+    assert sentences(fast, plain) == ["numexpr: trained with 2.9, missing in the image"]
+    assert equal(document("pandas 2.0", "scikit-learn-intelex 1", **PANDAS), plain)
+    assert equal(plain, fast, packages={"ignore": ["numexpr"]})
+
+
+@pytest.mark.parametrize(
+    ("group", "compared"), [("pandas", True), ("pandas_plotting_backends", True), ("pandasql", False), ("xarray", False)]
+)
+def test_a_plugin_of_a_compared_package_is_compared(group: str, compared: bool) -> None:
+    image = document("pandas 2.0", package("plugin 1", plugs=(group,)), startup={})
+    assert equal(document("pandas 2.0", **PANDAS), image) is not compared
+
+
+def test_a_record_that_does_not_tell_of_them_says_nothing_about_those_of_the_image() -> None:
+    untold = {**PANDAS, "startup": None}
+    assert equal(document("pandas 2.0", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
+    assert not equal(document("pandas 2.0", "numexpr 2.8", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
+
+
+def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:
+    image = document(bytecode={"/x/a.pyc": "Sourceless", "/x/b.pyc": "Unchecked", "/x/c.pyc": "Stale"})
+    assert sentences(document(), image) == [
+        "/x/a.pyc runs instead of its source (it has none)",
+        "/x/b.pyc runs instead of its source (unchecked hash)",
+        "/x/c.pyc runs instead of its source (a later layer changed the source and kept its time and size)",
+    ]
+    assert equal(document(), image, bytecode="Allow")
+    assert equal(image, document())
+
+
+def test_modules_that_no_package_brought_are_named_where_policy_denies_them() -> None:
+    trained, image = document(code={"known.py": A}), document(code={"known.py": A}, unowned={"known.py": A, "x/evil.py": B})
+    assert equal(trained, image)
+    assert sentences(trained, image, packages={"unowned": "Deny"}) == [
+        "x/evil.py is among the image's installed packages, none of them brought it, and training did not have it"
+    ]
+    assert equal(trained, image, packages={"unowned": "Deny", "allowedUnowned": ["x/*"]})
+    assert not equal(trained, image, packages={"unowned": "Deny", "allowedUnowned": ["x"]})
 
 
 def test_a_comparison_is_shown_as_a_table() -> None:
@@ -356,10 +477,19 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 
 def test_the_rules_are_part_of_the_digest() -> None:
-    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
+    sets: dict[str, frozenset[str]] = {field.name: frozenset() for field in fields(Scope) if field.name != "libraries"}
+    settled = Scope(**sets, libraries={})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
-    rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
+    packages += [{"unowned": "Deny"}, {"allowedUnowned": ["x"]}]
+    rules = [
+        spec(),
+        spec(python="Patch"),
+        spec(accelerator="Any"),
+        spec(libc="Ignore"),
+        spec(system=["x"]),
+        spec(startup="Ignore"),
+    ]
     rules += [spec(packages=one) for one in packages]
     digests = {environment_digest(document(), settled, rule) for rule in rules}
     assert len(digests) == len(rules)
@@ -385,6 +515,10 @@ PACKAGES = st.builds(
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
     missing=st.sampled_from([(), ("libgomp.so.1",), ("libcuda.so.1",), ("?x.so", "libgomp.so.1", "libz.so.1")]),
+    startup=st.sampled_from([None, ("x.pth",)]),
+    plugs=st.sampled_from([None, ("numpy",), ("sklearn_x",)]),
+    changed=st.sampled_from([None, ("a.py",), ("a.py", "b.py")]),
+    changed_count=st.sampled_from([None, 2]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
 )
 DOCUMENTS = st.builds(
@@ -409,12 +543,28 @@ DOCUMENTS = st.builds(
     required=st.none() | st.just(("flask", "numpy", "tensorflow")),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
+    startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
+    unowned=st.none() | st.dictionaries(st.sampled_from(["a.py", "u.py"]), st.sampled_from([A, B])),
+    bytecode=st.none() | st.dictionaries(st.sampled_from(["/a.pyc", "/b.pyc"]), st.sampled_from(list(BytecodeKind))),
+    shadows=st.none()
+    | st.dictionaries(
+        st.just("b"),
+        st.builds(
+            Shadow,
+            file=st.just("/app/b.py"),
+            module=st.just("b.py"),
+            sha256=st.sampled_from([A, B]),
+            package=st.sampled_from([None, "numpy", "flask"]),
+        ),
+    ),
     collector=st.just("test"),
 )
 RULES = st.fixed_dictionaries(
     {},
     optional={
         "python": st.sampled_from(["Minor", "Patch"]),
+        "bytecode": st.sampled_from(["Deny", "Allow"]),
+        "startup": st.sampled_from(["Compare", "Ignore"]),
         "accelerator": st.sampled_from(["Same", "Any"]),
         "system": st.sampled_from([[], ["libgomp*"], ["conda:*"], ["*"]]),
         "packages": st.fixed_dictionaries(
@@ -424,6 +574,8 @@ RULES = st.fixed_dictionaries(
                 "level": st.sampled_from(["Version", "Content"]),
                 "localVersions": st.sampled_from(["Significant", "Ignore"]),
                 "extras": st.sampled_from(["Allow", "Listed", "Deny"]),
+                "unowned": st.sampled_from(["Allow", "Deny"]),
+                "allowedUnowned": st.sampled_from([[], ["u*"]]),
                 "ignore": st.sampled_from([[], ["pip"], ["tensor*"]]),
             },
         ),
@@ -452,4 +604,8 @@ def assert_said(found: Comparison) -> None:
         assert difference.subject.lower() in difference.sentence.lower()
         assert difference.kind in DifferenceKind
         for value in (difference.trained, difference.image):
-            assert value is None or difference.kind is DifferenceKind.CODE or value in difference.sentence
+            assert (
+                value is None
+                or difference.kind in (DifferenceKind.CODE, DifferenceKind.STARTUP)
+                or value in difference.sentence
+            )

@@ -3,24 +3,27 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.record import canonical_record_digest
-from lockstep.environment.document import Origin
-from tests.fakes.roots import Files, distribution, tree
+from lockstep.environment.document import Origin, Package
+from lockstep.environment.tree import Entry, EntryTree, FileKind, UnreadableFileError
+from tests.fakes.installed import packages_on
+from tests.fakes.roots import Files, distribution, record_row, tree
 
 SITE = "/site"
 
 
 def found(files: Files, *paths: str) -> dict[str, str]:
-    return {one.package.name: one.package.version for one in distributions(tree(files), paths or (SITE,))}
+    return {one.name: one.version for one in packages_on(tree(files), paths or (SITE,))}
 
 
 def refusal(files: Files) -> str:
     with pytest.raises(CatalogueError) as caught:
-        distributions(tree(files), [SITE])
+        packages_on(tree(files), [SITE])
     assert caught.value.reason is Reason.METADATA_INVALID
     return caught.value.message
 
@@ -30,8 +33,8 @@ def metadata(text: str, folder: str = "x-1.0.dist-info") -> Files:
 
 
 def origin(stated: object) -> Origin | None:
-    (one,) = distributions(tree(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated))), [SITE])
-    return one.package.origin
+    (one,) = packages_on(tree(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated))), [SITE])
+    return one.origin
 
 
 def test_distributions_are_sorted_by_normalised_name() -> None:
@@ -139,9 +142,9 @@ def test_egg_info_files_are_read() -> None:
 
 
 def test_a_distribution_that_came_by_name_has_no_origin() -> None:
-    (one,) = distributions(tree(distribution(SITE, "x", "1.0")), [SITE])
-    assert one.package.origin is None
-    assert one.package.tags == ("py3-none-any",)
+    (one,) = packages_on(tree(distribution(SITE, "x", "1.0")), [SITE])
+    assert one.origin is None
+    assert one.tags == ("py3-none-any",)
 
 
 def test_an_origin_in_version_control_has_its_commit() -> None:
@@ -174,7 +177,7 @@ def test_shared_objects_and_requirements_are_read_with_a_distribution() -> None:
     requires = (
         "Name: x\nVersion: 1\nRequires-Dist: Num.Py>=1\nRequires-Dist: a ; extra == 'b'\nRequires-Dist: c; os_name=='x'\n"
     )
-    (one,) = distributions(tree(distribution(SITE, "x", "1", RECORD=record, METADATA=requires)), [SITE])
+    (one,) = installed(tree(distribution(SITE, "x", "1", RECORD=record, METADATA=requires)), [SITE])
     assert one.objects == (
         f"{SITE}/../../lib/liby.so",
         f"{SITE}/x.libs/libz,1.so.1.0",
@@ -221,3 +224,87 @@ def test_a_record_without_hashes_says_nothing() -> None:
 
 def test_a_record_that_can_not_be_read_is_refused() -> None:
     assert "RECORD" in refusal(distribution(SITE, "x", "1.0", RECORD="x" * 200_000 + ",sha256=1,1\n"))
+
+
+def package_of(files: Files) -> Package:
+    (found,) = packages_on(tree(files), [SITE])
+    return found
+
+
+def test_a_package_whose_files_are_those_of_its_record_has_the_content_that_the_record_claims() -> None:
+    files = distribution(SITE, "x", "1.0")
+    record = files[f"{SITE}/x-1.0.dist-info/RECORD"]
+    assert isinstance(record, str)
+    assert package_of(files).content == canonical_record_digest(record)
+    assert package_of(files).changed is None
+
+
+def test_an_edited_file_is_named_and_gives_the_content_of_what_is_there() -> None:
+    plain, edited = distribution(SITE, "x", "1.0"), distribution(SITE, "x", "1.0") | {f"{SITE}/x/__init__.py": "evil"}
+    honest = distribution(SITE, "x", "1.0", RECORD=record_row("x/__init__.py", "evil")) | {f"{SITE}/x/__init__.py": "evil"}
+    assert (package_of(edited).changed, package_of(edited).changed_count) == (("x/__init__.py",), 1)
+    assert package_of(edited).content != package_of(plain).content
+    assert package_of(edited).content == package_of(honest).content
+
+
+def test_a_missing_file_is_named() -> None:
+    files = distribution(SITE, "x", "1.0")
+    del files[f"{SITE}/x/__init__.py"]
+    assert package_of(files).changed == ("x/__init__.py",)
+    assert package_of(files).content != package_of(distribution(SITE, "x", "1.0")).content
+
+
+def test_at_most_twenty_changed_files_are_named_and_all_are_counted() -> None:
+    record = "".join(f"x/{n:02}.py,sha256=AAA,1\n" for n in range(30))
+    found = package_of(distribution(SITE, "x", "1.0", RECORD=record))
+    assert found.changed == tuple(f"x/{n:02}.py" for n in range(20))
+    assert found.changed_count == 30
+
+
+def test_another_algorithm_is_believed_where_there_is_a_file() -> None:
+    record = "x/__init__.py,sha512=AAA,1\nx/gone.py,sha512=AAA,1\nx-1.0.dist-info/METADATA,md5=AAA,1\n"
+    assert package_of(distribution(SITE, "x", "1.0", RECORD=record)).changed == ("x-1.0.dist-info/METADATA", "x/gone.py")
+
+
+def test_scripts_and_what_installers_write_are_not_looked_for() -> None:
+    record = "../../bin/x,sha256=AAA,1\nx-1.0.dist-info/INSTALLER,sha256=AAA,1\nx/a.pyc,sha256=AAA,1\n"
+    assert package_of(distribution(SITE, "x", "1.0", RECORD=record)).changed is None
+
+
+def test_only_the_distributions_that_are_named_are_hashed() -> None:
+    files = distribution(SITE, "x", "1.0") | {f"{SITE}/x/__init__.py": "evil"}
+    root = tree(files)
+    (found,) = packages_on(root, [SITE], hashed=["y"])
+    assert found.changed is None
+
+
+def test_a_file_that_was_not_hashed_is_an_error() -> None:
+    root = EntryTree(
+        {
+            f"{SITE}/x-1.0.dist-info/METADATA": Entry(FileKind.FILE, body=b"Name: x\nVersion: 1.0\n"),
+            f"{SITE}/x-1.0.dist-info/RECORD": Entry(FileKind.FILE, body=b"x/data,sha256=AAA,1\n"),
+            f"{SITE}/x/data": Entry(FileKind.FILE),
+        }
+    )
+    with pytest.raises(UnreadableFileError):
+        packages_on(root, [SITE])
+
+
+def test_a_path_that_can_not_be_shown_is_refused() -> None:
+    record = '"x/a\nb.py",sha256=AAA,1\n'
+    with pytest.raises(ValidationError):
+        package_of(distribution(SITE, "x", "1.0", RECORD=record))
+
+
+def test_what_a_distribution_plugs_into_is_told_and_tools_are_not() -> None:
+    text = "[console_scripts]\nx = x:main\n\n[xarray.backends]\nx = x:X\n[ pandas_plotting_backends ]\nx = x\n"
+    text += "[mlflow.project_backend]\nx = x\n[pytest11]\nx = x\n[bad \x07 name]\n"
+    assert package_of(distribution(SITE, "x", "1.0", entry_points__txt=text)).plugs == ("pandas_plotting_backends", "xarray")
+    assert package_of(distribution(SITE, "x", "1.0", entry_points__txt="[console_scripts]\nx = x:main\n")).plugs is None
+
+
+def test_the_groups_of_a_distribution_are_bounded() -> None:
+    text = "".join(f"[g{n}]\n" for n in range(99))
+    found = package_of(distribution(SITE, "x", "1.0", entry_points__txt=text)).plugs
+    assert found is not None
+    assert len(found) == 32

@@ -9,10 +9,10 @@ import zipfile
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.eggs import MAX_ARCHIVE
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.tree import Entry, EntryTree, FileKind
+from tests.fakes.installed import packages_on
 from tests.fakes.roots import tree
 
 INFO = "EGG-INFO/PKG-INFO"
@@ -32,7 +32,7 @@ GOOD = archive(("old/__init__.py", ""), (INFO, "Name: Old\nVersion: 1.0\n"))
 
 
 def found(body: bytes, path: str = EGG) -> dict[str, str]:
-    return {one.package.name: one.package.version for one in distributions(tree({path: body}), [path])}
+    return {one.name: one.version for one in packages_on(tree({path: body}), [path])}
 
 
 def refusal(body: bytes, path: str = EGG) -> Reason:
@@ -71,7 +71,7 @@ def test_an_egg_without_metadata_can_not_be_told() -> None:
 def test_an_egg_that_was_not_kept_can_not_be_told() -> None:
     kept_nothing = EntryTree({EGG: Entry(FileKind.FILE, why_unread="too large")})
     with pytest.raises(CatalogueError) as caught:
-        distributions(kept_nothing, [EGG])
+        packages_on(kept_nothing, [EGG])
     assert caught.value.reason is Reason.INTERPRETER_AMBIGUOUS
 
 

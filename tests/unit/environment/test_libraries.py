@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.libraries import Libraries
 from lockstep.environment.catalogue.packages import packages
@@ -49,7 +50,7 @@ def missing(*parts: Files, env: dict[str, str] | None = None, base: Files | None
 
 def found(files: EntryTree, env: dict[str, str] | None = None) -> dict[str, tuple[str, ...]]:
     searched = Libraries(files, PYTHON, env or {}, machine="x86_64")
-    return {one.name: one.missing for one in packages(files, [SITE], searched) if one.missing}
+    return {one.name: one.missing for one in packages(files, installed(files, [SITE]), searched) if one.missing}
 
 
 def test_a_library_that_is_nowhere_is_missing() -> None:
@@ -228,14 +229,15 @@ def test_the_search_is_bounded() -> None:
     folders: Files = {f"/own/{number}": None for number in range(200)}
     assert len(missing(many, folders)["lightgbm"]) == 50
     searched = Libraries(tree(root(), many, folders), PYTHON, {}, machine="x86_64", max_steps=5_000)
+    files = tree(root(), many, folders)
     with pytest.raises(CatalogueError) as caught:
-        packages(tree(root(), many, folders), [SITE], searched)
+        packages(files, installed(files, [SITE]), searched)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
 
 
-def refused(files: EntryTree, **limits: int) -> Reason:
+def refused(files: EntryTree, **limits: Any) -> Reason:
     with pytest.raises(CatalogueError) as caught:
-        packages(files, [SITE], Libraries(files, PYTHON, {}, machine="x86_64"), **limits)
+        packages(files, installed(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64"), **limits)
     return caught.value.reason
 
 
@@ -244,7 +246,7 @@ def test_a_chain_of_libraries_without_end_ends() -> None:
     files = tree(root(), lightgbm("lib0.so"), chain)
     assert found(files) == {"lightgbm": ("lib400.so",)}
     with pytest.raises(CatalogueError):
-        packages(files, [SITE], Libraries(files, PYTHON, {}, machine="x86_64", max_steps=20_000))
+        packages(files, installed(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64", max_steps=20_000))
 
 
 def test_packages_that_all_require_one_another_end() -> None:

@@ -22,12 +22,13 @@ from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
-from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, shared, venv
+from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
 from tests.fakes.rpm import BASH, database, package
 from tests.fakes.workers import scan
 
 PATH = "PATH=/opt/venv/bin:/usr/bin:/bin"
 SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": [PATH]}
+PYC = b"\xa7\x0d\x0d\x0a" + bytes(8) + (3).to_bytes(4, "little") + b"code"
 MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"
 
 
@@ -239,6 +240,38 @@ async def test_a_model_of_aliases_of_aliases_takes_no_memory() -> None:
     lines = ["a0: &a0 {k: v}"] + [f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
     found = await scanned(layer(*items(root() | {"/opt/model/MLmodel": "\n".join([*lines, "run_id: abc"])})))
     assert found.models[0].run_id == "abc"
+
+
+async def test_the_code_of_a_model_inside_is_part_of_the_document() -> None:
+    found = await scanned(layer(*items(root() | {"/opt/model/code/fraud.py": "x = 1"})))
+    assert found.document.code["fraud.py"] == sha256_of(b"x = 1")
+
+
+async def test_an_edited_file_of_a_package_is_found_in_whichever_layer_it_was_edited() -> None:
+    path = f"{VENV_SITE}/numpy/__init__.py"
+    found = await scanned(layer(*items(root())), layer(*items({path: "evil"})))
+    assert {package.name: package.changed for package in found.document.packages} == {
+        "numpy": ("numpy/__init__.py",),
+        "scikit-learn": None,
+    }
+
+
+async def test_a_package_in_any_directory_outside_the_systems_is_read() -> None:
+    data = {"/libs/own/data.bin": "data"}
+    files = root() | distribution("/libs", "own", "1.0", RECORD=record_row("own/data.bin", "data")) | data
+    found = await scanned(layer(*items(files)), Env=[*SETTINGS["Env"], "PYTHONPATH=/libs"])
+    assert {package.name: package.changed for package in found.document.packages}["own"] is None
+
+
+async def test_byte_code_of_a_source_that_a_later_layer_changed_is_found() -> None:
+    cache = f"{VENV_SITE}/numpy/__pycache__/loose.cpython-311.pyc"
+    lower = root() | {f"{VENV_SITE}/numpy/loose.py": "abc", cache: PYC}
+    assert (await scanned(layer(*items(lower)))).document.bytecode is None
+    upper = layer(*items({f"{VENV_SITE}/numpy/loose.py": "xyz"}))
+    found = await scanned(layer(*items(lower)), upper)
+    assert found.document.bytecode == {cache: "Stale"}
+    same = layer(*items({f"{VENV_SITE}/numpy/loose.py": "abc"}))
+    assert (await scanned(layer(*items(lower)), same)).document.bytecode is None
 
 
 async def test_the_number_of_models_is_bounded() -> None:

@@ -35,10 +35,12 @@ SERVERS = [
 @pytest.mark.parametrize("template", [PodTemplate(), FULL], ids=["bare", "full"])
 @pytest.mark.parametrize("server", SERVERS, ids=["mlflow", "v2", "custom"])
 @pytest.mark.parametrize("drain", [0, 10])
+@pytest.mark.parametrize("fresh", [True, False])
 def test_a_deployment_as_the_api_server_returns_it_has_not_drifted(
-    template: PodTemplate, server: dict[str, Any], drain: int
+    template: PodTemplate, server: dict[str, Any], drain: int, fresh: bool
 ) -> None:
-    of = snapshot(template=template, server=Server.model_validate(server), pre_stop_sleep_seconds=drain)
+    parsed = Server.model_validate(server)
+    of = snapshot(template=template, server=parsed, pre_stop_sleep_seconds=drain, fresh_bytecode=fresh)
     desired = manifests.deployment(a.owner(), of, replicas=2, paused=True)
     stored = live.deployment(a.owner(), of)
     assert deployment_drift(desired, stored) is None
@@ -89,6 +91,16 @@ def test_a_drain_comes_on_top_of_the_time_that_the_server_has_for_ending() -> No
     assert manifests.pod_spec(of)["terminationGracePeriodSeconds"] == 70
     assert container(of)["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
     assert "lifecycle" not in container(snapshot(pre_stop_sleep_seconds=0))
+
+
+def test_byte_code_is_compiled_anew_into_an_empty_directory_where_policy_says_so() -> None:
+    pods = manifests.pod_spec(snapshot(template=FULL, fresh_bytecode=True))
+    (mount,) = pods["containers"][0]["volumeMounts"]
+    assert pods["containers"][0]["env"][-1] == {"name": "PYTHONPYCACHEPREFIX", "value": mount["mountPath"]}
+    assert pods["volumes"] == [{"name": mount["name"], "emptyDir": {"sizeLimit": "2Gi"}}]
+    plain = manifests.pod_spec(snapshot(template=FULL))
+    assert "volumes" not in plain
+    assert "volumeMounts" not in plain["containers"][0]
 
 
 def test_a_token_is_mounted_only_where_a_service_account_was_asked_for() -> None:

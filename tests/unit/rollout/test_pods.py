@@ -133,3 +133,31 @@ def test_only_the_controller_of_an_object_controls_it() -> None:
     assert not controlled_by(only_owned, reference["uid"])
     del only_owned["metadata"]["ownerReferences"]
     assert not controlled_by(only_owned, reference["uid"])
+
+
+FRESH = snapshot(fresh_bytecode=True)
+
+
+def running_fresh() -> Object:
+    return live.pod(live.replica_set(live.deployment(a.owner(), FRESH)), "iris-1")
+
+
+def test_the_directory_for_byte_code_that_was_asked_for_is_no_tampering() -> None:
+    assert tampering(running_fresh(), FRESH) is None
+    assert "PYTHONPYCACHEPREFIX" in str(tampering(running_fresh(), OF))
+
+
+def test_another_volume_in_the_place_of_the_one_for_byte_code_is_found_out() -> None:
+    pod = running_fresh()
+    name = next(m["name"] for m in server(pod)["volumeMounts"] if m["mountPath"].endswith("bytecode"))
+    pod["spec"]["volumes"] = [{"name": name, "persistentVolumeClaim": {"claimName": "evil"}}]
+    assert tampering(pod, FRESH) == f"its volume {name} is another one"
+
+
+def test_a_mount_for_byte_code_that_leads_elsewhere_or_is_missing_is_found_out() -> None:
+    moved, missing = running_fresh(), running_fresh()
+    for mount in server(moved)["volumeMounts"]:
+        mount["subPath"] = "other"
+    assert "something is mounted at" in str(tampering(moved, FRESH))
+    server(missing)["volumeMounts"] = []
+    assert "nothing is mounted at" in str(tampering(missing, FRESH))

@@ -29,7 +29,7 @@ def test_another_part_is_another_revision(part: str) -> None:
     assert replace(snapshot(), **{part: OTHER[part]}).revision != snapshot().revision
 
 
-@pytest.mark.parametrize("part", [{"pre_stop_sleep_seconds": 99}, {"name": "iris-canary"}])
+@pytest.mark.parametrize("part", [{"pre_stop_sleep_seconds": 99}, {"fresh_bytecode": True}, {"name": "iris-canary"}])
 def test_drain_time_and_name_make_no_other_revision(part: dict[str, Any]) -> None:
     assert replace(snapshot(), **part).revision == snapshot().revision
 

@@ -94,3 +94,24 @@ def test_a_file_that_can_not_be_read_is_no_missing_file(tmp_path: Path) -> None:
     (tmp_path / "file").chmod(0)
     with pytest.raises(UnreadableFileError):
         HostTree(str(tmp_path.resolve())).read("/file")
+
+
+def test_the_code_that_was_given_and_the_start_up_hooks_are_recorded() -> None:
+    code = {"fraud/features.py": "sha256:" + "a" * 64}
+    document = capture_environment(required=[], code=code)
+    assert document.code == code
+    assert document.startup is not None
+    assert EnvironmentDocument.parse(document.canonical()) == document
+
+
+def test_only_the_files_of_what_the_model_needs_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: own\nVersion: 1.0\n")
+    (folder / "RECORD").write_text("own.py,sha256=AAA,1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    changed = {
+        needed: next(p.changed for p in capture_environment(required=[needed]).packages if p.name == "own")
+        for needed in ("own", "other")
+    }
+    assert changed == {"own": ("own.py",), "other": None}

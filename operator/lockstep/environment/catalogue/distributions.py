@@ -12,24 +12,37 @@ from packaging.utils import canonicalize_name
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue import eggs
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.record import canonical_record_digest, recorded_objects
+from lockstep.environment.catalogue.plugs import plugs
+from lockstep.environment.catalogue.record import Row, content_digest, rows
+from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A distribution with what its metadata says beside the document's part."""
+    """One distribution where it is installed."""
 
     package: Package
-    objects: tuple[str, ...]
-    """Paths of the shared objects that its RECORD names."""
+    site: str
+    """The directory on the path that holds its metadata."""
+    folder: str
+    """Its metadata: a `.dist-info` or `.egg-info` directory, an `.egg-info` file, or an egg."""
+    rows: tuple[Row, ...]
+    """Its RECORD, as it stands there; empty when it has none."""
     requires: tuple[str, ...]
     """Names (PEP 503) that it requires whatever its extras; their markers are not evaluated."""
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Paths of the shared objects that its RECORD names."""
+        return tuple(sorted({posixpath.join(self.site, row.path) for row in self.rows if OBJECT_NAME.search(row.path)}))
 
-def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
-    """Return what `importlib.metadata` would find on `paths`, by name: for each name, the one that comes first.
+
+def installed(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
+    """Return every distribution on `paths` in their order, with what its metadata claims.
+
+    Those of one name that come later on the path are not what is imported, but their files are owned all the same.
 
     Raises:
         CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
@@ -37,34 +50,33 @@ def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]
 
     Archives on the path are read as `eggs.metadata` says.
     """
-    found: dict[str, Installed] = {}
+    found: list[Installed] = []
     for path in paths:
         here: dict[str, str] = {}
-        for folder, installed in _installed(tree, path):
-            name = installed.package.name
+        for one in _installed(tree, path):
+            name = one.package.name
             if name in here:
-                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {folder}")
-            here[name] = folder
-            found.setdefault(name, installed)
-    return tuple(installed for _, installed in sorted(found.items()))
+                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {one.folder}")
+            here[name] = one.folder
+            found.append(one)
+    return tuple(found)
 
 
-def _installed(tree: FileTree, path: str) -> Iterator[tuple[str, Installed]]:
-    """Yield where its metadata is and what it states, for each distribution that stands directly in `path`."""
+def _installed(tree: FileTree, path: str) -> Iterator[Installed]:
+    """Yield each distribution that stands directly in `path`."""
     resolved = tree.resolve(path)
     if resolved is not None and tree.kind(resolved) is FileKind.FILE:
         metadata = eggs.metadata(tree, path)
         if metadata is not None:
             header = _header(metadata, path)
             package = Package(name=canonicalize_name(header.name), version=header.version)
-            yield path, Installed(package, (), header.requires)
+            yield Installed(package, path, path, (), header.requires)
         return
     egg = path.lower().endswith(".egg")
     for name in tree.listdir(path):
         # Letters of either case, as importlib.metadata takes them.
         if name.lower().endswith((".dist-info", ".egg-info")) or (egg and name.lower() == "egg-info"):
-            folder = f"{path.rstrip('/')}/{name}"
-            yield folder, _read(tree, folder)
+            yield _read(tree, path.rstrip("/"), f"{path.rstrip('/')}/{name}")
 
 
 @dataclass(frozen=True)
@@ -74,20 +86,21 @@ class _Header:
     requires: tuple[str, ...]
 
 
-def _read(tree: FileTree, folder: str) -> Installed:
+def _read(tree: FileTree, site: str, folder: str) -> Installed:
     metadata = _metadata(tree, folder)
     if metadata is None:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder} has no METADATA")
     header = _header(metadata, folder)
-    content, objects = _record(tree, folder)
+    claimed = _rows(tree, folder)
     package = Package(
         name=canonicalize_name(header.name),
         version=header.version,
-        content=content,
+        content=content_digest(claimed),
         origin=_origin(tree, folder),
         tags=_tags(tree, folder),
+        plugs=plugs(tree, folder),
     )
-    return Installed(package, objects, header.requires)
+    return Installed(package, site, folder, claimed, header.requires)
 
 
 def _metadata(tree: FileTree, folder: str) -> bytes | None:
@@ -129,15 +142,13 @@ def _required(lines: Sequence[str]) -> Iterator[str]:
             yield canonicalize_name(name[0])
 
 
-def _record(tree: FileTree, folder: str) -> tuple[str | None, tuple[str, ...]]:
-    """Read RECORD: its canonical digest, and the shared objects. An egg-info directory has none."""
+def _rows(tree: FileTree, folder: str) -> tuple[Row, ...]:
+    """Read RECORD; an egg-info directory has none."""
     record = tree.read(f"{folder}/RECORD")
     if record is None:
-        return None, ()
+        return ()
     try:
-        text = record.decode()
-        site = folder.rpartition("/")[0]
-        return canonical_record_digest(text), tuple(posixpath.join(site, path) for path in recorded_objects(text))
+        return rows(record.decode())
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/RECORD: {error}") from error
 

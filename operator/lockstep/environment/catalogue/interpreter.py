@@ -1,7 +1,7 @@
 """The interpreter's version and its effective `sys.path`, told from files alone (CPython's getpath and site modules)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
@@ -9,6 +9,7 @@ from lockstep.environment.catalogue.conda import conda_version
 from lockstep.environment.catalogue.dpkg import dpkg_version, has_dpkg
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
+from lockstep.environment.catalogue.path import SearchPath
 from lockstep.environment.document import Interpreter
 from lockstep.environment.tree import FileKind, FileTree
 
@@ -156,6 +157,15 @@ def search_path(tree: FileTree, where: Prefix, start: Started) -> tuple[str, ...
     """Return the directories and archives of the effective `sys.path`, in order, `.pth` lines included.
 
     Raises:
+        CatalogueError: as `effective_path` does.
+    """
+    return effective_path(tree, where, start).entries
+
+
+def effective_path(tree: FileTree, where: Prefix, start: Started) -> SearchPath:
+    """Return the effective `sys.path`, `.pth` lines included.
+
+    Raises:
         CatalogueError: InterpreterAmbiguous when a variable moves the standard library.
     """
     launch = start.launch
@@ -164,25 +174,39 @@ def search_path(tree: FileTree, where: Prefix, start: Started) -> tuple[str, ...
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image sets {variable}, which moves the packages")
     isolated = "I" in start.options
     env = {} if isolated or "E" in start.options else launch.env
-    paths: list[str] = []
+    script: list[str] = []
     if start.script is not None and not (isolated or "P" in start.options or env.get("PYTHONSAFEPATH")):
-        paths.append(start.script.rpartition("/")[0] or "/")
-    for part in env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []:
-        paths.append(launch.absolute(part).rstrip("/") or "/")
-    paths += [where.standard_library, f"{where.standard_library}/lib-dynload"]
-    if where.implementation != "pypy":
-        paths.insert(-2, f"{where.base.rstrip('/')}/{where.library}/python{where.series.replace('.', '')}.zip")
+        script.append(start.script.rpartition("/")[0] or "/")
+    stated = env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []
+    own = [launch.absolute(part).rstrip("/") or "/" for part in stated]
+    library = [where.standard_library, f"{where.standard_library}/lib-dynload"]
+    archive = [f"{where.base.rstrip('/')}/{where.library}/python{where.series.replace('.', '')}.zip"]
     user = not (isolated or "s" in start.options or env.get("PYTHONNOUSERSITE"))
-    for site in _site_directories(tree, where, launch, user) if "S" not in start.options else ():
-        paths += [site, *_pth(tree, site)]
+    sites = list(_site_directories(tree, where, launch, user)) if "S" not in start.options else []
+    added = [path for site in sites for path in (site, *_pth(tree, site))]
     kept: dict[str, str] = {}
-    for path in paths:
+    before = archive if where.implementation != "pypy" else []
+    for path in (*script, *own, *before, *library, *added):
         resolved = tree.resolve(path)
         if resolved is not None and tree.kind(resolved) in (FileKind.DIRECTORY, FileKind.FILE):
             # Whether it is an egg goes by the name on the path, not by what a link leads to.
             same = path.lower().endswith(".egg") == resolved.lower().endswith(".egg")
             kept.setdefault(resolved, resolved if same else path)
-    return tuple(kept.values())
+    cache = env.get("PYTHONPYCACHEPREFIX")
+    return SearchPath(
+        entries=tuple(kept.values()),
+        library=frozenset(_resolved(tree, library)),
+        site=_resolved(tree, sites),
+        script=next(iter(_resolved(tree, script)), None),
+        series=where.series,
+        customized="S" not in start.options,
+        user_customized="S" not in start.options and user and (where.venv is None or where.system_site),
+        pycache_prefix=launch.absolute(cache) if cache else None,
+    )
+
+
+def _resolved(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(resolved for path in paths if (resolved := tree.resolve(path)) is not None))
 
 
 def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool) -> Iterator[str]:

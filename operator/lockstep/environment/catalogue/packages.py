@@ -1,33 +1,70 @@
-"""The packages of a document: the installed distributions, each with the shared libraries that it does not find."""
+"""The packages of a document: the installed distributions, with their actual content and the libraries that they lack."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import Installed, distributions
+from lockstep.environment.catalogue.distributions import Installed
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.record import content_digest, present
 from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 
+MAX_CHANGED = 20
+"""So many changed files of a package are named."""
 MAX_STEPS = 5_000_000
 """Requirements that are followed for all packages; an environment of 400 packages takes some ten thousand."""
 
 
-def packages(tree: FileTree, paths: Sequence[str], libraries: Libraries, *, max_steps: int = MAX_STEPS) -> tuple[Package, ...]:
-    """Return the distributions on `paths`, sorted by name.
+def packages(
+    tree: FileTree,
+    found: Sequence[Installed],
+    libraries: Libraries,
+    *,
+    hashed: Collection[str] | None = None,
+    max_steps: int = MAX_STEPS,
+) -> tuple[Package, ...]:
+    """Return what `importlib.metadata` would find, sorted: for each name, the one that comes first, as it really is.
+
+    Args:
+        tree: the root file system.
+        found: the distributions in the order of the path.
+        libraries: finds shared libraries as the dynamic linker would.
+        hashed: names of the distributions whose files are compared with their RECORD; None for all.
+        max_steps: requirements that are followed.
 
     Raises:
-        CatalogueError: metadata that readers read differently, or a search for libraries without end.
-        UnreadableFileError: a metadata file can't be read.
+        CatalogueError: a search for libraries without end.
+        UnreadableFileError: a file of a distribution was not hashed.
     """
-    installed = distributions(tree, paths)
-    loaded = _Loaded(installed, libraries, max_steps)
-    return tuple(_with_missing(one, loaded, libraries) for one in installed)
+    first: dict[str, Installed] = {}
+    for one in found:
+        first.setdefault(one.package.name, one)
+    ordered = [first[name] for name in sorted(first)]
+    loaded = _Loaded(ordered, libraries, max_steps)
+    return tuple(
+        _with_missing(
+            one, _as_it_is(tree, one) if hashed is None or one.package.name in hashed else one.package, loaded, libraries
+        )
+        for one in ordered
+    )
 
 
-def _with_missing(one: Installed, loaded: "_Loaded", libraries: Libraries) -> Package:
+def _as_it_is(tree: FileTree, one: Installed) -> Package:
+    """Return the package with its actual content, and the files that are not what its RECORD claims."""
+    actual = present(tree, one.site, one.rows)
+    changed = sorted({row.path for row, claimed in zip(actual, one.rows, strict=True) if row != claimed})
+    if not changed:
+        return one.package
+    named = tuple(path[:512] for path in changed[:MAX_CHANGED])
+    return Package(
+        **dict(one.package) | {"content": content_digest(actual), "changed": named, "changed_count": len(changed)},
+    )
+
+
+def _with_missing(one: Installed, package: Package, loaded: "_Loaded", libraries: Libraries) -> Package:
     missing = libraries.missing(one.objects, loaded.before(one)) if one.objects else ()
-    return one.package.model_copy(update={"missing": missing}) if missing else one.package
+    return package.model_copy(update={"missing": missing}) if missing else package
 
 
 class _Loaded:

@@ -57,8 +57,14 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
             raise ImageError(Reason.SCAN_FAILED, f"the record of a layer can't be read: {error}", retry=True) from error
     tree = squash.tree()
     try:
-        document = describe(tree, _launch(asked["launch"]), machine=asked["machine"], collector=f"lockstep {__version__}")
         models = _models(squash, tree)
+        document = describe(
+            tree,
+            _launch(asked["launch"]),
+            machine=asked["machine"],
+            collector=f"lockstep {__version__}",
+            models=[model.path for model in models],
+        )
     except CatalogueError as error:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:

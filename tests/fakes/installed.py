@@ -1,0 +1,14 @@
+"""The packages of a tree, without the rest of its document."""
+
+from collections.abc import Collection, Sequence
+
+from lockstep.environment.catalogue.distributions import installed
+from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.packages import packages
+from lockstep.environment.document import Package
+from lockstep.environment.tree import FileTree
+
+
+def packages_on(tree: FileTree, paths: Sequence[str], hashed: Collection[str] | None = None) -> tuple[Package, ...]:
+    """Return the packages on `paths`."""
+    return packages(tree, installed(tree, paths), Libraries(tree, "/usr/bin/python3", {}, machine="x86_64"), hashed=hashed)
