@@ -35,6 +35,7 @@ ETCD = Tool("etcd", "go.etcd.io/etcd/server/v3", "v3.6.16", 45)
 COREDNS = Tool("coredns", "github.com/coredns/coredns", "v1.14.1", 95)
 HELM = Tool("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0", 115)
 KWOK = Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok", "v0.8.0", 60)
+COSIGN = Tool("cosign", "github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5", 240)
 TOOLS = (ETCD, HELM, COREDNS)
 SCALE_TOOLS = (KWOK,)
 
@@ -96,7 +97,7 @@ class _Make:
 
 
 def _build_tool(tool: Tool, folder: Path) -> None:
-    module = tool.package.removesuffix("/cmd/helm").removesuffix("/cmd/kwok")
+    module = tool.package.partition("/cmd/")[0]
     (folder / "go.mod").write_text(f"module build\n\ngo 1.24\n\nrequire {module} {tool.version}\n")
     (folder / "tools.go").write_text(f'//go:build tools\n\npackage build\n\nimport _ "{tool.package}"\n')
     _go(folder, "mod", "tidy", "-e")

@@ -47,6 +47,10 @@ class FakeImages:
         self._answer(self.blobs_down and "layer" in descriptor.media_type)
         return self.memory.blob(descriptor)
 
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        self._answer(self.down)
+        return await self.memory.referrers(digest, artifact_type)
+
     def _answer(self, down: bool) -> None:
         if down:
             raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, "the image registry did not answer", retry=True)

@@ -1,10 +1,13 @@
-"""Gate: the reference is pinned, its repository is allowed, its layers can be told, and it holds the registered model."""
+"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be told,
+and it holds the registered model.
+"""
 
 from fnmatch import fnmatchcase
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import InImage, PromotionPolicySpec
 from lockstep.api.reasons import Reason
+from lockstep.gates import signatures
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
@@ -31,6 +34,9 @@ def evaluate(evidence: Evidence) -> Result:
         )
     if isinstance(image, Unknown):
         return result_of_unknown(NAME, image)
+    unsigned = signatures.judge(NAME, image, evidence.signed, scan, policy.spec)
+    if unsigned is not None:
+        return unsigned
     if isinstance(scan, Unknown):
         return result_of_unknown(NAME, scan)
     if scan.digest != image.digest:
@@ -49,7 +55,8 @@ def evaluate(evidence: Evidence) -> Result:
             "no MLmodel file is in the image, and the policy requires the registered model in it",
             next_step="Next step (image): copy the downloaded model into the image and build it again",
         )
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}")
+    signed = " and signed" if signatures.rules_for(image.repository, policy.spec) else ""
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}")
 
 
 def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:

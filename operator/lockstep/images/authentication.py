@@ -20,10 +20,18 @@ _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 class Authenticator:
     """Holds what was agreed with one registry for one repository."""
 
-    def __init__(self, session: aiohttp.ClientSession, reference: Reference, base: str, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        reference: Reference,
+        base: str,
+        credentials: Credentials,
+        actions: str = "pull",
+    ) -> None:
         self._session = session
         self._reference = reference
         self._base = base
+        self._scope = f"repository:{reference.repository}:{actions}"
         self._untried: list[Credential | None] = [*credentials.candidates(reference), None]
         self._header: str | None = None
         self._used: Credential | None = None
@@ -69,7 +77,7 @@ class Authenticator:
         realm = parameters["realm"]
         if not self._may_ask(realm):
             raise ImageError(Reason.IMAGE_UNAUTHORIZED, f"{self._reference.registry} names a token service that is not safe")
-        query = {"scope": f"repository:{self._reference.repository}:pull"}
+        query = {"scope": self._scope}
         if service := parameters.get("service"):
             query["service"] = service
         headers: dict[str, str] = {}
