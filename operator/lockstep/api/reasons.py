@@ -118,6 +118,7 @@ class Reason(_Documented):
     ATTESTATION_CONFLICT = "AttestationConflict", "Two attestations by the policy's keys state different environments."
     ATTESTATION_MISMATCH = "AttestationMismatch", "The attested environment is not the one that is in the image's layers."
     REFERRERS_EXCEEDED = "ReferrersExceeded", "The image has more signatures, attestations or referrers than are read."
+    KEY_INVALID = "KeyInvalid", "A signing or verifying key can't be read, or is of a kind that is not used."
     DOCUMENT_UNSIGNED = "DocumentUnsigned", "The training environment is not signed, and the policy requires that it is."
     DOCUMENT_SIGNATURE_INVALID = (
         "DocumentSignatureInvalid",
