@@ -34,9 +34,12 @@ class Cosign:
         words = ["--type", kind, "--predicate", "predicate.json", "--key", f"{name}.key", reference]
         await self._run("attest", "--yes", _LOG, form, *words)
 
-    async def verifies(self, name: str, reference: str) -> bool:
-        """Tell whether cosign itself takes the signature (of the tagged form: bundles it verifies online only)."""
-        return await self._status("verify", "--insecure-ignore-tlog", "--key", f"{name}.pub", reference) == 0
+    async def verifies(self, name: str, reference: str, *, bundle: bool) -> bool:
+        """Tell whether cosign itself takes the signature."""
+        # For bundles it wants to know whom to trust besides the key: nobody.
+        await self._run("trusted-root", "create", "--out", "nobody.json")
+        form = ["--new-bundle-format=true", "--trusted-root=nobody.json"] if bundle else ["--new-bundle-format=false"]
+        return await self._status("verify", "--insecure-ignore-tlog", *form, "--key", f"{name}.pub", reference) == 0
 
     async def verifies_attestation(self, name: str, reference: str, kind: str) -> bool:
         words = ["--insecure-ignore-tlog", "--type", kind, "--key", f"{name}.pub", reference]
