@@ -55,7 +55,8 @@ def evaluate(evidence: Evidence) -> Result:
             "no MLmodel file is in the image, and the policy requires the registered model in it",
             next_step="Next step (image): copy the downloaded model into the image and build it again",
         )
-    signed = " and signed" if signatures.rules_for(image.repository, policy.spec) else ""
+    rules = ", ".join(rule.name for rule in signatures.rules_for(image.repository, policy.spec))
+    signed = f", and signed as the rules {rules} demand" if rules else ""
     return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}")
 
 
