@@ -25,7 +25,7 @@ from lockstep.images.image import ImagePlatform
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
+from lockstep.images.scan import Scanner
 from tests.fakes.images import MEDIA_TYPES, Item, Layer, MemorySource, tar
 from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
 
@@ -90,7 +90,7 @@ async def scanned(folder: Path) -> str:
     """Scan the layout as the operator does."""
     layout = LayoutSource.directory(folder)
     image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
-    return f"{len((await scan(layout, image, Limits())).document.packages)} packages"
+    return f"{len((await Scanner(Limits()).scan(layout, image)).document.packages)} packages"
 
 
 async def floor(folder: Path) -> str:

@@ -71,6 +71,16 @@ async def test_a_list_of_more_than_one_page_is_whole_and_is_filtered_by_the_serv
     assert {(one["apiVersion"], one["kind"]) for one in half} == {("v1", "Secret")}
 
 
+async def test_metadata_alone_can_be_listed(api: Installation, team: str) -> None:
+    async with api.cluster(ADMIN) as admin:
+        body = {"metadata": {"name": "large", "labels": {"a": "b"}}, "stringData": {"x": "y"}}
+        made = await admin.create(ports.SECRET, team, body)
+        (found,) = (one for one in await admin.list_metadata(ports.SECRET, team) if one["metadata"]["name"] == "large")
+    assert found["metadata"]["uid"] == made["metadata"]["uid"]
+    assert found["metadata"]["creationTimestamp"]
+    assert "data" not in found
+
+
 async def test_objects_of_all_namespaces_are_listed(cluster: KubernetesCluster, owner: Object, team: str) -> None:
     found = await cluster.list(ports.MODEL_DEPLOYMENT, None)
     assert (team, "iris") in [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in found]

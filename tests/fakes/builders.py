@@ -12,7 +12,8 @@ from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof
 from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineagePins, PodFact, Unknown
 from lockstep.gates.lineage import pins_of
-from lockstep.images.image import ImageConfig, ImageModel, ImagePlatform, ImageScan, ResolvedImage
+from lockstep.images.image import ImageConfig, ImagePlatform, ResolvedImage
+from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.lineage.lineage import Lineage, LoggedModel, Run
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

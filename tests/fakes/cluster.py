@@ -13,7 +13,7 @@ Key = tuple[str, str | None, str]
 Admission = Callable[[str, Kind, Object], str | None]
 """Is asked before each write (verb, kind, object); a sentence refuses it."""
 
-_RECORDS = (ports.ENVIRONMENT_RECORD, ports.LINEAGE_PIN, ports.PROMOTION_RECORD)
+_RECORDS = (ports.ENVIRONMENT_RECORD, ports.LAYER_RECORD, ports.LINEAGE_PIN, ports.PROMOTION_RECORD)
 _WITH_STATUS = (ports.MODEL_DEPLOYMENT, ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE)
 # Maps and lists that a server-side apply replaces as a whole.
 _ATOMIC = ("selector", "nodeSelector", "matchLabels", "command", "args")
@@ -50,6 +50,9 @@ class FakeCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         return self.all(kind, namespace, labels)
+
+    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        return [{"metadata": obj["metadata"]} for obj in self.all(kind, namespace)]
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         found = self._objects.get(_key(kind, namespace, name))

@@ -44,6 +44,10 @@ class Connection:
         self._live()
         return await self._cluster.list(kind, namespace, labels=labels)
 
+    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        self._live()
+        return await self._cluster.list_metadata(kind, namespace)
+
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         for _ in self._writing("create", kind, body["metadata"]["name"]):
             made = await self._cluster.create(kind, namespace, body)

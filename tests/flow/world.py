@@ -16,7 +16,7 @@ from lockstep.controller.controller import Parts, build_reconciler
 from lockstep.controller.ports import Kind, Object, UnavailableError
 from lockstep.controller.records import Records
 from lockstep.controller.settings import Settings
-from lockstep.images.image import ImageModel
+from lockstep.images.imagescan import ImageModel
 from lockstep.images.scan import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
@@ -28,6 +28,7 @@ from tests.fakes.cluster import FakeCluster, Write
 from tests.fakes.connection import Connection, Kill, KilledError
 from tests.fakes.images_source import FakeImages
 from tests.fakes.model_registry import FakeModelRegistry
+from tests.fakes.workers import InProcess
 from tests.fakes.workloads import FakeWorkloads
 
 TEAM, SYSTEM, GUARD = "team", "lockstep-system", "lockstep-guards"
@@ -58,7 +59,7 @@ class World:
         """Start the operator's process anew: all that it remembered is gone."""
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
-        parts = Parts(self.connection, self.clock, self.registry, self.auditor, self.images, self.metrics)
+        parts = Parts(self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
         self.reconciler, self.scans = build_reconciler(parts, self.settings)
         self.woken = asyncio.Event()
 

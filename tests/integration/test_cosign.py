@@ -17,11 +17,11 @@ from lockstep.environment.statement import ENVIRONMENT
 from lockstep.evidence.facts import OpenedImage, signed_fact
 from lockstep.gates import image as gate
 from lockstep.gates.outcome import Result
-from lockstep.images.image import ImageScan, ResolvedImage
+from lockstep.images.image import ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.registry import RegistrySource
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes import builders as a
 from tests.fakes.cosign import BINARY, WHY_ABSENT, Cosign
 from tests.fakes.distribution import BINARY as REGISTRY
@@ -30,6 +30,7 @@ from tests.fakes.distribution import docker_registry, push
 from tests.fakes.images import LINUX, Item, MemorySource, layer
 from tests.fakes.roots import debian, items
 from tests.fakes.signing import KINDS, private_pem
+from tests.fakes.workers import scan
 from tests.unit.images.reading import SETTINGS, client
 
 pytestmark = [

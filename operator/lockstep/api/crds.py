@@ -100,6 +100,19 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
+        kind=records.LAYER_RECORD_KIND,
+        plural="layerrecords",
+        description="A LayerRecord is what the scan found in one layer, a cache. Written by the operator alone, immutable; "
+        "the oldest are deleted by it.",
+        spec=records.LayerRecordSpec,
+        columns=(
+            _column("LAYER", ".spec.layerDigest", "Digest of the layer."),
+            _column("PART", ".spec.part", "Number of the part.", "integer"),
+            _column("ANALYSER", ".spec.analyser", "The analysis that was made."),
+            _AGE,
+        ),
+    ),
+    Resource(
         kind=records.LINEAGE_PIN_KIND,
         plural="lineagepins",
         description="A LineagePin is what a model version declared when it was first seen. Written by the operator "

@@ -131,6 +131,7 @@ class Reason(_Documented):
     LAYER_AMBIGUOUS = "LayerAmbiguous", "Container runtimes read a layer differently, so its content can't be told."
     LIMIT_EXCEEDED = "LimitExceeded", "The image exceeds a limit of the scan, which the message names."
     SCAN_TIMEOUT = "ScanTimeout", "The scan did not end before its deadline."
+    SCAN_FAILED = "ScanFailed", "The process that reads the image ended before its work was done; it is tried again."
     INTERPRETER_NOT_FOUND = "InterpreterNotFound", "No Python interpreter was found in the image."
     INTERPRETER_AMBIGUOUS = "InterpreterAmbiguous", "Which Python interpreter the image starts can't be told."
     METADATA_INVALID = "MetadataInvalid", "The metadata of an installed distribution is malformed or ambiguous."

@@ -9,6 +9,7 @@ from lockstep.api.base import ATOMIC, ApiModel, Digest, Message, ObjectName, Sho
 from lockstep.api.modeldeployment import GateStatus
 
 ENVIRONMENT_RECORD_KIND = "EnvironmentRecord"
+LAYER_RECORD_KIND = "LayerRecord"
 LINEAGE_PIN_KIND = "LineagePin"
 PROMOTION_RECORD_KIND = "PromotionRecord"
 
@@ -33,6 +34,21 @@ class EnvironmentRecordSpec(ApiModel):
         description="What the scan found remarkable, one sentence each.",
         json_schema_extra=ATOMIC,
     )
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
+
+
+class LayerRecordSpec(ApiModel):
+    """What one layer changes in a root file system, so that images on the same base cost only their new layers."""
+
+    layer_digest: Digest = Field(description="Digest of the layer's blob.")
+    media_type: ShortText = Field(description="Media type of the layer.")
+    diff_id: Digest = Field(alias="diffID", description="Digest of the uncompressed layer.")
+    analyser: ShortText = Field(description="Name and version of the analysis; another one reads the layer anew.")
+    record_digest: Digest = Field(description="Digest of the whole record.")
+    part: int = Field(ge=0, le=15, description="Number of this part of the record; part 0 is written last.")
+    parts: int = Field(ge=1, le=16, description="How many parts the record has.")
+    data: Annotated[str, Field(max_length=1_200_000)] = Field(description="This part of the record, in base64.")
 
     model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
 

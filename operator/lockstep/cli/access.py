@@ -15,6 +15,7 @@ from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import Limits
 from lockstep.images.open import open_image
 from lockstep.images.registry import RegistryOptions
+from lockstep.images.scan import Scanner
 from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import ModelRegistry
 from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
@@ -27,6 +28,7 @@ class Access:
     session: aiohttp.ClientSession
     options: RegistryOptions
     limits: Limits
+    scanner: Scanner
 
     def at(self, tracking_uri: str) -> ModelRegistry:
         """Return a client for one tracking server."""
@@ -50,7 +52,8 @@ async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
     # MLflow's server answers kept-alive connections 40 ms later than new ones.
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield Access(session, options, Limits())
+        limits = Limits()
+        yield Access(session, options, limits, Scanner(limits))
 
 
 def mlflow_credentials() -> MLflowCredentials:

@@ -18,7 +18,6 @@ from lockstep.images.open import is_local
 from lockstep.images.push import RegistryPush
 from lockstep.images.reference import parse_reference
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from lockstep.images.signed import Attestation, Signature, Signed
 from lockstep.images.source import ImageSource
 from lockstep.images.verification import read_signed
@@ -32,7 +31,7 @@ async def attest(arguments: Namespace) -> Exit:
         raise CommandError(Reason.REFERENCE_INVALID, "an image on disk has no place for attestations: give --output FILE")
     async with access(arguments.insecure_registry) as reach:
         source, image = await _resolved(reach, arguments)
-        document = (await scan(source, image, reach.limits)).document
+        document = (await reach.scanner.scan(source, image)).document
         envelope = sealed(IN_TOTO, environment_statement(image.repository, image.digest, document), key)
         if arguments.output is not None:
             _written(arguments.output, envelope)
@@ -50,7 +49,7 @@ async def verify(arguments: Namespace) -> Exit:
         source, image = await _resolved(reach, arguments)
         found = await read_signed(source, image.digest, keys)
         wanted = any(one.document is not None for one in found.attestations)
-        document = (await scan(source, image, reach.limits)).document if wanted else None
+        document = (await reach.scanner.scan(source, image)).document if wanted else None
     print(f"image        {image.pinned}")
     right = [_told_signature(one, found) for one in found.signatures]
     right += [_told_attestation(one, found, document) for one in found.attestations]
@@ -62,8 +61,8 @@ async def verify(arguments: Namespace) -> Exit:
 def _told_signature(one: Signature, found: Signed) -> bool | None:
     """Print one signature; True when it counts, None when it is a stranger's or about something else."""
     counts = bool(one.signers) and found.digest in one.subjects
-    about = "this image" if found.digest in one.subjects else "another image"
-    print(f"signature    of {about} by {_who(one.signers)}")
+    about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
+    print(f"signature    {about}by {_who(one.signers)}")
     return counts or None
 
 
@@ -73,8 +72,8 @@ def _told_attestation(one: Attestation, found: Signed, scanned: EnvironmentDocum
         print(f"attestation  by {_who(one.signers)}: {one.problem}")
         return False if one.signers else None
     if one.document is None or scanned is None:
-        about = "this image" if found.digest in one.subjects else "another image"
-        print(f"attestation  of {about} by {_who(one.signers)}: {one.predicate_type}")
+        about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
+        print(f"attestation  {about}by {_who(one.signers)}: {one.predicate_type or 'not read'}")
         return None
     differs = disagreement(one.document, scanned)
     said = "agrees with the layers" if differs is None else f"differs from the layers in: {differs}"

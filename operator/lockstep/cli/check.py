@@ -14,9 +14,9 @@ from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signe
 from lockstep.gates.chain import evaluate, prerequisites_permit
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.outcome import Result, Verdict
-from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.reference import parse_reference
-from lockstep.images.scan import scan
 from lockstep.rollout.candidate import message_of
 
 
@@ -59,7 +59,7 @@ async def _scan(reach: Access, opened: Fact[OpenedImage]) -> Fact[ImageScan]:
     if isinstance(opened, Unknown):
         return opened
     try:
-        return await scan(opened.source, opened.image, reach.limits)
+        return await reach.scanner.scan(opened.source, opened.image)
     except ImageError as error:
         return Unknown(error.reason, error.message, retry=error.retry)
 

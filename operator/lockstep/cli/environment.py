@@ -19,7 +19,6 @@ from lockstep.environment.projection import RequiredSetError
 from lockstep.environment.text import comparison_text
 from lockstep.images.open import is_local
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 
 _MODEL = re.compile(r"^models:/([^/@]+)(?:/([0-9]+)|@(.+))$")
 
@@ -78,7 +77,7 @@ async def _scanned(reach: Access, reference: str, platform: str) -> EnvironmentD
     if sys.stderr.isatty():
         size = sum(layer.size for layer in image.layers) / 1e6
         print(f"reading {len(image.layers)} layers, {size:.0f} MB compressed …", file=sys.stderr)
-    return (await scan(source, image, reach.limits)).document
+    return (await reach.scanner.scan(source, image)).document
 
 
 def _parsed(body: bytes, where: str) -> EnvironmentDocument:

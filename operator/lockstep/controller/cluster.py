@@ -1,6 +1,7 @@
 """The Kubernetes API over the official client, narrowed to `Cluster`: raw dicts, a timeout on every call, a fence on writes."""
 
 import asyncio
+import builtins
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from lockstep.rollout.labels import FIELD_MANAGER
 
 _SECONDS = 10.0
 _PAGE = 500
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 
@@ -41,16 +44,23 @@ class KubernetesCluster:
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         """See `Cluster.list`."""
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        return await self._list(kind, namespace, {"labelSelector": selector} if selector else {}, _JSON)
+
+    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        """See `Cluster.list_metadata`."""
+        return await self._list(kind, namespace, {}, _METADATA)
+
+    async def _list(self, kind: Kind, namespace: str | None, query: Mapping[str, str], accept: str) -> "builtins.list[Object]":
         found: list[Object] = []
-        proceed = ""
+        proceed: dict[str, str] = {}
         while True:
-            query = {"limit": str(_PAGE), "labelSelector": selector, "continue": proceed}
-            page = await self._call("GET", _path(kind, namespace), {k: v for k, v in query.items() if v}) or {}
+            asked = {"limit": str(_PAGE), **query, **proceed}
+            page = await self._call("GET", _path(kind, namespace), asked, accept=accept) or {}
             # The items of a list don't say what they are.
             found += [{"apiVersion": kind.api_version, "kind": kind.kind} | item for item in page.get("items") or []]
-            proceed = (page.get("metadata") or {}).get("continue") or ""
-            if not proceed:
+            if not (token := (page.get("metadata") or {}).get("continue")):
                 return found
+            proceed = {"continue": token}
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """See `Cluster.create`."""
@@ -135,8 +145,9 @@ class KubernetesCluster:
         content_type: str = "application/json",
         seconds: float = _SECONDS,
         missing_is_none: bool = False,
+        accept: str = _JSON,
     ) -> Object | None:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with asyncio.timeout(seconds):
                 # Asynchronous, since it may read a token that has been renewed.

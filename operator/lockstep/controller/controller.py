@@ -13,6 +13,7 @@ from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.gather import Gatherer
 from lockstep.controller.images import ImageAccess, ImagesOf
+from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.leader import Leader
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.pods import PodAudits
@@ -20,6 +21,7 @@ from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Clock, Cluster, ClusterError
 from lockstep.controller.poster import EventPoster
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
+from lockstep.controller.pruner import Pruner
 from lockstep.controller.queue import Key, WorkQueue
 from lockstep.controller.reconcile import Reconciler
 from lockstep.controller.records import Records
@@ -31,7 +33,9 @@ from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
 from lockstep.images.limits import Limits
 from lockstep.images.registry import RegistryOptions
-from lockstep.images.scan import ANALYSER
+from lockstep.images.scan import ANALYSER, Scanner
+from lockstep.images.worker.port import Workers
+from lockstep.images.worker.processes import Processes
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor
@@ -49,6 +53,7 @@ class Parts:
     registries: Registries
     auditor: Auditor
     images: ImagesOf
+    workers: Workers
     metrics: Metrics
 
 
@@ -58,7 +63,15 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
-    gatherer = Gatherer(registries=parts.registries, records=records, scans=scans, clock=clock, limits=Limits())
+    limits = Limits()
+    gatherer = Gatherer(
+        registries=parts.registries,
+        records=records,
+        scanner=Scanner(limits, workers=parts.workers, cache=LayerRecords(cluster, settings.namespace, ANALYSER)),
+        scans=scans,
+        clock=clock,
+        limits=limits,
+    )
     candidates = Candidates(
         cluster=cluster,
         records=records,
@@ -101,8 +114,11 @@ class Controller:
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
         images = ImageAccess(cluster, session, RegistryOptions(settings.insecure_registries), Limits())
-        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, self._metrics)
+        workers = Processes(Limits().record)
+        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
+        keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
+        self._pruner = Pruner(cluster, settings.namespace, keep)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 
     def stop(self) -> None:
@@ -177,9 +193,10 @@ class Controller:
         while True:
             try:
                 await self._add_all()
+                await self._pruner.prune()
                 pause = self._settings.resync_seconds
             except ClusterError as error:
-                _log.warning("the ModelDeployments could not be listed: %s", error)
+                _log.warning("not everything could be looked at: %s", error)
                 pause = 5.0
             await asyncio.sleep(pause)
 

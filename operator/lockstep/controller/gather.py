@@ -15,9 +15,10 @@ from lockstep.controller.scans import Scans
 from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact, signed_fact
 from lockstep.gates.evidence import Fact, LineagePins, Unknown
 from lockstep.gates.lineage import pins_of
-from lockstep.images.image import ImagePlatform, ImageScan, ResolvedImage
+from lockstep.images.image import ImagePlatform, ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
-from lockstep.images.scan import scan
+from lockstep.images.scan import Scanner
 from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
 
@@ -63,9 +64,19 @@ class _Fresh(Generic[_T]):
 class Gatherer:
     """Asks, and keeps what was answered for a few seconds. What could not be told is never kept."""
 
-    def __init__(self, *, registries: Registries, records: Records, scans: Scans, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        registries: Registries,
+        records: Records,
+        scanner: Scanner,
+        scans: Scans,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
         self._registries = registries
         self._records = records
+        self._scanner = scanner
         self._scans = scans
         self._limits = limits
         self._lineages: _Fresh[Lineage] = _Fresh(clock)
@@ -115,7 +126,7 @@ class Gatherer:
         opened = await self._image(owner, policy, images, platform, reference)
         if isinstance(opened, Unknown):
             return Facts(lineage, opened, opened, await self._pins(policy, lineage))
-        found = await self._scans.get(opened.image, lambda image: scan(opened.source, image, self._limits), again)
+        found = await self._scans.get(opened.image, lambda image: self._scanner.scan(opened.source, image), again)
         running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
         signed = await self._signatures(owner, policy, opened)
         return Facts(lineage, opened.image, found if found is not None else running, await self._pins(policy, lineage), signed)

@@ -29,6 +29,7 @@ class Kind:
 MODEL_DEPLOYMENT = Kind("lockstep.dev", "v1alpha1", "modeldeployments", "ModelDeployment")
 PROMOTION_POLICY = Kind("lockstep.dev", "v1alpha1", "promotionpolicies", "PromotionPolicy", namespaced=False)
 ENVIRONMENT_RECORD = Kind("lockstep.dev", "v1alpha1", "environmentrecords", "EnvironmentRecord")
+LAYER_RECORD = Kind("lockstep.dev", "v1alpha1", "layerrecords", "LayerRecord")
 LINEAGE_PIN = Kind("lockstep.dev", "v1alpha1", "lineagepins", "LineagePin")
 PROMOTION_RECORD = Kind("lockstep.dev", "v1alpha1", "promotionrecords", "PromotionRecord")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
@@ -88,6 +89,10 @@ class Cluster(Protocol):
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         """Return the objects with all the given labels (all namespaces when `namespace` is None)."""
+        ...
+
+    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        """Return the objects of a namespace with nothing but their metadata, for kinds whose objects are large."""
         ...
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:

@@ -10,7 +10,8 @@ from lockstep.api.reasons import Reason
 from lockstep.controller.ports import Clock, ClusterError
 from lockstep.controller.records import Records
 from lockstep.gates.evidence import Fact, Unknown
-from lockstep.images.image import ImageError, ImageScan, ResolvedImage
+from lockstep.images.image import ImageError, ResolvedImage
+from lockstep.images.imagescan import ImageScan
 
 Scan = Callable[[ResolvedImage], Awaitable[ImageScan]]
 _KEPT = 256

@@ -37,6 +37,10 @@ class Settings:
     """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
     resync_seconds: float = 300.0
     """`LOCKSTEP_RESYNC_SECONDS`: how often everything is looked at although nothing happened."""
+    layer_records: int = 256
+    """`LOCKSTEP_LAYER_RECORDS`: how many LayerRecords are kept, each of at most 1.2 MB; the oldest go first."""
+    environment_records: int = 2000
+    """`LOCKSTEP_ENVIRONMENT_RECORDS`: how many EnvironmentRecords are kept; the oldest go first."""
     log_format: str = "json"
     """`LOCKSTEP_LOG_FORMAT`: json or text."""
 
@@ -59,6 +63,8 @@ class Settings:
             probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port, _PORTS),
             workers=_number(env, "LOCKSTEP_WORKERS", cls.workers),
             resync_seconds=float(_number(env, "LOCKSTEP_RESYNC_SECONDS", int(cls.resync_seconds))),
+            layer_records=_number(env, "LOCKSTEP_LAYER_RECORDS", cls.layer_records),
+            environment_records=_number(env, "LOCKSTEP_ENVIRONMENT_RECORDS", cls.environment_records),
             log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
         )
 

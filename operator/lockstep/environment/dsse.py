@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lockstep.canonical import canonical_json, strict_json
 from lockstep.keys import PrivateKey, PublicKey
@@ -12,6 +13,10 @@ IN_TOTO = "application/vnd.in-toto+json"
 """Payload type of an in-toto statement."""
 MAX_ENVELOPE_BYTES = 24 * 1024 * 1024
 """A document of 16 MiB in base64, and what surrounds it."""
+MAX_JSON_PARTS = 10_000
+"""Commas and opening brackets of an envelope's text; what is large in it is base64, which has none. A million empty lists
+take a hundred times the memory of their text.
+"""
 MAX_SIGNATURES = 8
 """Signatures of one envelope. Each is tried with each key: the number bounds the work."""
 
@@ -46,13 +51,23 @@ def parse_envelope(raw: bytes, payload_type: str) -> Envelope:
     Raises:
         InvalidEnvelopeError: it is none, of another type, too large, without signature or with too many.
     """
+    return envelope_of(flat_json(raw), payload_type)
+
+
+def flat_json(raw: bytes) -> Any:
+    """Read the JSON text of an envelope, or of something around one, within bounds of size and of parts.
+
+    Raises:
+        InvalidEnvelopeError: it is none, or exceeds the bounds.
+    """
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise InvalidEnvelopeError(f"the envelope has {len(raw)} bytes, the limit is {MAX_ENVELOPE_BYTES}")
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_PARTS:
+        raise InvalidEnvelopeError(f"the envelope has more than {MAX_JSON_PARTS} parts")
     try:
-        stated = strict_json(raw)
+        return strict_json(raw)
     except ValueError as error:
         raise InvalidEnvelopeError("the envelope is no JSON, or has a key twice") from error
-    return envelope_of(stated, payload_type)
 
 
 def envelope_of(stated: object, payload_type: str) -> Envelope:

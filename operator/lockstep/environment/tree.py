@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from lockstep.canonical import sha256_of
+from lockstep.environment.catalogue.program import Program, program_of
 
 
 class FileKind(StrEnum):
@@ -80,6 +81,14 @@ class FileTree(Protocol):
         """
         ...
 
+    def program(self, path: str) -> Program | None:
+        """Return what the binary that `path` leads to says of itself; None when there is no such file.
+
+        Raises:
+            UnreadableFileError: the file exists but is of a kind that was not looked into, or too large for it.
+        """
+        ...
+
     def stat(self, path: str) -> FileStat | None:
         """Return size and times of the regular file that `path` leads to; None when there is none.
 
@@ -111,6 +120,7 @@ class Entry:
     sha256: str | None = None
     head: bytes | None = None
     stat: FileStat | None = None
+    program: Program | None = None
     executable: bool | None = True
     """Of a file: whether everybody or nobody may execute it; None for some only."""
 
@@ -212,6 +222,15 @@ class EntryTree:
                 raise UnreadableFileError(path, entry.why_unread or "its first bytes were not kept")
             return entry.body[:HEAD]
         return entry.head if entry is not None else None
+
+    def program(self, path: str) -> Program | None:
+        """See `FileTree.program`."""
+        entry = self._file(path)
+        if entry is not None and entry.program is None:
+            if entry.body is None:
+                raise UnreadableFileError(path, entry.why_unread or "it was not looked into")
+            return program_of(entry.body)
+        return entry.program if entry is not None else None
 
     def stat(self, path: str) -> FileStat | None:
         """See `FileTree.stat`."""

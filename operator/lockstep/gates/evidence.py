@@ -7,7 +7,8 @@ from typing import TypeAlias, TypeVar
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.images.image import ImageScan, ResolvedImage
+from lockstep.images.image import ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
 

@@ -11,7 +11,7 @@ from lockstep.gates import signatures
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
-from lockstep.images.image import ImageModel, ImageScan
+from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.reference import repository_of
 from lockstep.lineage.lineage import Lineage
 

@@ -10,7 +10,8 @@ from lockstep.environment.statement import ENVIRONMENT
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
-from lockstep.images.image import ImageScan, ResolvedImage
+from lockstep.images.image import ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.signed import Attestation, Signed
 from lockstep.keys import public_keys
 

@@ -13,6 +13,7 @@ from lockstep.images.source import ImageSource
 from lockstep.keys import PublicKey
 
 MEDIA_TYPE = "application/vnd.dsse.envelope.v1+json"
+_STRANGERS = 64 * 1024
 
 
 async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) -> list[Attestation]:
@@ -30,18 +31,24 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
 
 
 def attestation(raw: bytes, digest: str, keys: Mapping[str, PublicKey]) -> Attestation:
-    """Verify one envelope."""
+    """Verify one envelope. What no known key signed is not read any further than to tell that it is a statement."""
     try:
         envelope = parse_envelope(raw, IN_TOTO)
-        statement = parse_statement(envelope.payload)
+        signers = envelope.signers(keys)
+        if not is_worth_reading(envelope, signers):
+            return Attestation(signers)
+        return stated(parse_statement(envelope.payload), digest, signers)
     except (InvalidEnvelopeError, InvalidStatementError) as error:
         return Attestation(frozenset(), problem=str(error))
-    return stated(envelope, statement, digest, keys)
 
 
-def stated(envelope: Envelope, statement: Statement, digest: str, keys: Mapping[str, PublicKey]) -> Attestation:
+def is_worth_reading(envelope: Envelope, signers: frozenset[str]) -> bool:
+    """Tell whether a payload is parsed: strangers' only where it is small, since parsed JSON takes a lot of memory."""
+    return bool(signers) or len(envelope.payload) <= _STRANGERS
+
+
+def stated(statement: Statement, digest: str, signers: frozenset[str]) -> Attestation:
     """Return who states what of which image; the environment only where a known key states that of `digest`."""
-    signers = envelope.signers(keys)
     document, problem = None, None
     if signers and digest in statement.subjects and statement.predicate_type == ENVIRONMENT:
         try:

@@ -6,11 +6,10 @@ Only what a key signed is looked at. Certificates and transparency logs in a bun
 import asyncio
 from collections.abc import Mapping
 
-from lockstep.canonical import strict_json
-from lockstep.environment.dsse import IN_TOTO, InvalidEnvelopeError, decoded, envelope_of
+from lockstep.environment.dsse import IN_TOTO, InvalidEnvelopeError, decoded, envelope_of, flat_json
 from lockstep.environment.statement import COSIGN_SIGNATURE, InvalidStatementError, parse_statement
 from lockstep.images.attached import AttachedLayer, blob, bounded, layers_of
-from lockstep.images.attestations import stated
+from lockstep.images.attestations import is_worth_reading, stated
 from lockstep.images.signed import Attestation, Signature
 from lockstep.images.source import ImageSource
 from lockstep.keys import PublicKey
@@ -49,15 +48,18 @@ def bundle(raw: bytes, digest: str, manifest: bytes, keys: Mapping[str, PublicKe
         keys: the known keys by fingerprint.
     """
     try:
-        content = strict_json(raw)
+        content = flat_json(raw)
         if isinstance(content, dict) and "messageSignature" in content and "dsseEnvelope" not in content:
             made = decoded(content["messageSignature"]["signature"])
             signers = frozenset(name for name, key in keys.items() if key.verifies(made, manifest))
             return Signature(signers, frozenset([digest]) if signers else frozenset())
         envelope = envelope_of(content.get("dsseEnvelope"), IN_TOTO)
+        signers = envelope.signers(keys)
+        if not is_worth_reading(envelope, signers):
+            return Attestation(signers)
         statement = parse_statement(envelope.payload)
     except (InvalidEnvelopeError, InvalidStatementError, ValueError, TypeError, KeyError, AttributeError):
         return Attestation(frozenset(), problem="a bundle that refers to the image can't be read")
     if statement.predicate_type == COSIGN_SIGNATURE:
-        return Signature(envelope.signers(keys), statement.subjects)
-    return stated(envelope, statement, digest, keys)
+        return Signature(signers, statement.subjects)
+    return stated(statement, digest, signers)

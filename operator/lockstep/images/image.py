@@ -1,9 +1,8 @@
-"""What is known of one image: its pinned digests, its configuration, and what the scan of its layers found."""
+"""What is known of one image before its layers are read: its pinned digests and its configuration."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.document import EnvironmentDocument
 
 
 class ImageError(Exception):
@@ -76,29 +75,3 @@ class ResolvedImage:
     def pinned(self) -> str:
         """The reference that the Deployment runs: `repository@sha256:…`."""
         return f"{self.repository}@{self.digest}"
-
-
-@dataclass(frozen=True)
-class ImageModel:
-    """A logged model found inside an image: one `MLmodel` file."""
-
-    path: str
-    """Directory that holds the MLmodel file."""
-    sha256: str
-    """Digest of the MLmodel file itself."""
-    model_id: str | None
-    run_id: str | None
-
-
-@dataclass(frozen=True)
-class ImageScan:
-    """What the layers of one image digest hold. Derived from nothing else, so it can be recorded for ever."""
-
-    digest: str
-    """Image manifest digest."""
-    analyser: str
-    """Version of the analyser; another version scans again."""
-    document: EnvironmentDocument
-    models: tuple[ImageModel, ...] = ()
-    findings: tuple[str, ...] = field(default=())
-    """What a person should know and no gate decides on (an unowned interpreter, an ignored layer annotation)."""

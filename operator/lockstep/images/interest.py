@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.libc import libc_paths
 from lockstep.images.limits import MIB
 
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
@@ -16,16 +15,15 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
         (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
-        (r"/bin/(?:python|pypy)[0-9.]*$", 64 * MIB),
-        (r"/libpython3\.[0-9]+\.so\.1\.0$", 64 * MIB),
         (r"/patchlevel\.h$", MIB),
-        (r"/libc[.-][0-9.]*so(?:\.6)?$|/ld-musl-[a-z0-9_]+\.so\.1$", 16 * MIB),
         (r"/MLmodel$", 4 * MIB),
         # Scripts whose first line leads to the interpreter.
         (r"/s?bin/[^/]+$|\.sh$", 64 * 1024),
     )
 )
-_LIBC = {path for machine in ("x86_64", "aarch64") for path in libc_paths(machine)}
+_PROGRAM = re.compile(
+    r"/bin/(?:python|pypy)[0-9.]*$|/libpython3\.[0-9]+\.so\.1\.0$|/libc[.-][0-9.]*so(?:\.6)?$|/ld-musl-[a-z0-9_]+\.so\.1$"
+)
 # What an interpreter can import, and what stands beside it in an installed package.
 _HASHED = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
 
@@ -40,6 +38,8 @@ class Interest:
     """Whether its digest is taken."""
     head: bool = False
     """Whether its first bytes are kept."""
+    program: int = 0
+    """How many bytes the file may have to be asked what it says of itself; 0 when it is not asked."""
 
 
 NONE = Interest()
@@ -47,6 +47,10 @@ NONE = Interest()
 
 def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
+    if path.endswith(".pyc") and "/__pycache__/" in path:
+        return Interest(head=True)
     hashed = _HASHED.search(path) is not None
-    limit = 16 * MIB if path in _LIBC else next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
-    return Interest(limit, hashed, path.endswith(".pyc")) if hashed or limit else NONE
+    limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
+    program = 64 * MIB if _PROGRAM.search(path) else 0
+    head = "/bin/" in path or path.endswith(".pyc")
+    return Interest(limit, hashed, head, program) if hashed or limit or program else NONE

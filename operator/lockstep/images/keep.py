@@ -2,6 +2,7 @@
 
 import hashlib
 
+from lockstep.environment.catalogue.program import Program, program_of
 from lockstep.environment.tree import HEAD
 from lockstep.images.interest import Interest
 
@@ -14,7 +15,8 @@ class Keep:
     def __init__(self, interest: Interest, size: int) -> None:
         self._interest = interest
         self._size = size
-        self._body = bytearray() if interest.body and size <= interest.body else None
+        # An empty body is one, too.
+        self._body = bytearray() if size <= max(interest.body or -1, interest.program or -1) else None
         self._hash = hashlib.sha256() if interest.hashed else None
         self._head = b""
 
@@ -30,16 +32,15 @@ class Keep:
     @property
     def body(self) -> bytes | None:
         """The whole content, where it may be kept."""
-        return bytes(self._body) if self._body is not None else None
+        return bytes(self._body) if self._body is not None and self._size <= (self._interest.body or -1) else None
 
     @property
     def why_unread(self) -> str:
-        """Why there is no body; empty when there is one."""
-        if self._body is not None:
-            return ""
-        if not self._interest.body:
+        """Why something that is of interest is not known; empty when all is."""
+        limit = max(self._interest.body, self._interest.program)
+        if not limit:
             return "its body is no evidence, so it was not kept"
-        return f"it has {self._size} bytes, the limit for such a file is {self._interest.body}"
+        return f"it has {self._size} bytes, the limit for such a file is {limit}" if self._size > limit else ""
 
     @property
     def sha256(self) -> str | None:
@@ -50,3 +51,8 @@ class Keep:
     def head(self) -> bytes | None:
         """The first bytes, where they were asked for."""
         return self._head if self._interest.head else None
+
+    @property
+    def program(self) -> Program | None:
+        """What a binary says of itself, where it was asked for."""
+        return program_of(bytes(self._body)) if self._interest.program and self._body is not None else None

@@ -1,7 +1,6 @@
 """What one layer changes in a root file system: entries, whiteouts, opaque directories (image-spec layer.md)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.tree import Entry, FileKind, FileStat, executable_by
@@ -9,6 +8,7 @@ from lockstep.images.decompress import HashedReader, Readable, decompressed
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.interest import NONE, Interest
 from lockstep.images.keep import Keep
+from lockstep.images.layerrecord import LayerRecord
 from lockstep.images.limits import Limits
 from lockstep.images.tar import TarEntry, entries
 
@@ -24,27 +24,11 @@ _OTHER = Entry(FileKind.OTHER)
 _OVERLAY_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "user.containers.override_stat")
 
 
-@dataclass
-class LayerRecord:
-    """The changes of one layer, by normalised absolute path."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    hard_links: dict[str, str] = field(default_factory=dict)
-    whiteouts: set[str] = field(default_factory=set)
-    opaque: set[str] = field(default_factory=set)
-    kept: int = 0
-    """Bytes of the names and bodies that were kept, those of lower layers included."""
-    seen: int = 0
-    """Number of entries, those of lower layers included."""
-
-
 Interests = Callable[[str], Interest]
 """Tells by its path what is kept of a file."""
 
 
-def read_layer(
-    blob: Readable, descriptor: Descriptor, diff_id: str, interests: Interests, limits: Limits, *, kept: int = 0, seen: int = 0
-) -> LayerRecord:
+def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: Interests, limits: Limits) -> LayerRecord:
     """Read a layer from its compressed stream, verifying both digests.
 
     Args:
@@ -53,23 +37,21 @@ def read_layer(
         diff_id: digest of the uncompressed bytes by the image's configuration.
         interests: what is kept of which file.
         limits: bounds.
-        kept: bytes kept of lower layers.
-        seen: entries of lower layers.
 
     Raises:
         ImageError: with the reason why the layer can't be told.
     """
     compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
-    record = LayerRecord(kept=kept, seen=seen)
+    record = LayerRecord()
     try:
         plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
         for entry in entries(plain, lambda name, size: _keep(interests(_path(name)), size), limits):
             _add(record, entry)
             record.seen += 1
             if record.seen > limits.entries:
-                raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {limits.entries} entries")
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"a layer has more than {limits.entries} entries")
             if record.kept > limits.kept:
-                raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {limits.kept} bytes")
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence of a layer has more than {limits.kept} bytes")
     except ImageError as error:
         if error.reason in (Reason.LAYER_CORRUPT, Reason.LAYER_AMBIGUOUS) or compressed.size > descriptor.size:
             # What is wrong with other bytes than those of the image says nothing about the image.
@@ -152,6 +134,7 @@ def _entry(entry: TarEntry[Keep], path: str) -> Entry:
             sha256=keep.sha256,
             head=keep.head,
             stat=FileStat(entry.size, entry.modified),
+            program=keep.program,
             executable=executable,
         )
     if entry.type == "3" and entry.device == (0, 0):

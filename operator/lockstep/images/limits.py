@@ -25,3 +25,7 @@ class Limits:
     zstd_window: int = 128 * MIB
     seconds: float = 300.0
     """For the whole scan."""
+    memory: int = 1024 * MIB
+    """Address space of each process that reads an image's bytes."""
+    record: int = 64 * MIB
+    """What such a process may answer, compressed."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lockstep.environment.document import MAX_DOCUMENT_BYTES, EnvironmentDocument, InvalidDocumentError
-from lockstep.images.image import ImageModel, ImageScan
+from lockstep.images.imagescan import ImageModel, ImageScan
 
 
 class InvalidRecordError(ValueError):

@@ -36,7 +36,7 @@ def signature(payload: bytes, encoded: str | None, keys: Mapping[str, PublicKey]
     except InvalidEnvelopeError:
         return Signature(frozenset(), frozenset())
     signers = frozenset(name for name, key in keys.items() if key.verifies(made, payload))
-    return Signature(signers, _subjects(payload))
+    return Signature(signers, _subjects(payload) if signers else frozenset())
 
 
 def _subjects(payload: bytes) -> frozenset[str]:

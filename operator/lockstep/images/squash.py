@@ -3,7 +3,7 @@
 from lockstep.api.reasons import Reason
 from lockstep.environment.tree import Entry, EntryTree, FileKind
 from lockstep.images.image import ImageError
-from lockstep.images.layer import LayerRecord
+from lockstep.images.layerrecord import LayerRecord
 from lockstep.images.limits import Limits
 
 _ANY = "*"
@@ -18,6 +18,7 @@ class Squash:
         self._entries: dict[str, Entry] = {"/": Entry(FileKind.DIRECTORY)}
         self._children: dict[str, set[str]] = {}
         self._names = 0
+        self._kept = self._seen = 0
 
     def apply(self, layer: LayerRecord) -> None:
         """Put the next layer on top.
@@ -25,6 +26,7 @@ class Squash:
         Raises:
             ImageError: LayerAmbiguous, LimitExceeded.
         """
+        self._count(layer)
         self._hide(layer)
         for path, entry in layer.entries.items():
             self._put(path, entry, layer)
@@ -36,6 +38,14 @@ class Squash:
         for path in (*layer.entries, *layer.hard_links):
             if path not in self._entries or self._entries[_parent(path)].kind is not FileKind.DIRECTORY:
                 raise _ambiguous(path, "its parent is a directory and something else in one layer")
+
+    def _count(self, layer: LayerRecord) -> None:
+        self._kept += layer.kept
+        self._seen += layer.seen
+        if self._seen > self._limits.entries:
+            raise ImageError(Reason.LIMIT_EXCEEDED, f"the image has more than {self._limits.entries} entries")
+        if self._kept > self._limits.kept:
+            raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {self._limits.kept} bytes")
 
     def _hide(self, layer: LayerRecord) -> None:
         for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:

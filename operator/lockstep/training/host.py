@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from lockstep.environment.catalogue.program import Program, program_of
 from lockstep.environment.tree import HEAD, FileKind, FileStat, UnreadableFileError, executable_by
 
 
@@ -71,6 +72,11 @@ class HostTree:
         """See `FileTree.head`."""
         with self._opened(path) as file:
             return file.read(HEAD) if file is not None else None
+
+    def program(self, path: str) -> Program | None:
+        """See `FileTree.program`."""
+        body = self.read(path)
+        return program_of(body) if body is not None else None
 
     def stat(self, path: str) -> FileStat | None:
         """See `FileTree.stat`."""

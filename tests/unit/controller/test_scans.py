@@ -9,7 +9,8 @@ from lockstep.controller.ports import Kind, Object
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
 from lockstep.gates.evidence import Fact, Unknown
-from lockstep.images.image import ImageError, ImageScan, ResolvedImage
+from lockstep.images.image import ImageError, ResolvedImage
+from lockstep.images.imagescan import ImageScan
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster

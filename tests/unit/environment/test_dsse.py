@@ -8,7 +8,15 @@ import pytest
 
 from lockstep.environment.agreement import disagreement
 from lockstep.environment.document import Interpreter, Package
-from lockstep.environment.dsse import IN_TOTO, MAX_ENVELOPE_BYTES, InvalidEnvelopeError, pae, parse_envelope, sealed
+from lockstep.environment.dsse import (
+    IN_TOTO,
+    MAX_ENVELOPE_BYTES,
+    MAX_JSON_PARTS,
+    InvalidEnvelopeError,
+    pae,
+    parse_envelope,
+    sealed,
+)
 from lockstep.environment.statement import (
     ENVIRONMENT,
     TRAINING,
@@ -90,6 +98,7 @@ def test_bytes_that_were_signed_as_another_type_are_signed_by_nobody() -> None:
         changed(signatures=[{"sig": "?"}]),
         changed(signatures=ENVELOPE["signatures"] * 9),
         b" " * (MAX_ENVELOPE_BYTES + 1),
+        changed(more=[[]] * MAX_JSON_PARTS),
     ],
 )
 def test_what_is_no_envelope_is_refused(raw: bytes) -> None:

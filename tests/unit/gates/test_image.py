@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import image as gate
-from lockstep.images.image import ImageModel
+from lockstep.images.imagescan import ImageModel
 from tests.fakes import builders as a
 
 RIGHT = ImageModel("/opt/model", "sha256:1", a.MODEL_ID, a.RUN)

@@ -15,10 +15,10 @@ from lockstep.images.limits import Limits
 from lockstep.images.reference import parse_reference
 from lockstep.images.registry import RegistryOptions, RegistrySource
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roots import debian, items
+from tests.fakes.workers import scan
 
 SETTINGS = {"Entrypoint": ["python3"]}
 LAYER = layer(*items(debian()))

@@ -8,15 +8,16 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.images.credentials import Credentials
-from lockstep.images.image import ImageError, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
 from lockstep.images.registry import RegistryOptions
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes.distribution import BINARY, WHY_ABSENT, docker_registry, push
 from tests.fakes.images import LINUX, Item, MemorySource, layer
 from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
+from tests.fakes.workers import scan
 
 SETTINGS = {"Entrypoint": ["/opt/venv/bin/python"]}
 REAL = pytest.mark.skipif(BINARY is None, reason=WHY_ABSENT)

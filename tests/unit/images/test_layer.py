@@ -9,6 +9,7 @@ from lockstep.environment.tree import EntryTree, FileKind, UnreadableFileError
 from lockstep.images.image import ImageError
 from lockstep.images.interest import Interest
 from lockstep.images.layer import read_layer
+from lockstep.images.layerrecord import dump, load
 from lockstep.images.limits import Limits
 from lockstep.images.squash import Squash
 from tests.fakes.images import Item, Layer, directory, hard_link, layer, symlink, tar
@@ -16,12 +17,11 @@ from tests.fakes.images import Item, Layer, directory, hard_link, layer, symlink
 
 def squash(*layers: Layer, limits: Limits | None = None, kept: int = 1 << 20) -> EntryTree:
     bounds = limits or Limits()
-    found, held, seen = Squash(bounds), 0, 0
+    found = Squash(bounds)
     for one in layers:
         blob = io.BytesIO(one.blob)
-        record = read_layer(blob, one.descriptor, one.diff_id, lambda path: Interest(kept), bounds, kept=held, seen=seen)
-        held, seen = record.kept, record.seen
-        found.apply(record)
+        record = read_layer(blob, one.descriptor, one.diff_id, lambda path: Interest(kept), bounds)
+        found.apply(load(dump(record), 1 << 30))
     return found.tree()
 
 

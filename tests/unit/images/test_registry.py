@@ -15,10 +15,10 @@ from lockstep.images.limits import Limits
 from lockstep.images.reference import parse_reference
 from lockstep.images.registry import RegistryOptions, RegistrySource
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes.images import LINUX
 from tests.fakes.registry import basic, serving
 from tests.fakes.tls import contexts
+from tests.fakes.workers import scan
 from tests.unit.images.reading import LAYER, answering, client, login, read, refused, registry
 
 

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.images.image import ImageError, ImageModel, ImageScan
+from lockstep.images.image import ImageError
+from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import scan
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
 from tests.fakes.roots import VENV_SITE, Files, debian, distribution, elf, items, venv
+from tests.fakes.workers import scan
 
 SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
 MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"

@@ -13,7 +13,7 @@ from lockstep.images.layout import LayoutSource
 from lockstep.images.signed import Signature, Signed
 from lockstep.images.source import ImageSource
 from lockstep.images.verification import read_signed
-from lockstep.keys import private_key
+from lockstep.keys import PrivateKey, private_key
 from tests.fakes import builders as a
 from tests.fakes import signing
 from tests.fakes.images import Item, MemorySource, layer, text
@@ -143,6 +143,17 @@ async def test_what_is_no_envelope_is_a_problem_and_signed_by_nobody(raw: bytes)
     (found,) = (await read(source, digest)).attestations
     assert found.signers == frozenset()
     assert found.problem is not None
+
+
+@pytest.mark.parametrize("signer", [RELEASE, STRANGER])
+async def test_what_a_stranger_states_at_length_is_not_read(signer: PrivateKey) -> None:
+    source, digest = image()
+    long = envelope(signer, statement(digest, [[]] * 50_000))
+    attest(source, digest, long)
+    refer(source, digest, bundle(long))
+    found = await read(source, digest)
+    known = None if signer is STRANGER else signing.ENVIRONMENT
+    assert [one.predicate_type for one in found.attestations] == [known, known]
 
 
 async def test_bundles_hold_signatures_and_attestations() -> None:

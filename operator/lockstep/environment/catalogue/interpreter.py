@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.elf import python_version
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
 from lockstep.environment.catalogue.system import dpkg_version, has_dpkg
@@ -103,9 +102,9 @@ def _from_binary(tree: FileTree, where: Prefix) -> str | None:
     folders = [f"{where.base.rstrip('/')}/lib", *(f"/usr/lib/{m}-linux-gnu" for m in ("x86_64", "aarch64"))]
     libraries = (f"{folder}/libpython{where.series}.so.1.0" for folder in folders)
     for path in (where.executable, *libraries):
-        body = tree.read(path)
-        if body is not None and (version := python_version(body)):
-            return version
+        program = tree.program(path)
+        if program is not None and program.python is not None:
+            return program.python
     return None
 
 

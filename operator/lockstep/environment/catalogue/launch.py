@@ -103,10 +103,10 @@ def _runs(tree: FileTree, path: str) -> bool:
 
 def _is_binary(tree: FileTree, program: str) -> bool:
     """Tell an interpreter from a script that bears its name, which may start another one."""
-    body = tree.read(program) or b""
-    if body.startswith(b"#!"):
+    head = tree.head(program) or b""
+    if head.startswith(b"#!"):
         return False
-    if not body.startswith(b"\x7fELF"):
+    if not head.startswith(b"\x7fELF"):
         raise _ambiguous(program, "it bears the name of an interpreter and is none")
     return True
 

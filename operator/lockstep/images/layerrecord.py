@@ -1,0 +1,123 @@
+"""What one layer changes in a root file system, and how that is written down to be kept or handed to another process."""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import zstandard
+
+from lockstep.environment.catalogue.program import Program
+from lockstep.environment.tree import Entry, FileKind, FileStat
+
+_LEVEL = 6
+_KINDS = {"d": FileKind.DIRECTORY, "l": FileKind.SYMLINK, "f": FileKind.FILE, "o": FileKind.OTHER}
+_LETTERS = {kind: letter for letter, kind in _KINDS.items()}
+
+
+@dataclass
+class LayerRecord:
+    """The changes of one layer, by normalised absolute path."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    hard_links: dict[str, str] = field(default_factory=dict)
+    whiteouts: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    kept: int = 0
+    """Bytes of the names and bodies that were kept."""
+    seen: int = 0
+    """Number of entries."""
+
+
+class InvalidLayerRecordError(ValueError):
+    """The text was not written by `dump`, or is larger than what may be read."""
+
+
+def dump(record: LayerRecord) -> bytes:
+    """Write a record down; equal records give equal bytes."""
+    plain = {
+        "entries": [_row(path, entry) for path, entry in record.entries.items()],
+        "hardLinks": sorted(record.hard_links.items()),
+        "whiteouts": sorted(record.whiteouts),
+        "opaque": sorted(record.opaque),
+        "kept": record.kept,
+        "seen": record.seen,
+    }
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(json.dumps(plain, separators=(",", ":")).encode())
+
+
+def load(raw: bytes, limit: int) -> LayerRecord:
+    """Read a record back.
+
+    Args:
+        raw: what `dump` gave.
+        limit: bytes that its text may have.
+
+    Raises:
+        InvalidLayerRecordError: it can't be read.
+    """
+    try:
+        if zstandard.frame_content_size(raw) > limit:
+            raise InvalidLayerRecordError(f"the text has more than {limit} bytes")
+        plain = json.loads(zstandard.ZstdDecompressor().decompress(raw))
+        return LayerRecord(
+            entries={row[0]: _entry(row) for row in plain["entries"]},
+            hard_links=dict(plain["hardLinks"]),
+            whiteouts=set(plain["whiteouts"]),
+            opaque=set(plain["opaque"]),
+            kept=plain["kept"],
+            seen=plain["seen"],
+        )
+    except (zstandard.ZstdError, ValueError, LookupError, TypeError) as error:
+        raise InvalidLayerRecordError(str(error)) from error
+
+
+def _row(path: str, entry: Entry) -> list[Any]:
+    """Return path, kind and what else there is, as short as JSON lets it be: there are tens of thousands of them."""
+    if entry.kind is FileKind.SYMLINK:
+        return [path, "l", entry.target]
+    if entry.kind is not FileKind.FILE:
+        return [path, _LETTERS[entry.kind]]
+    known: dict[str, Any] = {}
+    if entry.body is not None:
+        known["b"] = _text(entry.body)
+    if entry.why_unread:
+        known["w"] = entry.why_unread
+    if entry.sha256 is not None:
+        # In the alphabet of RECORD files, so that the compressor finds the two to be the same.
+        known["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
+    if entry.head is not None:
+        known["h"] = base64.b64encode(entry.head).decode()
+    if entry.stat is not None:
+        known["t"] = [entry.stat.size, entry.stat.modified]
+    if entry.program is not None:
+        known["p"] = [entry.program.python, entry.program.libc]
+    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+
+
+def _entry(row: list[Any]) -> Entry:
+    kind = _KINDS[row[1]]
+    if kind is FileKind.SYMLINK:
+        return Entry(kind, target=row[2])
+    if kind is not FileKind.FILE:
+        return Entry(kind)
+    known = row[3] if len(row) > 3 else {}
+    return Entry(
+        kind,
+        body=_bytes(known["b"]) if "b" in known else None,
+        why_unread=known.get("w", ""),
+        sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
+        head=base64.b64decode(known["h"]) if "h" in known else None,
+        stat=FileStat(*known["t"]) if "t" in known else None,
+        program=Program(*known["p"]) if "p" in known else None,
+        executable=row[2],
+    )
+
+
+def _text(body: bytes) -> str | list[str]:
+    """Write text as text, so that it compresses with the rest, and anything else in base64."""
+    return body.decode("ascii") if body.isascii() else [base64.b64encode(body).decode()]
+
+
+def _bytes(text: str | list[str]) -> bytes:
+    return text.encode("ascii") if isinstance(text, str) else base64.b64decode(text[0])

@@ -1,0 +1,99 @@
+"""Gives the records of layers: from the cache, or by reading each layer once, however many images share it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lockstep.images.image import Descriptor
+from lockstep.images.limits import Limits
+from lockstep.images.source import ImageSource
+from lockstep.images.worker import layer
+from lockstep.images.worker.port import Workers
+
+
+@dataclass(frozen=True)
+class LayerKey:
+    """What a layer's record depends on, beside the analyser."""
+
+    digest: str
+    """Digest of the blob."""
+    media_type: str
+    diff_id: str
+    """Digest of the uncompressed layer by the image's configuration; a record exists only where it is right."""
+
+
+class LayerCache(Protocol):
+    """Keeps records of layers. Losing one costs time and nothing else: neither call raises."""
+
+    async def get(self, key: LayerKey) -> bytes | None:
+        """Return the record, as `layerrecord.dump` wrote it; None when there is none."""
+        ...
+
+    async def put(self, key: LayerKey, record: bytes) -> None:
+        """Keep a record."""
+        ...
+
+
+class NoCache:
+    """Keeps nothing. Implements `LayerCache`."""
+
+    async def get(self, key: LayerKey) -> bytes | None:
+        """See `LayerCache.get`."""
+        return None
+
+    async def put(self, key: LayerKey, record: bytes) -> None:
+        """See `LayerCache.put`."""
+
+
+@dataclass
+class _Reading:
+    task: asyncio.Task[bytes]
+    waiting: int = field(default=0)
+
+
+class Layers:
+    """Reads layers, each once at a time."""
+
+    def __init__(self, workers: Workers, cache: LayerCache, limits: Limits) -> None:
+        self._workers = workers
+        self._cache = cache
+        self._limits = limits
+        self._readings: dict[LayerKey, _Reading] = {}
+
+    async def get(self, source: ImageSource, descriptor: Descriptor, diff_id: str) -> bytes:
+        """Return a layer's record, as `layerrecord.dump` writes it.
+
+        Whoever asks has been shown the image's manifest, so that a record read for another is no secret from them.
+
+        Raises:
+            ImageError: with the reason why the layer can't be told.
+        """
+        key = LayerKey(descriptor.digest, descriptor.media_type, diff_id)
+        reading = self._readings.get(key)
+        if reading is None:
+            reading = self._readings[key] = _Reading(asyncio.create_task(self._get(key, source, descriptor)))
+        reading.waiting += 1
+        try:
+            return await asyncio.shield(reading.task)
+        finally:
+            reading.waiting -= 1
+            if not reading.waiting:
+                reading.task.cancel()
+                await asyncio.gather(reading.task, return_exceptions=True)
+                if self._readings.get(key) is reading:
+                    del self._readings[key]
+
+    async def _get(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> bytes:
+        known = await self._cache.get(key)
+        if known is not None:
+            return known
+        record = await self._workers.run(layer.__name__, self._fed(key, source, descriptor))
+        await self._cache.put(key, record)
+        return record
+
+    async def _fed(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> AsyncGenerator[bytes, None]:
+        yield layer.request(descriptor, key.diff_id, self._limits)
+        async with source.blob(descriptor) as chunks:
+            async for chunk in chunks:
+                yield chunk

@@ -1,0 +1,20 @@
+"""The port through which a stranger's bytes are read."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+
+class Workers(Protocol):
+    """Runs the work of one module of this package on bytes that nobody vouches for."""
+
+    async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
+        """Return what the module's `work` returns.
+
+        Args:
+            module: `lockstep.images.worker.layer` or `lockstep.images.worker.describe`.
+            fed: the request line and what follows it.
+
+        Raises:
+            ImageError: what `work` raised, what reading `fed` raised, or ScanFailed (a retry) when it ended otherwise.
+        """
+        ...
