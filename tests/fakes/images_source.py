@@ -20,6 +20,8 @@ class FakeImages:
         self.memory = MemorySource()
         self.down = False
         self.blobs_down = False
+        self.forbidden = False
+        """True when the credentials open nothing any more."""
         self.asked = 0
 
     @property
@@ -52,5 +54,7 @@ class FakeImages:
         return await self.memory.referrers(digest, artifact_type)
 
     def _answer(self, down: bool) -> None:
+        if self.forbidden:
+            raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the image registry does not let these credentials read it")
         if down:
             raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, "the image registry did not answer", retry=True)

@@ -48,6 +48,49 @@ def elf(version: int = 0x030B02F0) -> bytes:
     return head + segment + symbols + strings + data + sections
 
 
+def shared(
+    *needed: str,
+    soname: str | None = None,
+    rpath: str | None = None,
+    runpath: str | None = None,
+    machine: int = 62,
+    bits: int = 64,
+    gap: int = 0,
+    more: bytes = b"",
+) -> bytes:
+    """Return the smallest shared object with a dynamic segment (default: x86_64).
+
+    As patchelf leaves them, the segment stands before the program headers, and the strings stand last. `gap` bytes part
+    each from the next; `more` stands before the end of the dynamic segment.
+    """
+    wide = bits == 64
+    word, head_size, entry_size = ("Q", 64, 56) if wide else ("I", 52, 32)
+    strings, tags = b"\0", b""
+    named = [(1, name) for name in needed] + [(14, soname), (15, rpath), (29, runpath)]
+    for tag, text in named:
+        if text is not None:
+            tags += struct.pack(f"<2{word}", tag, len(strings))
+            strings += text.encode() + b"\0"
+    base = 0x10000
+    at_dynamic = head_size + gap
+    tags += struct.pack(f"<2{word}", 11, 24 if wide else 16) + more
+    size = len(tags) + 2 * struct.calcsize(f"<2{word}")
+    at_segments = at_dynamic + size + gap
+    at_strings = at_segments + 2 * entry_size + gap
+    end = at_strings + len(strings)
+    tags += struct.pack(f"<4{word}", 5, base + at_strings, 0, 0)
+    start = b"\x7fELF" + (b"\x02" if wide else b"\x01") + b"\x01\x01".ljust(11, b"\0")
+    head = start + struct.pack(f"<HHI3{word}IHHHHHH", 3, machine, 1, 0, at_segments, 0, 0, head_size, entry_size, 2, 0, 0, 0)
+    segments = b""
+    for kind, offset, length in ((1, 0, end), (2, at_dynamic, size)):
+        if wide:
+            segments += struct.pack("<IIQQQQQQ", kind, 4, offset, base + offset, 0, length, length, 8)
+        else:
+            segments += struct.pack("<IIIIIIII", kind, offset, base + offset, 0, length, length, 4, 4)
+    filler = bytes(gap)
+    return head + filler + tags + filler + segments + filler + strings
+
+
 def debian() -> Files:
     """Return a Debian 12 with Python 3.11.2 at /usr."""
     return {
@@ -95,7 +138,12 @@ VENV_SITE = "/opt/venv/lib/python3.11/site-packages"
 
 def tree(*parts: Mapping[str, bytes | str | To | None]) -> EntryTree:
     """Return a tree of the files."""
-    return EntryTree({path: _entry(value) for part in parts for path, value in part.items()})
+    return EntryTree(entries(*parts))
+
+
+def entries(*parts: Mapping[str, bytes | str | To | None]) -> dict[str, Entry]:
+    """Return what a tree of the files is made of."""
+    return {path: _entry(value) for part in parts for path, value in part.items()}
 
 
 def _entry(value: bytes | str | To | None) -> Entry:

@@ -66,6 +66,26 @@ async def test_another_spec_is_asked_for_anew_however_fresh_the_answers_are(whic
     assert world.active == before
 
 
+async def test_credentials_that_were_taken_away_block_what_is_new_and_leave_what_serves() -> None:
+    world = await serving_world()
+    before = world.active
+    world.images.forbidden = True
+    world.clock.advance(60)
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted"), "nothing is asked of anybody while nothing changes"
+    await world.image("next", flask="3.0.0")
+    world.change(image=f"{a.REPOSITORY}:next")
+    await world.settle()
+    assert world.condition("Ready") == ("False", "ImageUnauthorized")
+    assert (world.active, world.served) == (before, before)
+    assert list(world.deployments()) == [before]
+    world.images.forbidden = False
+    world.clock.advance(600)
+    await world.settle_all()
+    assert world.condition("Ready") == ("True", "Promoted")
+    assert world.served == world.active != before
+
+
 @both
 async def test_a_candidate_whose_pods_run_already_is_not_promoted_during_an_outage(which: str, reason: str) -> None:
     world = await serving_world()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller import ports
+from lockstep.controller.settings import Settings
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
 from tests.cluster.binaries import binary
@@ -179,6 +180,22 @@ def test_shipped_policies_are_understood(everything: list[dict[str, Any]]) -> No
     assert len(read["strict"].lineage.require) == 8
 
 
+def test_the_operator_understands_what_is_said_of_registries() -> None:
+    documents = render(
+        "registries.insecure={r.example.com:5000}",
+        "registries.private={r.infra.svc,s.infra.svc:8443}",
+        "registries.tokenServices={gitlab.example.com}",
+        "registries.clusterRanges={10.244.0.0/16,fd00:10:96::/112}",
+        crds_known=False,
+    )
+    given = {name: value for name, value in environment_of(documents).items() if isinstance(value, str)}
+    settings = Settings.from_environment(given)
+    assert settings.insecure_registries == {"r.example.com:5000"}
+    assert settings.private_registries == {"r.infra.svc", "s.infra.svc:8443"}
+    assert settings.token_services == {"gitlab.example.com"}
+    assert [str(network) for network in settings.cluster_ranges] == ["10.244.0.0/16", "fd00:10:96::/112"]
+
+
 def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None:
     done = run()
     assert done.returncode != 0
@@ -197,6 +214,9 @@ def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None
         "guards.enabeld=false",
         "unknown=1",
         "guards.breakGlassGroups={it's}",
+        "registries.clusterRanges={10.96.0.1}",
+        "registries.private={http://r.example.com}",
+        "registries.tokenServices={a b}",
     ],
 )
 def test_values_that_make_no_sense_are_refused(value: str) -> None:

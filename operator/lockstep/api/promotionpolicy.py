@@ -291,7 +291,8 @@ class EnvironmentSpec(ApiModel):
     system: list[Pattern] = Field(
         default_factory=list,
         max_length=256,
-        description="System packages whose versions must be equal, within one distribution.",
+        description="System packages whose versions must be equal, within one distribution; conda's are conda:NAME, "
+        "within two conda environments.",
         json_schema_extra=SET,
     )
     signature: DocumentSignature | None = Field(

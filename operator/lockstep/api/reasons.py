@@ -86,6 +86,10 @@ class Reason(_Documented):
     IMAGE_NOT_FOUND = "ImageNotFound", "The registry has no such image, tag or digest."
     IMAGE_REGISTRY_UNREACHABLE = "ImageRegistryUnreachable", "The image registry did not answer."
     IMAGE_REGISTRY_RATE_LIMITED = "ImageRegistryRateLimited", "The image registry asks to slow down."
+    REGISTRY_ADDRESS_REFUSED = (
+        "RegistryAddressRefused",
+        "The image registry, or what it sends to, has an address that the operator may not reach.",
+    )
     IMAGE_UNAUTHORIZED = "ImageUnauthorized", "The image registry refused the credentials of the namespace."
     PULL_SECRET_INVALID = "PullSecretInvalid", "A pull secret is missing or can't be read."
     PLATFORM_NOT_FOUND = "PlatformNotFound", "The image has no variant for the cluster's platform."

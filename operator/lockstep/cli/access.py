@@ -11,11 +11,13 @@ import aiohttp
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.cli.status import CommandError
 from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
+from lockstep.images.egress import ANYWHERE
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import Limits
 from lockstep.images.open import open_image
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.options import RegistryOptions
 from lockstep.images.scan import Scanner
+from lockstep.images.session import registry_session
 from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import ModelRegistry
 from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
@@ -26,6 +28,9 @@ class Access:
     """Reads images and lineage with the credentials of the person who runs the command."""
 
     session: aiohttp.ClientSession
+    """For MLflow."""
+    registries: aiohttp.ClientSession
+    """For image registries."""
     options: RegistryOptions
     limits: Limits
     scanner: Scanner
@@ -41,19 +46,23 @@ class Access:
     async def open(self, reference: str, policy: PromotionPolicy | None = None) -> tuple[ImageSource, str]:
         """Open a reference; which policy governs makes no difference here."""
         return open_image(
-            reference, session=self.session, credentials=docker_credentials(), options=self.options, limits=self.limits
+            reference, session=self.registries, credentials=docker_credentials(), options=self.options, limits=self.limits
         )
 
 
 @asynccontextmanager
 async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
     """Open sessions for the time of a command."""
-    options = RegistryOptions(frozenset(insecure_registries))
+    # Whoever runs the command reaches every one of these addresses without it: a registry on localhost is fine.
+    options = RegistryOptions(frozenset(insecure_registries), egress=ANYWHERE)
     # MLflow's server answers kept-alive connections 40 ms later than new ones.
     connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+    async with (
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        registry_session(options) as registries,
+    ):
         limits = Limits()
-        yield Access(session, options, limits, Scanner(limits))
+        yield Access(session, registries, options, limits, Scanner(limits))
 
 
 def mlflow_credentials() -> MLflowCredentials:

@@ -36,7 +36,9 @@ async def attest(arguments: Namespace) -> Exit:
         if arguments.output is not None:
             _written(arguments.output, envelope)
             return Exit.OK
-        push = RegistryPush(reach.session, parse_reference(arguments.reference), docker_credentials(), reach.options)
+        push = RegistryPush(
+            reach.session, parse_reference(arguments.reference), docker_credentials(), reach.options, reach.limits
+        )
         stored = await attach(source, push, image.digest, envelope, key.public)
     print(f"attested {image.pinned} with key {key.public.fingerprint}: {image.repository}@{stored}")
     return Exit.OK

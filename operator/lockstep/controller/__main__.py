@@ -13,8 +13,11 @@ from lockstep import __version__
 from lockstep.controller.clock import SystemClock
 from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.controller import LEASE_NAME, Controller
+from lockstep.controller.images import ImageAccess, registry_options
 from lockstep.controller.leader import Leader, LostError
 from lockstep.controller.settings import InvalidSettingError, Settings
+from lockstep.images.limits import Limits
+from lockstep.images.session import registry_session
 from lockstep.observability import log
 
 _log = logging.getLogger("lockstep.controller")
@@ -43,7 +46,12 @@ async def _run(settings: Settings) -> None:
     clock = SystemClock()
     # MLflow's server answers kept-alive connections 40 ms later than new ones; pods come and go.
     connector = aiohttp.TCPConnector(force_close=True, limit=64)
-    async with ApiClient() as client, aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+    options = registry_options(settings)
+    async with (
+        ApiClient() as client,
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        registry_session(options) as registries,
+    ):
         # The Lease is what the fence stands on, so that its own calls can't be fenced.
         leader = Leader(
             KubernetesCluster(client, lambda: float("inf")),
@@ -53,7 +61,8 @@ async def _run(settings: Settings) -> None:
             identity=settings.identity,
         )
         cluster = KubernetesCluster(client, leader.remaining)
-        controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session)
+        images = ImageAccess(cluster, registries, options, Limits())
+        controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, images=images)
         loop = asyncio.get_running_loop()
         for signal_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_, controller.stop)

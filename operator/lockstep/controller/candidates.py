@@ -1,6 +1,6 @@
 """The candidate's evidence, verdict and next step, with the record that has to exist before it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
@@ -161,7 +161,9 @@ class Candidates:
             since=since,
             input_example=example,
         )
-        return _Progress(pods, recorded)
+        images = self._images.of(look.owner)
+        reported = await self._gatherer.reported(look.owner, look.policy, images, look.platform, facts.image, pods)
+        return _Progress(replace(pods, reported=reported), recorded)
 
     def _kept_since(self, look: Look, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict) -> datetime | None:
         """Return what the status keeps. While the pods wait for room it keeps what it has: each change brings another look."""

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.gather import Gatherer
-from lockstep.controller.images import ImageAccess, ImagesOf
+from lockstep.controller.images import ImagesOf
 from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.leader import Leader
 from lockstep.controller.platforms import Platforms
@@ -32,7 +32,6 @@ from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistryOptions
 from lockstep.images.scan import ANALYSER, Scanner
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
@@ -104,6 +103,7 @@ class Controller:
         leader: Leader,
         clock: Clock,
         session: aiohttp.ClientSession,
+        images: ImagesOf,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -113,7 +113,6 @@ class Controller:
         self._stop = asyncio.Event()
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
-        images = ImageAccess(cluster, session, RegistryOptions(settings.insecure_registries), Limits())
         workers = Processes(Limits().record)
         parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)

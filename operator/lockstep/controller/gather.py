@@ -1,7 +1,7 @@
 """Gathers the evidence of one decision: the only place that asks MLflow, the image registry and the records together."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -13,17 +13,20 @@ from lockstep.controller.ports import Clock
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
 from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact, signed_fact
-from lockstep.gates.evidence import Fact, LineagePins, Unknown
+from lockstep.gates.evidence import CandidatePods, Fact, LineagePins, Unknown
 from lockstep.gates.lineage import pins_of
-from lockstep.images.image import ImagePlatform, ResolvedImage
+from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
+from lockstep.images.reference import reported_digest
 from lockstep.images.scan import Scanner
 from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
 
 _FRESH_SECONDS = 30.0
 _KEPT = 1024
+_REPORTED = 4
+"""Digests that are looked up for one candidate: its nodes may have got the image in as many ways."""
 _T = TypeVar("_T")
 
 
@@ -144,6 +147,25 @@ class Gatherer:
         if fact is not None and not isinstance(fact, Unknown):
             self._signed.keep(key, fact)
         return fact
+
+    async def reported(
+        self,
+        owner: ModelDeployment,
+        policy: Fact[PromotionPolicy],
+        images: Images,
+        platform: ImagePlatform,
+        image: Fact[ResolvedImage],
+        pods: CandidatePods,
+    ) -> Mapping[str, Fact[ResolvedImage]]:
+        """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are."""
+        if isinstance(image, Unknown):
+            return {}
+        named = {reported_digest(pod.image_id) for pod in pods.pods} - digests_of(image) - {None}
+        found: dict[str, Fact[ResolvedImage]] = {}
+        for digest in sorted(digest for digest in named if digest is not None)[:_REPORTED]:
+            opened = await self._image(owner, policy, images, platform, f"{image.repository}@{digest}")
+            found[digest] = opened if isinstance(opened, Unknown) else opened.image
+        return found
 
     async def _image(
         self,

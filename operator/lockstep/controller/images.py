@@ -8,9 +8,11 @@ import aiohttp
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller.ports import Cluster
 from lockstep.controller.pullsecrets import NamespaceImages
+from lockstep.controller.settings import Settings
 from lockstep.evidence.facts import Images
+from lockstep.images.egress import Egress
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.options import RegistryOptions
 
 
 class ImagesOf(Protocol):
@@ -33,3 +35,13 @@ class ImageAccess:
     def of(self, owner: ModelDeployment) -> Images:
         """See `ImagesOf.of`."""
         return NamespaceImages(self.cluster, self.session, self.options, self.limits, owner.namespace, owner.spec.template)
+
+
+def registry_options(settings: Settings) -> RegistryOptions:
+    """Return what the chart says of registries."""
+    return RegistryOptions(
+        insecure=settings.insecure_registries,
+        private=settings.private_registries,
+        token_services=settings.token_services,
+        egress=Egress.guarding(settings.cluster_ranges),
+    )

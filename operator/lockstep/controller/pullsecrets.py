@@ -17,8 +17,8 @@ from lockstep.images.credentials import Credentials, InvalidCredentialsError, pa
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.open import open_image
+from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import parse_reference
-from lockstep.images.registry import RegistryOptions
 from lockstep.images.source import ImageSource
 
 

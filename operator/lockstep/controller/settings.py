@@ -4,7 +4,9 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 
+from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
 
 _FORMATS = ("json", "text")
@@ -27,6 +29,12 @@ class Settings:
     """`LOCKSTEP_GUARD_BINDINGS`: names of the ValidatingAdmissionPolicyBindings that have to stand."""
     insecure_registries: frozenset[str] = frozenset()
     """`LOCKSTEP_INSECURE_REGISTRIES`: registries that are spoken to over plain HTTP."""
+    private_registries: frozenset[str] = frozenset()
+    """`LOCKSTEP_PRIVATE_REGISTRIES`: what may have an address that the registry client is not let to otherwise."""
+    token_services: frozenset[str] = frozenset()
+    """`LOCKSTEP_TOKEN_SERVICES`: hosts that get a registry's credentials although they are not the registry's."""
+    cluster_ranges: tuple[Network, ...] = ()
+    """`LOCKSTEP_CLUSTER_RANGES`: of pods and Services; the API server's own address is added (`KUBERNETES_SERVICE_HOST`)."""
     watch_namespaces: tuple[str, ...] = ()
     """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are looked after; empty for all."""
     platform: ImagePlatform | None = None
@@ -57,6 +65,9 @@ class Settings:
             identity=env.get("LOCKSTEP_POD_NAME") or socket.gethostname(),
             guard_bindings=_list(env, "LOCKSTEP_GUARD_BINDINGS"),
             insecure_registries=frozenset(_list(env, "LOCKSTEP_INSECURE_REGISTRIES")),
+            private_registries=frozenset(_list(env, "LOCKSTEP_PRIVATE_REGISTRIES")),
+            token_services=frozenset(_list(env, "LOCKSTEP_TOKEN_SERVICES")),
+            cluster_ranges=(*_ranges(env, "LOCKSTEP_CLUSTER_RANGES"), *_api_server(env.get("KUBERNETES_SERVICE_HOST", ""))),
             watch_namespaces=_list(env, "LOCKSTEP_WATCH_NAMESPACES"),
             platform=_platform(env.get("LOCKSTEP_PLATFORM", "")),
             metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port, _PORTS),
@@ -71,6 +82,21 @@ class Settings:
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _ranges(env: Mapping[str, str], name: str) -> list[Network]:
+    try:
+        return [ip_network(part) for part in _list(env, name)]
+    except ValueError as error:
+        raise InvalidSettingError(f"{name} has to hold ranges such as 10.96.0.0/12: {error}") from error
+
+
+def _api_server(host: str) -> list[Network]:
+    try:
+        return [ip_network(host)]
+    except ValueError:
+        # Some providers give a name of the internet here, which anybody may ask.
+        return []
 
 
 def _number(env: Mapping[str, str], name: str, default: int, most: int = 1_000_000) -> int:

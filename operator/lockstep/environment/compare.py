@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions
-from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.document import UNTOLD, EnvironmentDocument, Package
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
@@ -15,6 +15,7 @@ from lockstep.environment.projection import (
     python_level,
     scope,
     shown_version,
+    system_packages,
 )
 from lockstep.environment.versions import compared_version
 
@@ -27,6 +28,7 @@ class DifferenceKind(StrEnum):
     PYTHON = "Python"
     PLATFORM = "Platform"
     PACKAGE = "Package"
+    LIBRARY = "Library"
     CODE = "Code"
     SYSTEM = "System"
 
@@ -38,7 +40,7 @@ class Difference:
     kind: DifferenceKind
     subject: str
     trained: str | None
-    """What the training run had; None when it had none."""
+    """What the training run had; None when it had none, or nothing that has a value, as with libraries."""
     image: str | None
     """What the image has; None when it has none."""
     sentence: str
@@ -72,7 +74,9 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
     differences = [
         *_python(trained, image, spec),
         *_platform(trained, image, spec),
+        *_cuda(trained, image, settled),
         *_packages(trained, image, settled, spec),
+        *_libraries(settled),
         *_code(trained, image, settled),
         *_system(trained, image, settled),
     ]
@@ -113,6 +117,15 @@ def _platform(trained: EnvironmentDocument, image: EnvironmentDocument, spec: En
         has = ours.libc or "no C library that can be told"
         sentence = f"libc: trained with {theirs.libc}, image has {has}, which must be of the same family and not older"
         yield Difference(DifferenceKind.PLATFORM, "libc", theirs.libc, ours.libc, sentence)
+
+
+def _cuda(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for field in sorted(settled.cuda):
+        was, has = getattr(trained.cuda, field, None), getattr(image.cuda, field, None)
+        if was != has:
+            subject = {"runtime": "CUDA runtime", "cudnn": "cuDNN"}[field]
+            sentence = f"{subject}: trained with {was}, image has {has} (environment.accelerator: Any compares neither)"
+            yield Difference(DifferenceKind.PLATFORM, subject, was, has, sentence)
 
 
 def _older(trained: str, image: str | None) -> bool:
@@ -160,6 +173,23 @@ def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
     return differ and compared_version(was, relaxed) == compared_version(has, relaxed)
 
 
+def _libraries(settled: Scope) -> Iterator[Difference]:
+    """Name each shared library once, with all packages that need it."""
+    needing: dict[str, list[str]] = {}
+    for package, names in sorted(settled.libraries.items()):
+        for name in names:
+            needing.setdefault(name, []).append(package)
+    for name, packages in sorted(needing.items()):
+        who = f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} it"
+        if name.startswith(UNTOLD):
+            subject, image = name.removeprefix(UNTOLD), "can't be told"
+            sentence = f"which libraries {subject} needs {image} in the image ({who})"
+        else:
+            subject, image = name, "missing"
+            sentence = f"{subject} is {image} in the image ({who})"
+        yield Difference(DifferenceKind.LIBRARY, subject, None, image, sentence)
+
+
 def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
     for path in sorted(settled.code):
         was, has = trained.code.get(path), image.code.get(path)
@@ -169,8 +199,9 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
 
 
 def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    theirs, ours = system_packages(trained.system), system_packages(image.system)
     for name in sorted(settled.system):
-        was, has = trained.system.packages.get(name), image.system.packages.get(name)
+        was, has = theirs.get(name), ours.get(name)
         if was == has:
             continue
         if has is None:
@@ -187,7 +218,11 @@ def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sc
     extras = [name for name in ours if name not in theirs]
     if extras:
         yield f"{len(extras)} packages are only in the image: {', '.join(sorted(extras)[:10])}"
-    if spec.system and trained.system.distribution != image.system.distribution:
+    conda = [pattern for pattern in spec.system if pattern.startswith("conda:")]
+    if conda and (trained.system.conda is None) != (image.system.conda is None):
+        who = "the image" if trained.system.conda is None else "training"
+        yield f"conda's packages are not compared: only {who} uses conda"
+    if len(spec.system) > len(conda) and trained.system.distribution != image.system.distribution:
         yield (
             f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
         )

@@ -14,6 +14,8 @@ SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """A document larger than this is refused unread."""
 
+UNTOLD = "?"
+"""Stands, among missing libraries, before the name of a file whose needs can't be told."""
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """No control characters: documents are shown on terminals and written into requirements files, line by line."""
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -62,13 +64,28 @@ class Package(_Frozen):
     origin: Origin | None = None
     tags: tuple[str, ...] = ()
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
+    missing: tuple[Name, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Sonames (`libgomp.so.1`), sorted, that its shared objects need and nothing provides; `?` and a file's name where a
+    file's needs can't be told. Left out of the JSON text when there are none, as in documents of older versions."""
 
 
 class System(_Frozen):
     """The distribution (`debian 12`, os-release ID and VERSION_ID) and its installed packages, name to version."""
 
     distribution: Name | None = None
-    packages: dict[str, str] = Field(default_factory=dict)
+    packages: dict[Name, Name] = Field(default_factory=dict)
+    """A package that is installed in several architectures stands once for each, as `name:architecture`."""
+    conda: dict[Name, Name] | None = None
+    """`version build` by name of the conda environment whose interpreter runs; None where it is not conda's."""
+
+
+class Cuda(_Frozen):
+    """The CUDA libraries that frameworks find; several versions are parted by commas."""
+
+    runtime: Name | None = None
+    """`12.4.127`, the CUDA runtime's own version and not the toolkit's."""
+    cudnn: Name | None = None
+    """`9.1.0`"""
 
 
 class RequiredProof(StrEnum):
@@ -91,6 +108,7 @@ class EnvironmentDocument(_Frozen):
     packages: tuple[Package, ...]
     """Sorted by name, one entry a name."""
     system: System = Field(default_factory=System)
+    cuda: Cuda | None = None
     required: tuple[Name, ...] | None = None
     """Names (PEP 503) of the distributions that the model needs, sorted; None where nothing says so (an image)."""
     required_proof: RequiredProof | None = Field(default=None, alias="requiredProof")

@@ -1,10 +1,11 @@
 """The part of a document that a policy compares, and its digest: the environment digest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lockstep.api.promotionpolicy import (
+    AcceleratorRule,
     EnvironmentSpec,
     Extras,
     PackagesLevel,
@@ -13,12 +14,25 @@ from lockstep.api.promotionpolicy import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
-from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, System
 from lockstep.environment.versions import compared_name, compared_version
 
 SCHEMA = "lockstep.dev/environment-projection/v1"
 # Servers such as MLServer load MLflow's models without MLflow: it counts only where the image has it.
 _ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
+# Frameworks that compute with the CUDA libraries they find, and the wheels that bring these along.
+_CUDA_FRAMEWORKS = ["torch", "tensorflow", "tensorflow-gpu", "jax", "jaxlib", "onnxruntime-gpu", "paddlepaddle-gpu", "cupy-*"]
+_CUDA_WHEELS = {"runtime": "nvidia-cuda-runtime*", "cudnn": "nvidia-cudnn*"}
+# The graphics driver's own libraries belong to the node's kernel module: the NVIDIA Container Toolkit puts them into the
+# container when it starts, so no image has them, and training may have had them.
+_OF_THE_DRIVER = (
+    "libcuda.so*",
+    "libcudadebugger.so*",
+    "libnvcuvid.so*",
+    "libnvidia-*.so*",
+    "libnvoptix.so*",
+    "lib*_nvidia.so*",
+)
 
 
 class RequiredSetError(ValueError):
@@ -39,7 +53,13 @@ class Scope:
     commits: frozenset[str]
     """Packages that at least one side installed from version control."""
     system: frozenset[str]
+    """Names as `system_packages` gives them."""
+    cuda: frozenset[str]
+    """Fields of `Cuda`."""
     code: frozenset[str]
+    libraries: Mapping[str, tuple[str, ...]]
+    """Of each package whose image lacks some, the shared libraries that training did not lack. One that training lacked
+    too is none that predictions need, and one that only the image has is no fault."""
 
 
 Names = Mapping[str, Package]
@@ -55,7 +75,7 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec) -> d
     return found
 
 
-def matches(name: str, patterns: list[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
     """Tell whether a name matches one of some wildcard patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -74,15 +94,45 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
     both = {name for name in wanted if name in theirs and name in ours}
     content = spec.packages.level is PackagesLevel.CONTENT
-    same_system = trained.system.distribution == image.system.distribution
-    names = trained.system.packages.keys() | image.system.packages.keys()
     return Scope(
         packages=frozenset(wanted),
         contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
-        system=frozenset(name for name in names if same_system and matches(name, spec.system)),
+        system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
+        cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
         code=frozenset(trained.code),
+        libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
     )
+
+
+def system_packages(system: System) -> dict[str, str]:
+    """Return a system's packages by the name under which policies know them: conda's are `conda:libopenblas`."""
+    return system.packages | {f"conda:{name}": version for name, version in (system.conda or {}).items()}
+
+
+def _system_names(trained: System, image: System) -> set[str]:
+    """Return the names that both sides could have: packages of one distribution, and those of conda where both use it."""
+    names: set[str] = set()
+    if trained.distribution == image.distribution:
+        names |= trained.packages.keys() | image.packages.keys()
+    if trained.conda is not None and image.conda is not None:
+        names |= {f"conda:{name}" for name in trained.conda.keys() | image.conda.keys()}
+    return names
+
+
+def _cuda(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: EnvironmentSpec) -> Iterator[str]:
+    if spec.accelerator is not AcceleratorRule.SAME or not any(matches(name, _CUDA_FRAMEWORKS) for name in wanted):
+        return
+    for field, wheel in _CUDA_WHEELS.items():
+        # Where a wheel brings it, it is compared as a package.
+        if getattr(trained, field, None) and getattr(image, field, None) and not any(fnmatchcase(n, wheel) for n in wanted):
+            yield field
+
+
+def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
+    known = set(trained.missing) if trained is not None else set()
+    missing = image.missing if image is not None else ()
+    return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
@@ -124,6 +174,11 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     return facts
 
 
+def _missing(package: Package | None, libraries: Sequence[str]) -> list[str]:
+    missing = package.missing if package is not None else ()
+    return [name for name in libraries if name in missing]
+
+
 def python_level(version: str, spec: EnvironmentSpec) -> str:
     """Return the part of Python's version that has to be equal."""
     return ".".join(version.split(".")[:2]) if spec.python is PythonLevel.MINOR else version
@@ -132,13 +187,16 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
 def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
     """Return the digest over what of a document has to be equal (design section 4)."""
     packages = compared_packages(document, spec)
+    system = system_packages(document.system)
     facts = {
         "schema": SCHEMA,
         "rules": spec.payload(),
         "python": [document.python.implementation, python_level(document.python.version, spec)],
         "platform": [document.platform.os, document.platform.machine],
         "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
-        "system": {name: document.system.packages.get(name) for name in settled.system},
+        "system": {name: system.get(name) for name in settled.system},
+        "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
         "code": {path: document.code.get(path) for path in settled.code},
+        "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},
     }
     return sha256_of(canonical_json(facts))

@@ -4,6 +4,7 @@ Two things provide it: the training process (its own `/`) and the layer scan (th
 catalogue knows nothing else, both sides derive their document with the same code.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from lockstep.canonical import sha256_of
 from lockstep.environment.catalogue.program import Program, program_of
+from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, shared_object_of
 
 
 class FileKind(StrEnum):
@@ -97,6 +99,10 @@ class FileTree(Protocol):
         """
         ...
 
+    def shared_object(self, path: str) -> SharedObject | Untold | None:
+        """Return what the regular file that `path` leads to needs as a shared object; None when there is no file."""
+        ...
+
 
 class UnreadableFileError(Exception):
     """A file that is evidence exists but can't be read; the document can't be told, so nothing may pass on it."""
@@ -123,6 +129,8 @@ class Entry:
     program: Program | None = None
     executable: bool | None = True
     """Of a file: whether everybody or nobody may execute it; None for some only."""
+    object: SharedObject | Untold = Untold.NOT_READ
+    """Of a file: what it needs as a shared object."""
 
 
 def executable_by(mode: int) -> bool | None:
@@ -238,6 +246,13 @@ class EntryTree:
         if entry is not None and entry.stat is None:
             raise UnreadableFileError(path, entry.why_unread or "its size and times were not kept")
         return entry.stat if entry is not None else None
+
+    def shared_object(self, path: str) -> SharedObject | Untold | None:
+        """See `FileTree.shared_object`."""
+        entry = self._file(path)
+        if entry is not None and entry.object is Untold.NOT_READ and entry.body is not None:
+            return shared_object_of(io.BytesIO(entry.body))
+        return entry.object if entry is not None else None
 
     def _file(self, path: str) -> Entry | None:
         resolved = self.resolve(path)

@@ -1,6 +1,7 @@
 """The facts of one decision, gathered before it and frozen. Gates see nothing else: no clock, no network, no cluster."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -92,6 +93,8 @@ class CandidatePods:
     audits: tuple[AuditFact, ...] = ()
     quota: str | None = None
     """Message of the ReplicaFailure condition (quota, admission) when there is one."""
+    reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
+    """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 
 
 @dataclass(frozen=True)

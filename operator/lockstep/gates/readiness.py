@@ -5,8 +5,10 @@ from datetime import timedelta
 from lockstep.api.modeldeployment import GateOutcome, ReadinessSpec
 from lockstep.api.promotionpolicy import ReadinessPolicy
 from lockstep.api.reasons import Reason
-from lockstep.gates.evidence import CandidatePods, Evidence, PodFact, Unknown
+from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.outcome import Result
+from lockstep.images.image import ResolvedImage, digests_of
+from lockstep.images.reference import reported_digest
 
 NAME = "readiness"
 NO_ROOM = (Reason.QUOTA_EXCEEDED, Reason.PODS_UNSCHEDULABLE)
@@ -31,6 +33,7 @@ def evaluate(evidence: Evidence) -> Result:
         or _no_room(pods)
         or _not_pulled(pods, late=late)
         or _not_ready(pods, deadline, late=late)
+        or _other_image(pods, evidence.image)
         or _audited(pods, late=late)
     )
 
@@ -65,6 +68,30 @@ def _tampered(pods: CandidatePods) -> Result | None:
     return _rejected(
         Reason.POD_TAMPERED, message, "find out who changes pods at admission and let the platform team exempt them"
     )
+
+
+def _other_image(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | None:
+    """Compare what the nodes say that they run with the image that was pinned, by any digest on the way to it.
+
+    Runtimes report the digest of the manifest, that of an index that leads to it, or the image's ID, which is that of its
+    configuration. A node that got the same image in another way reports the digest of that way: what the registry says of
+    it decides, and the same configuration is the same content, since it names all layers (image-spec config.md, diff_ids).
+    """
+    running = [pod for pod in pods.pods if _runs(pod)]
+    if isinstance(image, Unknown):
+        return _waiting("the image has to be known before it can be told whether the pods run it") if running else None
+    for pod in running:
+        digest = reported_digest(pod.image_id)
+        if digest in digests_of(image):
+            continue
+        found = pods.reported.get(digest or "")
+        if isinstance(found, ResolvedImage) and found.config_digest == image.config_digest:
+            continue
+        message = f"the node says that pod {pod.name} runs {pod.image_id[:300]}, which is not the image {image.digest}"
+        if isinstance(found, Unknown) and found.retry:
+            return Result(NAME, GateOutcome.RETRY, found.reason, f"{message} by that name: {found.message}")
+        return _rejected(Reason.POD_TAMPERED, message, "find out what the node runs, and who put it there")
+    return None
 
 
 def _failed_audit(pods: CandidatePods) -> Result | None:

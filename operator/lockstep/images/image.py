@@ -75,3 +75,8 @@ class ResolvedImage:
     def pinned(self) -> str:
         """The reference that the Deployment runs: `repository@sha256:…`."""
         return f"{self.repository}@{self.digest}"
+
+
+def digests_of(image: ResolvedImage) -> frozenset[str]:
+    """Return every digest that names a pinned image: of its manifest, its configuration, and the index that led to it."""
+    return frozenset(digest for digest in (image.digest, image.config_digest, image.index_digest) if digest is not None)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.images.limits import MIB
 
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
@@ -14,7 +15,15 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"/pyvenv\.cfg$", MIB),
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
+        # Where the dynamic linker searches.
+        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld-musl-[a-z0-9_]+\.path)$", MIB),
         (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
+        (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
+        (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
+        (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
+        # Records of large packages list every file; their names say what is needed.
+        (r"/conda-meta/[^/]+\.json$", MIB),
+        (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
         (r"/MLmodel$", 4 * MIB),
         # Scripts whose first line leads to the interpreter.
@@ -40,6 +49,8 @@ class Interest:
     """Whether its first bytes are kept."""
     program: int = 0
     """How many bytes the file may have to be asked what it says of itself; 0 when it is not asked."""
+    needs: bool = False
+    """Whether it is read as a shared object, for what it needs."""
 
 
 NONE = Interest()
@@ -49,8 +60,9 @@ def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
     if path.endswith(".pyc") and "/__pycache__/" in path:
         return Interest(head=True)
-    hashed = _HASHED.search(path) is not None
+    # Shared objects count wherever they are: search paths lead anywhere.
+    hashed, needs = _HASHED.search(path) is not None, OBJECT_NAME.search(path) is not None
     limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
     program = 64 * MIB if _PROGRAM.search(path) else 0
     head = "/bin/" in path or path.endswith(".pyc")
-    return Interest(limit, hashed, head, program) if hashed or limit or program else NONE
+    return Interest(limit, hashed, head, program, needs) if hashed or limit or program or needs else NONE

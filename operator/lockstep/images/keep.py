@@ -3,14 +3,16 @@
 import hashlib
 
 from lockstep.environment.catalogue.program import Program, program_of
+from lockstep.environment.catalogue.sharedobject import SharedObject, Untold
 from lockstep.environment.tree import HEAD
 from lockstep.images.interest import Interest
+from lockstep.images.needs import Needs
 
 
 class Keep:
     """Takes a file's content piece by piece and keeps what is of interest."""
 
-    __slots__ = ("_body", "_hash", "_head", "_interest", "_size")
+    __slots__ = ("_body", "_hash", "_head", "_interest", "_needs", "_size")
 
     def __init__(self, interest: Interest, size: int) -> None:
         self._interest = interest
@@ -19,6 +21,7 @@ class Keep:
         self._body = bytearray() if size <= max(interest.body or -1, interest.program or -1) else None
         self._hash = hashlib.sha256() if interest.hashed else None
         self._head = b""
+        self._needs = Needs(size) if interest.needs else None
 
     def take(self, chunk: bytes) -> None:
         """Take the next piece."""
@@ -28,6 +31,8 @@ class Keep:
             self._hash.update(chunk)
         if self._interest.head and len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
+        if self._needs is not None:
+            self._needs.take(chunk)
 
     @property
     def body(self) -> bytes | None:
@@ -56,3 +61,7 @@ class Keep:
     def program(self) -> Program | None:
         """What a binary says of itself, where it was asked for."""
         return program_of(bytes(self._body)) if self._interest.program and self._body is not None else None
+
+    def shared_object(self) -> SharedObject | Untold:
+        """Return what the file needs as a shared object, where that was asked for; to be asked once, at its end."""
+        return self._needs.shared_object() if self._needs is not None else Untold.NOT_READ

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.sharedobject import SharedObject
 from lockstep.environment.tree import Entry, FileKind, FileStat, executable_by
 from lockstep.images.decompress import HashedReader, Readable, decompressed
 from lockstep.images.image import Descriptor, ImageError
@@ -113,7 +114,7 @@ def _add(record: LayerRecord, entry: TarEntry[Keep]) -> None:
     if entry.type == "1":
         record.hard_links[path] = _path(entry.link)
         return
-    record.kept += len(made.body or b"")
+    record.kept += len(made.body or b"") + (made.object.size if isinstance(made.object, SharedObject) else 0)
     record.entries[path] = made
 
 
@@ -136,6 +137,7 @@ def _entry(entry: TarEntry[Keep], path: str) -> Entry:
             stat=FileStat(entry.size, entry.modified),
             program=keep.program,
             executable=executable,
+            object=keep.shared_object(),
         )
     if entry.type == "3" and entry.device == (0, 0):
         raise _ambiguous(path, "a device 0:0 hides files in some runtimes and not in others")

@@ -2,12 +2,13 @@
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import zstandard
 
 from lockstep.environment.catalogue.program import Program
+from lockstep.environment.catalogue.sharedobject import SharedObject, Untold
 from lockstep.environment.tree import Entry, FileKind, FileStat
 
 _LEVEL = 6
@@ -92,6 +93,8 @@ def _row(path: str, entry: Entry) -> list[Any]:
         known["t"] = [entry.stat.size, entry.stat.modified]
     if entry.program is not None:
         known["p"] = [entry.program.python, entry.program.libc]
+    if entry.object is not Untold.NOT_READ:
+        known["o"] = entry.object.name if isinstance(entry.object, Untold) else list(astuple(entry.object))
     return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
 
 
@@ -110,8 +113,13 @@ def _entry(row: list[Any]) -> Entry:
         head=base64.b64decode(known["h"]) if "h" in known else None,
         stat=FileStat(*known["t"]) if "t" in known else None,
         program=Program(*known["p"]) if "p" in known else None,
+        object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
         executable=row[2],
     )
+
+
+def _object(known: str | list[Any]) -> SharedObject | Untold:
+    return Untold[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
 
 
 def _text(body: bytes) -> str | list[str]:

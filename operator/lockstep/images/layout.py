@@ -2,8 +2,8 @@
 
 import json
 import tarfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,11 +16,11 @@ _CHUNK = 1024 * 1024
 _MAX_MANIFEST = 4 * _CHUNK
 _REF_NAME = "org.opencontainers.image.ref.name"
 
-Opener = Callable[[str], IO[bytes]]
+Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 class LayoutSource:
-    """Reads one layout. Nothing is unpacked: an archive's members are read in place."""
+    """Reads one layout. Nothing is unpacked: an archive's members are read in place, and no file stays open between reads."""
 
     def __init__(self, path: Path, opener: Opener) -> None:
         self._path = path
@@ -39,10 +39,10 @@ class LayoutSource:
             ImageError: it is no tar archive.
         """
         try:
-            members = tarfile.open(path, "r:")  # noqa: SIM115 - stays open as long as the source
+            tarfile.open(path, "r:").close()
         except (OSError, tarfile.TarError) as error:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"{path} can't be read as an OCI archive: {error}") from error
-        return cls(path, lambda name: _member(members, name))
+        return cls(path, lambda name: _member(path, name))
 
     @property
     def repository(self) -> str:
@@ -66,7 +66,7 @@ class LayoutSource:
             with self._open("index.json") as file:
                 entries = json.loads(file.read(_MAX_MANIFEST))["manifests"]
             return [dict(entry) for entry in entries]
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} is no OCI image layout: {error}") from error
 
     def _manifest(self, digest: str) -> Manifest:
@@ -79,17 +79,17 @@ class LayoutSource:
         try:
             with self._open(f"blobs/sha256/{digest.removeprefix('sha256:')}") as file:
                 return [file.read(limit)]
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, tarfile.TarError) as error:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {digest}") from error
 
     @asynccontextmanager
     async def blob(self, descriptor: Descriptor) -> AsyncIterator[AsyncIterator[bytes]]:
         """See `ImageSource.blob`."""
-        try:
-            file = self._open(f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}")
-        except (OSError, KeyError) as error:
-            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {descriptor.digest}") from error
-        with file:
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(self._open(f"blobs/sha256/{descriptor.digest.removeprefix('sha256:')}"))
+            except (OSError, KeyError, tarfile.TarError) as error:
+                raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {descriptor.digest}") from error
             yield _read(file)
 
     async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
@@ -102,7 +102,13 @@ async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _member(members: tarfile.TarFile, name: str) -> IO[bytes]:
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    with tarfile.open(path, "r:") as members, _opened(members, name) as file:
+        yield file
+
+
+def _opened(members: tarfile.TarFile, name: str) -> IO[bytes]:
     for candidate in (name, f"./{name}"):
         try:
             file = members.extractfile(candidate)

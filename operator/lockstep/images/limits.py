@@ -29,3 +29,9 @@ class Limits:
     """Address space of each process that reads an image's bytes."""
     record: int = 64 * MIB
     """What such a process may answer, compressed."""
+    head_seconds: float = 20.0
+    """Until the head of a registry's answer is there: name, connection, TLS and headers."""
+    rate: float = 100_000.0
+    """Bytes a second that a body has to bring at least, over each `rate_window` but the last."""
+    rate_window: float = 30.0
+    """In seconds."""

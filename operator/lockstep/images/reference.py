@@ -14,6 +14,8 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _MAX_LENGTH = 512
+_MAX_PORT = 65535
+_REPORTED = re.compile(r"(?:(?:[a-z-]+://)?(?:[^@]*@)?sha256:)?(?P<hex>[a-f0-9]{64})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,19 @@ def repository_of(text: str) -> str:
     return head + slash + last.partition(":")[0]
 
 
+def reported_digest(image_id: str) -> str | None:
+    """Return the digest in what a node reports to run (`ContainerStatus.imageID`); None where there is none.
+
+    Runtimes report `repository@sha256:…` or `docker-pullable://repository@sha256:…` (a manifest or index), `sha256:…` or
+    the bare hexadecimal number (the image's ID, which is the digest of its configuration).
+    """
+    found = _REPORTED.fullmatch(image_id) if len(image_id) <= _MAX_LENGTH else None
+    return f"sha256:{found['hex']}" if found else None
+
+
 def _is_host(registry: str) -> bool:
     """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
+    port = registry.partition(":")[2]
+    if port and not 0 < int(port) <= _MAX_PORT:
+        return False
     return "." in registry or ":" in registry or registry == "localhost"

@@ -2,11 +2,13 @@
 
 import re
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+
+from yarl import URL
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import strict_json
 from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.transport import origin, web_url
 
 MAX_REFERRERS = 64
 """Referrers of one kind that are read of one image. Whoever may push can add more; then nothing is told of the image."""
@@ -59,10 +61,10 @@ def next_page(link: str, url: str) -> str | None:
     found = _NEXT.search(link)
     if found is None:
         return None
-    target = urljoin(url, str(found[1]))
-    if urlsplit(target)[:2] != urlsplit(url)[:2]:
+    target = web_url(str(found[1]), URL(url))
+    if target is None or origin(target) != origin(URL(url)):
         raise _invalid("goes on at another host")
-    return target
+    return str(target)
 
 
 def _may_be(entry: Any, artifact_type: str) -> bool:

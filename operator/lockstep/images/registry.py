@@ -1,12 +1,11 @@
 """The client of the OCI distribution API, for reading: manifests and blobs, with the authentication that registries ask for."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
@@ -14,29 +13,14 @@ from lockstep.images.authentication import Authenticator, retry_after
 from lockstep.images.credentials import Credentials
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.limits import Limits
+from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import Reference
 from lockstep.images.referrers import INDEX, MAX_PAGES, bounded, fallback_tag, next_page, parse_referrers
 from lockstep.images.resolve import ACCEPTED
 from lockstep.images.source import Manifest, media_type_of
+from lockstep.images.transport import Transport, origin, web_url
 
-_CHUNK = 256 * 1024
 _MAX_REDIRECTS = 3
-_MANIFEST_TIMEOUT = aiohttp.ClientTimeout(total=20)
-# A blob may take as long as the scan's deadline allows; silence may not.
-_BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
-
-
-@dataclass(frozen=True)
-class RegistryOptions:
-    """What the platform team says of registries."""
-
-    insecure: frozenset[str] = frozenset()
-    """Registries (host or host:port) that are spoken to over plain HTTP."""
-
-    def base_url(self, registry: str) -> str:
-        """Return the URL of a registry's API."""
-        host = "registry-1.docker.io" if registry == "docker.io" else registry
-        return f"{'http' if registry in self.insecure else 'https'}://{host}"
 
 
 class RegistrySource:
@@ -50,11 +34,11 @@ class RegistrySource:
         options: RegistryOptions,
         limits: Limits,
     ) -> None:
-        self._session = session
         self._reference = reference
         self._base = options.base_url(reference.registry)
         self._limits = limits
-        self._authenticator = Authenticator(session, reference, self._base, credentials)
+        self._transport = Transport(session, reference.registry, options, limits)
+        self._authenticator = Authenticator(self._transport, reference, self._base, credentials, options)
 
     @property
     def repository(self) -> str:
@@ -64,32 +48,29 @@ class RegistrySource:
     async def manifest(self, wanted: str) -> Manifest:
         """See `ImageSource.manifest`."""
         url = f"{self._base}/v2/{self._reference.repository}/manifests/{wanted}"
-        async with self._get(url, _MANIFEST_TIMEOUT, {"Accept": ACCEPTED}, wanted) as response:
-            body = await self._bounded(response, self._limits.manifest)
+        async with self._get(url, {"Accept": ACCEPTED}, wanted) as response:
+            body = await self._transport.body(response, self._limits.manifest)
+            if body is None:
+                raise ImageError(Reason.LIMIT_EXCEEDED, f"the manifest has more than {self._limits.manifest} bytes")
             digest = sha256_of(body)
-            if wanted.startswith("sha256:") and digest != wanted:
-                message = f"{self._reference.registry} delivered other content under {wanted}"
-                raise ImageError(Reason.DIGEST_MISMATCH, message, retry=True)
+            # What the header says is no evidence (distribution-spec, "Pulling manifests"), but a contradiction is.
+            header = response.headers.get("Docker-Content-Digest", "")
+            for named in (wanted, header):
+                if named.startswith("sha256:") and digest != named:
+                    message = f"{self._reference.registry} delivered other content under {named[:71]}"
+                    raise ImageError(Reason.DIGEST_MISMATCH, message, retry=True)
             stated = media_type_of(body)
             delivered = response.headers.get("Content-Type", "").partition(";")[0].strip()
             if delivered.startswith(("application/vnd.oci.", "application/vnd.docker.")) and delivered != stated:
                 raise ImageError(Reason.MANIFEST_INVALID, f"the manifest says that it is {stated}, its header {delivered}")
             return Manifest(stated, digest, body)
 
-    async def _bounded(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            body += chunk
-            if len(body) > limit:
-                raise ImageError(Reason.LIMIT_EXCEEDED, f"the manifest has more than {limit} bytes")
-        return bytes(body)
-
     @asynccontextmanager
     async def blob(self, descriptor: Descriptor) -> AsyncIterator[AsyncIterator[bytes]]:
         """See `ImageSource.blob`."""
         url = f"{self._base}/v2/{self._reference.repository}/blobs/{descriptor.digest}"
-        async with self._get(url, _BLOB_TIMEOUT, {}, descriptor.digest) as response:
-            yield self._chunks(response)
+        async with self._get(url, {}, descriptor.digest) as response:
+            yield self._chunks(response, descriptor)
 
     async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
         """See `ImageSource.referrers`. The registry's filter is not relied on: it may ignore it."""
@@ -100,13 +81,15 @@ class RegistrySource:
             if url is None:
                 return found
             try:
-                async with self._get(url, _MANIFEST_TIMEOUT, {"Accept": INDEX}, "referrers") as response:
-                    body = await self._bounded(response, self._limits.manifest)
+                async with self._get(url, {"Accept": INDEX}, "referrers") as response:
+                    body = await self._transport.body(response, self._limits.manifest)
                     following = next_page(response.headers.get("Link", ""), url)
             except ImageError as error:
                 if error.reason is not Reason.IMAGE_NOT_FOUND or url != first:
                     raise
                 return await self._fallback(digest, artifact_type)
+            if body is None:
+                raise ImageError(Reason.REFERRERS_EXCEEDED, f"a list of referrers has more than {self._limits.manifest} bytes")
             found = bounded(found + parse_referrers(body, artifact_type))
             url = following
         raise ImageError(Reason.REFERRERS_EXCEEDED, f"the list of the image's referrers has more than {MAX_PAGES} pages")
@@ -121,67 +104,62 @@ class RegistrySource:
             raise
         return bounded(parse_referrers(listed.body, artifact_type))
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                yield chunk
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+    async def _chunks(self, response: aiohttp.ClientResponse, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._transport.chunks(response):
+            size += len(chunk)
+            if size > descriptor.size:
+                message = f"{self._reference.registry} delivered more than the {descriptor.size} bytes of {descriptor.digest}"
+                raise ImageError(Reason.DIGEST_MISMATCH, message, retry=True)
+            yield chunk
 
     @asynccontextmanager
-    async def _get(
-        self, url: str, patience: aiohttp.ClientTimeout, headers: dict[str, str], what: str
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _get(self, url: str, headers: dict[str, str], what: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        response = await self._authorised(URL(url), headers)
         try:
-            response = await self._authorised(url, patience, headers)
-            try:
-                self._check(response, what)
-                yield response
-            finally:
-                response.close()
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise self._unreachable(error) from error
+            self._check(response, what)
+            yield response
+        finally:
+            response.close()
 
-    async def _authorised(self, url: str, patience: aiohttp.ClientTimeout, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _authorised(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Ask with each of the credentials in turn until one opens the repository, anonymously last."""
-        response = await self._following(url, patience, headers | self._authenticator.headers())
+        response = await self._following(url, headers | self._authenticator.headers())
         while response.status in (401, 403):
             challenge = response.headers.get("WWW-Authenticate", "")
             response.close()
+            if origin(response.url) != origin(url):
+                # Whoever the registry sends to for a blob has no say in who gets its credentials (CVE-2020-15157).
+                raise self._transport.unreachable(f"the storage that it redirects to answered {response.status}")
             if not await self._authenticator.answer(challenge):
                 message = f"{self._reference.registry} does not let these credentials read {self._reference.repository}"
-                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message)
-            response = await self._following(url, patience, headers | self._authenticator.headers())
+                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.withheld())
+            response = await self._following(url, headers | self._authenticator.headers())
         self._authenticator.opened()
         return response
 
-    async def _following(self, url: str, patience: aiohttp.ClientTimeout, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        """Follow redirects; credentials never go to another host, nor from HTTPS to HTTP."""
+    async def _following(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Follow redirects; credentials never go to another host, and nothing from HTTPS to HTTP."""
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._session.get(url, headers=headers, timeout=patience, allow_redirects=False)
+            response = await self._transport.send("GET", url, headers)
             if response.status not in (301, 302, 303, 307, 308):
                 return response
-            target = urljoin(url, response.headers.get("Location", ""))
+            target = web_url(response.headers.get("Location", ""), url)
             response.close()
-            before, after = urlsplit(url), urlsplit(target)
-            if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme != "https"):
+            if target is None or (url.scheme == "https" and target.scheme != "https"):
                 raise ImageError(Reason.MANIFEST_INVALID, f"{self._reference.registry} redirects to an insecure address")
-            if before.netloc != after.netloc:
+            if origin(target) != origin(url):
                 headers = {key: value for key, value in headers.items() if key != "Authorization"}
             url = target
-        raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, f"{self._reference.registry} redirects too often", retry=True)
+        raise self._transport.unreachable("it redirects too often")
 
     def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status == 200:
             return
-        where = f"{self._reference.registry} answered {response.status}"
         if response.status == 404:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._reference.name} has no {what}")
+        wait = retry_after(response)
         if response.status == 429:
-            raise ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, where, retry=True, retry_after=retry_after(response))
-        raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, where, retry=True)
-
-    def _unreachable(self, error: BaseException) -> ImageError:
-        why = str(error) or type(error).__name__
-        message = f"{self._reference.registry} did not answer: {why}"
-        return ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, message, retry=True)
+            message = f"{self._reference.registry} answered 429"
+            raise ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, message, retry=True, retry_after=wait)
+        raise self._transport.unreachable(f"status {response.status}", wait)

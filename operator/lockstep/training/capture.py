@@ -6,7 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from lockstep import __version__
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.cuda import cuda
+from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.packages import packages
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.host import HostTree
@@ -26,13 +29,16 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
     """
     tree = HostTree()
     paths = list(dict.fromkeys(os.path.realpath(path or os.getcwd()) for path in sys.path if os.path.isdir(path or ".")))
+    machine = platform.machine()
+    installed = packages(tree, paths, Libraries(tree, sys.executable or "", os.environ, machine=machine))
     return EnvironmentDocument(
         python=Interpreter(
             implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
         ),
-        platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
-        packages=distributions(tree, paths),
-        system=system(tree),
+        platform=Platform(os=platform.system().lower(), machine=machine, libc=_libc() or libc(tree, machine)),
+        packages=installed,
+        system=system(tree, sys.base_prefix),
+        cuda=cuda(tree, installed, sys.base_prefix, machine),
         required=tuple(sorted(set(required))) if required is not None else None,
         required_proof=proof,
         hardware=_hardware(),

@@ -9,6 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from lockstep.environment.catalogue.program import Program, program_of
+from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, shared_object_of
 from lockstep.environment.tree import HEAD, FileKind, FileStat, UnreadableFileError, executable_by
 
 
@@ -85,6 +86,14 @@ class HostTree:
                 return None
             found = os.fstat(file.fileno())
             return FileStat(found.st_size, int(found.st_mtime))
+
+    def shared_object(self, path: str) -> SharedObject | Untold | None:
+        """See `FileTree.shared_object`."""
+        try:
+            with self._opened(path) as file:
+                return shared_object_of(file) if file is not None else None
+        except UnreadableFileError:
+            return Untold.BROKEN
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[BufferedReader | None]:

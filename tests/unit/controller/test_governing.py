@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from lockstep.api.modeldeployment import ModelDeploymentStatus
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
+from lockstep.controller.images import registry_options
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.policies import Guards, policy_for
 from lockstep.controller.ports import Object
@@ -180,6 +181,10 @@ def test_settings_are_read_from_the_environment() -> None:
             "LOCKSTEP_POD_NAME": "lockstep-0",
             "LOCKSTEP_GUARD_BINDINGS": "one, two,",
             "LOCKSTEP_INSECURE_REGISTRIES": "localhost:5000",
+            "LOCKSTEP_PRIVATE_REGISTRIES": "r.svc:5000, s.svc",
+            "LOCKSTEP_TOKEN_SERVICES": "gitlab.example.com",
+            "LOCKSTEP_CLUSTER_RANGES": "10.244.0.0/16,fd00:10:96::/112",
+            "KUBERNETES_SERVICE_HOST": "10.96.0.1",
             "LOCKSTEP_WATCH_NAMESPACES": "team",
             "LOCKSTEP_PLATFORM": "linux/arm64",
             "LOCKSTEP_METRICS_PORT": "9090",
@@ -190,6 +195,20 @@ def test_settings_are_read_from_the_environment() -> None:
     assert found.guard_bindings == ("one", "two")
     assert found.insecure_registries == {"localhost:5000"}
     assert found.platform == ImagePlatform("linux", "arm64")
+    options = registry_options(found)
+    assert options.base_url("localhost:5000") == "http://localhost:5000"
+    assert options.private == {"r.svc:5000", "s.svc"}
+    assert options.token_services == {"gitlab.example.com"}
+    for address in ("127.0.0.1", "10.244.3.4", "fd00:10:96::1", "10.96.0.1"):
+        assert options.refusal("elsewhere", 443, address) is not None
+        assert options.refusal("s.svc", 443, address) is None
+    assert options.refusal("elsewhere", 443, "10.96.0.2") is None
+
+
+@pytest.mark.parametrize("host", ["", "api.example.com", "fd00:10:96::1"])
+def test_the_api_servers_address_may_be_a_name(host: str) -> None:
+    found = Settings.from_environment({"KUBERNETES_SERVICE_HOST": host})
+    assert [str(network) for network in found.cluster_ranges] == (["fd00:10:96::1/128"] if ":" in host else [])
 
 
 def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
@@ -209,6 +228,9 @@ def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
         ("LOCKSTEP_METRICS_PORT", "²"),
         ("LOCKSTEP_METRICS_PORT", "70000"),
         ("LOCKSTEP_LOG_FORMAT", "xml"),
+        ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.0/40"),
+        ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.1/12"),
+        ("LOCKSTEP_CLUSTER_RANGES", "cluster"),
     ],
 )
 def test_a_setting_that_can_not_be_understood_is_named(name: str, value: str) -> None:

@@ -13,7 +13,7 @@ from lockstep.controller import ports
 from lockstep.controller.pullsecrets import NamespaceImages
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.options import RegistryOptions
 from lockstep.images.source import ImageSource
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock

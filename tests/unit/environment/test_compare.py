@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lockstep.api.promotionpolicy import EnvironmentSpec
 from lockstep.environment.compare import Comparison, DifferenceKind, RequiredSetError, compare
 from lockstep.environment.document import (
+    Cuda,
     EnvironmentDocument,
     Interpreter,
     Origin,
@@ -234,6 +235,107 @@ def test_system_packages_are_compared_within_one_distribution() -> None:
     assert found.notes == ("system packages are not compared: trained on debian 12, image is ubuntu 24.04",)
 
 
+def test_condas_packages_are_compared_under_its_name_whatever_the_distribution() -> None:
+    trained = document(system=System(distribution="debian 12", conda={"libgomp": "13.2 h1", "mkl": "2024.1 h1"}))
+    image = document(system=System(distribution="rocky 9", conda={"libgomp": "13.2 h2", "tk": "8 h1"}))
+    assert equal(trained, image)
+    assert equal(trained, image, system=["libgomp*"])
+    assert sentences(trained, image, system=["conda:*"]) == [
+        "conda:libgomp: trained with 13.2 h1, image has 13.2 h2",
+        "conda:mkl: trained with 2024.1 h1, missing in the image",
+        "conda:tk: image has 8 h1, training had none",
+    ]
+
+
+def test_condas_packages_are_compared_only_where_both_sides_use_conda() -> None:
+    trained = document(system=System(distribution="debian 12", conda={"mkl": "2024.1 h1"}))
+    image = document(system=System(distribution="ubuntu 24.04"))
+    assert equal(trained, image, system=["conda:mkl"])
+    assert compare(trained, image, spec(system=["conda:mkl"])).notes == (
+        "conda's packages are not compared: only training uses conda",
+    )
+    assert compare(image, trained, spec(system=["conda:mkl"])).notes == (
+        "conda's packages are not compared: only the image uses conda",
+    )
+
+
+BASE_CUDA, OTHER_CUDA = Cuda(runtime="12.4.127", cudnn="9.1.0"), Cuda(runtime="12.8.90", cudnn="9.1.0")
+
+
+def test_the_base_images_cuda_is_compared_for_a_framework_that_is_compared() -> None:
+    trained, image = document("torch 2.7.1", cuda=BASE_CUDA), document("torch 2.7.1", cuda=OTHER_CUDA)
+    (sentence,) = sentences(trained, image)
+    assert sentence.startswith("CUDA runtime: trained with 12.4.127, image has 12.8.90")
+    assert equal(trained, document("torch 2.7.1", cuda=BASE_CUDA))
+    assert not equal(trained, document("torch 2.7.1", cuda=Cuda(runtime="12.4.127", cudnn="9.2.0")))
+
+
+def test_cuda_is_not_compared_where_nothing_depends_on_it() -> None:
+    def both(*packages: str, **rules: Any) -> bool:
+        return equal(document(*packages, cuda=BASE_CUDA), document(*packages, cuda=OTHER_CUDA), **rules)
+
+    assert both("numpy 2.0")
+    assert both("torch 2.7.1", accelerator="Any")
+    assert both("torch 2.7.1", packages={"ignore": ["torch"]})
+    # The wheel is compared as a package.
+    assert both("torch 2.7.1", "nvidia-cuda-runtime-cu12 12.4.127")
+    assert equal(document("torch 2.7.1", cuda=BASE_CUDA), document("torch 2.7.1"))
+    assert equal(document("torch 2.7.1", cuda=Cuda(runtime="1")), document("torch 2.7.1", cuda=Cuda(cudnn="9")))
+
+
+def lacking(*names: str, package_name: str = "lightgbm") -> Package:
+    return package(f"{package_name} 4.6.0", missing=names)
+
+
+def test_a_shared_library_that_only_the_image_lacks_is_named() -> None:
+    trained = document("lightgbm 4.6.0")
+    found = compare(trained, document(lacking("libgomp.so.1")), spec())
+    assert [d.sentence for d in found.differences] == ["libgomp.so.1 is missing in the image (lightgbm needs it)"]
+    assert found.differences[0].kind is DifferenceKind.LIBRARY
+    assert found.trained_digest != found.image_digest
+    assert equal(document(lacking("libgomp.so.1")), document(lacking("libgomp.so.1")))
+    assert equal(document(lacking("libgomp.so.1")), trained)
+    assert not equal(document(lacking("libother.so.1")), document(lacking("libgomp.so.1")))
+
+
+def test_a_library_that_several_packages_lack_is_named_once_and_after_the_packages() -> None:
+    trained = document("lightgbm 4.6.0", "xgboost 4.6.0", "numpy 1.0")
+    image = document(lacking("libgomp.so.1"), lacking("liba.so", "libgomp.so.1", package_name="xgboost"), "numpy 2.0")
+    assert sentences(trained, image) == [
+        "numpy: trained with 1.0, image has 2.0",
+        "liba.so is missing in the image (xgboost needs it)",
+        "libgomp.so.1 is missing in the image (lightgbm, xgboost need it)",
+    ]
+
+
+def test_an_object_whose_needs_can_not_be_told_in_the_image_is_named() -> None:
+    image = document(lacking("?lib_lightgbm.so"))
+    assert sentences(document("lightgbm 4.6.0"), image) == [
+        "which libraries lib_lightgbm.so needs can't be told in the image (lightgbm needs it)"
+    ]
+    assert equal(image, image)
+
+
+def test_what_packages_lack_that_are_not_compared_is_no_difference() -> None:
+    trained = document("lightgbm 4.6.0", "plot 1.0", required=("lightgbm",), required_proof=RequiredProof.PROVEN)
+    image = document("lightgbm 4.6.0", package("plot 1.0", missing=("libx11.so.6",)), lacking("libz.so", package_name="extra"))
+    assert equal(trained, image)
+    assert not equal(trained, image, packages={"scope": "All"})
+
+
+@pytest.mark.parametrize("name", ["libcuda.so.1", "libnvidia-ml.so.1", "libnvcuvid.so.1", "libEGL_nvidia.so.0"])
+def test_the_drivers_own_libraries_are_put_in_by_the_container_runtime(name: str) -> None:
+    assert equal(document("lightgbm 4.6.0"), document(lacking(name)))
+    assert not equal(document("lightgbm 4.6.0"), document(lacking("libcudart.so.12")))
+
+
+def test_what_is_missing_is_left_out_of_a_document_where_nothing_is() -> None:
+    assert b"missing" not in document().canonical()
+    one = document(lacking("libgomp.so.1"))
+    assert EnvironmentDocument.parse(one.canonical()) == one
+    assert b'"missing":["libgomp.so.1"]' in one.canonical()
+
+
 def test_code_is_compared_by_its_digest() -> None:
     trained = document(code={"a.py": A, "b.py": A, "c.py": A})
     assert sentences(trained, document(code={"a.py": A, "b.py": B, "only_image.py": B})) == [
@@ -254,7 +356,7 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 
 def test_the_rules_are_part_of_the_digest() -> None:
-    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+    settled = Scope(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     rules = [spec(), spec(python="Patch"), spec(accelerator="Any"), spec(libc="Ignore"), spec(system=["x"])]
@@ -266,10 +368,23 @@ def test_the_rules_are_part_of_the_digest() -> None:
 VERSIONS = st.sampled_from(["1.0", "1.0.0", "1.1", "2.0+cpu", "2.0+cu128", "2.0", "weird!"])
 PACKAGES = st.builds(
     Package,
-    name=st.sampled_from(["numpy", "scikit-learn", "pip", "mlflow", "triton", "tensorflow", "tensorflow-cpu", "flask"]),
+    name=st.sampled_from(
+        [
+            "numpy",
+            "scikit-learn",
+            "pip",
+            "mlflow",
+            "triton",
+            "tensorflow",
+            "tensorflow-cpu",
+            "flask",
+            "nvidia-cuda-runtime-cu12",
+        ]
+    ),
     version=VERSIONS,
     content=st.sampled_from([None, A, B]),
     tags=st.sampled_from([(), ("t",), ("u",)]),
+    missing=st.sampled_from([(), ("libgomp.so.1",), ("libcuda.so.1",), ("?x.so", "libgomp.so.1", "libz.so.1")]),
     origin=st.sampled_from([None, Origin(kind="vcs", url="u", commit="a" * 40), Origin(kind="vcs", url="u", commit="b" * 40)]),
 )
 DOCUMENTS = st.builds(
@@ -287,7 +402,10 @@ DOCUMENTS = st.builds(
         System,
         distribution=st.sampled_from(["debian 12", "ubuntu 24.04"]),
         packages=st.dictionaries(st.sampled_from(["libc6", "libgomp1"]), st.sampled_from(["1", "2"])),
+        conda=st.none() | st.dictionaries(st.sampled_from(["libgomp", "mkl"]), st.sampled_from(["1 a", "1 b"])),
     ),
+    cuda=st.none()
+    | st.builds(Cuda, runtime=st.sampled_from([None, "12.4.127", "12.8.90"]), cudnn=st.sampled_from([None, "9.1.0"])),
     required=st.none() | st.just(("flask", "numpy", "tensorflow")),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
@@ -298,7 +416,7 @@ RULES = st.fixed_dictionaries(
     optional={
         "python": st.sampled_from(["Minor", "Patch"]),
         "accelerator": st.sampled_from(["Same", "Any"]),
-        "system": st.sampled_from([[], ["libgomp*"], ["*"]]),
+        "system": st.sampled_from([[], ["libgomp*"], ["conda:*"], ["*"]]),
         "packages": st.fixed_dictionaries(
             {},
             optional={

@@ -15,7 +15,7 @@ SITE = "/site"
 
 
 def found(files: Files, *paths: str) -> dict[str, str]:
-    return {package.name: package.version for package in distributions(tree(files), paths or (SITE,))}
+    return {one.package.name: one.package.version for one in distributions(tree(files), paths or (SITE,))}
 
 
 def refusal(files: Files) -> str:
@@ -30,8 +30,8 @@ def metadata(text: str, folder: str = "x-1.0.dist-info") -> Files:
 
 
 def origin(stated: object) -> Origin | None:
-    (package,) = distributions(tree(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated))), [SITE])
-    return package.origin
+    (one,) = distributions(tree(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated))), [SITE])
+    return one.package.origin
 
 
 def test_distributions_are_sorted_by_normalised_name() -> None:
@@ -107,9 +107,9 @@ def test_egg_info_files_are_read() -> None:
 
 
 def test_a_distribution_that_came_by_name_has_no_origin() -> None:
-    (package,) = distributions(tree(distribution(SITE, "x", "1.0")), [SITE])
-    assert package.origin is None
-    assert package.tags == ("py3-none-any",)
+    (one,) = distributions(tree(distribution(SITE, "x", "1.0")), [SITE])
+    assert one.package.origin is None
+    assert one.package.tags == ("py3-none-any",)
 
 
 def test_an_origin_in_version_control_has_its_commit() -> None:
@@ -135,6 +135,20 @@ def test_directories_and_editables_are_told_apart() -> None:
 @pytest.mark.parametrize("stated", [[], {}, {"url": "x", "vcs_info": {}}, {"url": "x", "archive_info": [1]}, "text"])
 def test_a_malformed_origin_is_refused(stated: object) -> None:
     assert "direct_url.json" in refusal(distribution(SITE, "x", "1.0", direct_url__json=json.dumps(stated)))
+
+
+def test_shared_objects_and_requirements_are_read_with_a_distribution() -> None:
+    record = 'x/_c.cpython-311-x86_64-linux-gnu.so,,\nx/a.py,,\n"x.libs/libz,1.so.1.0",,\n../../lib/liby.so,,\nx/so,,\n'
+    requires = (
+        "Name: x\nVersion: 1\nRequires-Dist: Num.Py>=1\nRequires-Dist: a ; extra == 'b'\nRequires-Dist: c; os_name=='x'\n"
+    )
+    (one,) = distributions(tree(distribution(SITE, "x", "1", RECORD=record, METADATA=requires)), [SITE])
+    assert one.objects == (
+        f"{SITE}/../../lib/liby.so",
+        f"{SITE}/x.libs/libz,1.so.1.0",
+        f"{SITE}/x/_c.cpython-311-x86_64-linux-gnu.so",
+    )
+    assert one.requires == ("num-py", "c")
 
 
 PIP = """numpy/__init__.py,sha256=AAA,10

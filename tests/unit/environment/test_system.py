@@ -1,15 +1,25 @@
 """Distribution, system packages and the C library."""
 
-import pytest
+import contextlib
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.dpkg import add_status
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.installed import MAX_PACKAGES, Installed
 from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.stanzas import MAX_LINES, stanzas
 from lockstep.environment.catalogue.system import distribution, system
 from tests.fakes.roots import Files, To, debian, tree
 
+HEADS = [b"Package: ", b"Version: ", b"Status: ", b"Architecture: "]
+
 
 def packages(status: str, more: Files | None = None) -> dict[str, str]:
-    return system(tree({"/var/lib/dpkg/status": status}, more or {})).packages
+    return system(tree({"/var/lib/dpkg/status": status}, more or {}), "/usr").packages
 
 
 def stanza(name: str, version: str, status: str = "install ok installed", architecture: str = "amd64") -> str:
@@ -19,7 +29,7 @@ def stanza(name: str, version: str, status: str = "install ok installed", archit
 
 
 def test_debian_is_read() -> None:
-    found = system(tree(debian()))
+    found = system(tree(debian()), "/usr")
     assert found.distribution == "debian 12"
     assert found.packages == {"libc6": "2.36-9+deb12u9", "libgomp1": "12.2.0-14"}
 
@@ -43,13 +53,65 @@ def test_several_architectures_of_one_package_are_kept_apart() -> None:
     assert packages(both) == {"libc6:amd64": "1", "libc6:i386": "2", "one": "3"}
 
 
+def test_a_second_version_of_one_architecture_is_refused() -> None:
+    once = stanza("x", "1") + stanza("x", "1")
+    assert packages(once) == {"x": "1"}
+    with pytest.raises(CatalogueError, match="x is installed twice: 1 and 2") as caught:
+        packages(once + stanza("x", "2"))
+    assert caught.value.reason is Reason.SYSTEM_UNVERIFIABLE
+    with pytest.raises(CatalogueError):
+        packages(stanza("x", "1"), {"/var/lib/dpkg/status.d/x": "Package: x\nVersion: 2\nArchitecture: amd64\n"})
+
+
+def test_an_entry_that_states_a_field_twice_is_refused() -> None:
+    with pytest.raises(CatalogueError, match="Version twice"):
+        packages("Package: x\nVersion: 1\nStatus: install ok installed\nversion: 2\n")
+
+
+@pytest.mark.parametrize("state", ["unpacked", "half-configured", "triggers-pending", "triggers-awaited"])
+def test_packages_whose_files_are_there_count_though_they_are_not_configured(state: str) -> None:
+    assert packages(stanza("x", "1", f"install ok {state}")) == {"x": "1"}
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\x07", "x" * 513, "a\u2028b"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(CatalogueError):
+        packages(f"Package: {name}\nVersion: 1\n")
+
+
+def test_databases_of_several_package_managers_are_read_side_by_side() -> None:
+    more: Files = {"/lib/apk/db/installed": "P:musl\nV:1.2.5-r0\nA:x86_64\n", "/var/lib/rpm": None}
+    assert packages(stanza("x", "1"), more) == {"x": "1", "musl": "1.2.5-r0"}
+    with pytest.raises(CatalogueError, match="another package manager has 2"):
+        packages(stanza("musl", "2"), more)
+
+
+@given(st.binary(max_size=200) | st.lists(st.sampled_from([*HEADS, b"1", b"\n", b" ", b"\xff"]), max_size=30).map(b"".join))
+def test_whatever_the_bytes_are_a_status_file_gives_packages_or_a_refusal(body: bytes) -> None:
+    found = Installed()
+    with contextlib.suppress(CatalogueError):
+        add_status(found, body, "/status")
+    assert all(found.packages().values())
+
+
+def test_a_database_of_empty_lines_or_packages_without_end_is_bounded() -> None:
+    assert list(stanzas(b"\n" * 1_000_000, "/x")) == []
+    with pytest.raises(CatalogueError, match="lines"):
+        list(stanzas(b"\n" * (MAX_LINES + 1), "/x"))
+    found = Installed()
+    for number in range(MAX_PACKAGES):
+        found.add(f"p{number}", "", "1", "/x")
+    with pytest.raises(CatalogueError, match="more than"):
+        found.add("one-more", "", "1", "/x")
+
+
 def test_distroless_keeps_one_file_a_package() -> None:
     folder = "/var/lib/dpkg/status.d"
     more: Files = {
         f"{folder}/libc6": "Package: libc6\nVersion: 2.36\nArchitecture: amd64\n",
         f"{folder}/libc6.md5sums": "0123  usr/lib/libc.so.6\n",
     }
-    assert system(tree(more)).packages == {"libc6": "2.36"}
+    assert system(tree(more), "/usr").packages == {"libc6": "2.36"}
 
 
 def test_unicode_line_separators_make_no_fields() -> None:
@@ -57,9 +119,10 @@ def test_unicode_line_separators_make_no_fields() -> None:
     assert packages(head + "Version: 1\nDescription: d\u2028Version: 9\n") == {"x": "1"}
 
 
-def test_nothing_is_read_where_there_is_nothing() -> None:
-    found = system(tree({}))
-    assert (found.distribution, found.packages) == (None, {})
+@pytest.mark.parametrize("os_release", ["ID=debian\n", "ID=alpine\n", "ID=rhel\n", "ID=wolfi\n", ""])
+def test_a_distribution_without_a_database_has_no_packages(os_release: str) -> None:
+    found = system(tree({"/etc/os-release": os_release, "/var/lib/rpm": None, "/lib/apk/db": None}), "/usr")
+    assert (found.packages, found.conda) == ({}, None)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +149,12 @@ def test_glibc_states_its_version_through_links() -> None:
 def test_musl_states_its_version() -> None:
     body = b"\x7fELF\0musl libc (x86_64)\nVersion %s\n\0" + b"1.2.5\0"
     assert libc(tree({"/lib/ld-musl-x86_64.so.1": body}), "x86_64") == "musl 1.2.5"
+
+
+def test_musls_package_states_its_version_where_the_loader_does_not() -> None:
+    files: Files = {"/lib/ld-musl-x86_64.so.1": b"\x7fELF", "/lib/apk/db/installed": "P:musl\nV:1.2.4_git20230717-r4\n"}
+    assert libc(tree(files), "x86_64") == "musl 1.2.4"
+    assert libc(tree({"/lib/ld-musl-x86_64.so.1": b"\x7fELF"}), "x86_64") == "musl"
 
 
 def test_no_library_is_no_version() -> None:

@@ -95,9 +95,11 @@ async def test_an_image_is_pinned() -> None:
     assert (fact.image.digest, fact.image.reference, fact.source) == (digest, REFERENCE, source)
 
 
-async def test_a_repository_that_is_not_allowed_is_asked_of_nobody() -> None:
+@pytest.mark.parametrize("credentials", ["Namespace", "Operator"])
+async def test_a_repository_that_is_not_allowed_is_asked_of_nobody_whosever_the_credentials(credentials: str) -> None:
     images = Images(MemorySource())
-    fact = await image_fact(REFERENCE, a.policy(images={"repositories": ["other.example.com/*"]}), images, LINUX, Limits())
+    policy = a.policy(images={"repositories": ["other.example.com/*"], "credentials": credentials})
+    fact = await image_fact(REFERENCE, policy, images, LINUX, Limits())
     assert isinstance(fact, Unknown)
     assert (fact.reason, fact.retry, images.asked) == (Reason.REPOSITORY_NOT_ALLOWED, False, [])
 

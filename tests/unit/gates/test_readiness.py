@@ -141,7 +141,7 @@ PODS = st.builds(
     st.sampled_from(["iris-1", "iris-2", "iris-3"]),
     ready=st.booleans(),
     phase=st.sampled_from(["Pending", "Running", "Failed"]),
-    image_id=st.sampled_from(["", a.DIGEST]),
+    image_id=st.sampled_from(["", a.DIGEST, f"sha256:{'9' * 64}"]),
     restarts=st.integers(0, 4),
     waiting_reason=st.sampled_from([None, "ImagePullBackOff", "CrashLoopBackOff"]),
     unschedulable=st.sampled_from([None, "no room"]),
@@ -168,5 +168,64 @@ def test_it_passes_only_when_all_wanted_pods_are_ready_unchanged_and_audited(lat
         ready = [pod for pod in parts["pods"] if pod.ready]
         passed = {audit.pod for audit in parts["audits"] if audit.passed and not audit.unreachable}
         assert len(ready) >= max(1, parts["wanted"])
-        assert all(pod.name in passed and pod.image_id for pod in ready)
+        assert all(pod.name in passed and pod.image_id == a.DIGEST for pod in ready)
         assert not any(pod.restarts or pod.tampered or pod.phase == "Failed" for pod in parts["pods"])
+
+
+# --- what the nodes say that they run -----------------------------------------------------------------------------------
+
+INDEX, CONFIG, STRANGE = (f"sha256:{digit * 64}" for digit in "123")
+IMAGE = a.image(index_digest=INDEX, config_digest=CONFIG)
+
+
+def running(image_id: str, image: Any = IMAGE, **changes: Any) -> Result:
+    candidate = a.candidate(pods=(a.pod("iris-1", image_id=image_id), a.pod("iris-2", image_id=image_id)), **changes)
+    return gate.evaluate(a.evidence(candidate=candidate, image=image))
+
+
+@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
+@pytest.mark.parametrize("form", ["{}", f"{a.REPOSITORY}@{{}}", "mirror.example.org/x@{}", "docker-pullable://x/y@{}"])
+def test_each_digest_on_the_way_to_the_pinned_image_names_it(digest: str, form: str) -> None:
+    assert running(form.format(digest)).outcome is GateOutcome.PASSED
+
+
+def test_an_images_id_may_be_bare() -> None:
+    assert running(CONFIG.removeprefix("sha256:")).outcome is GateOutcome.PASSED
+
+
+@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
+def test_a_digest_of_another_image_is_refused_in_every_form(digest: str) -> None:
+    other = a.image(digest=STRANGE, index_digest=None, config_digest=f"sha256:{'4' * 64}")
+    result = running(f"{a.REPOSITORY}@{digest}", other)
+    assert (result.outcome, result.reason, result.final) == (GateOutcome.REJECTED, Reason.POD_TAMPERED, True)
+    assert digest in result.message
+
+
+@pytest.mark.parametrize("image_id", ["x", f"{a.DIGEST}0", f"{a.DIGEST}@sha256:00", "sha512:00", f"{a.DIGEST}\n", "A" * 64])
+def test_what_names_no_digest_is_refused(image_id: str) -> None:
+    assert running(image_id).reason is Reason.POD_TAMPERED
+
+
+def test_an_image_that_the_node_got_by_another_index_is_the_same_when_its_configuration_is() -> None:
+    same = a.image(digest=f"sha256:{'5' * 64}", index_digest=STRANGE, config_digest=CONFIG)
+    assert running(STRANGE, reported={STRANGE: same}).outcome is GateOutcome.PASSED
+    other = a.image(index_digest=STRANGE, config_digest=f"sha256:{'4' * 64}")
+    assert running(STRANGE, reported={STRANGE: other}).reason is Reason.POD_TAMPERED
+    assert running(STRANGE, reported={CONFIG: same}).reason is Reason.POD_TAMPERED
+
+
+def test_while_the_registry_can_not_tell_it_waits_and_when_it_says_no_it_is_refused() -> None:
+    down = a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True)
+    result = running(STRANGE, reported={STRANGE: down})
+    assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.IMAGE_REGISTRY_UNREACHABLE)
+    gone = a.unknown(Reason.IMAGE_NOT_FOUND, retry=False)
+    assert running(STRANGE, reported={STRANGE: gone}).reason is Reason.POD_TAMPERED
+
+
+def test_one_pod_of_another_image_is_enough() -> None:
+    assert judged(**one(image_id=STRANGE)).reason is Reason.POD_TAMPERED
+
+
+def test_pods_of_an_unknown_image_wait() -> None:
+    result = running(a.DIGEST, a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)

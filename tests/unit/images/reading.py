@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from lockstep.images.credentials import Credentials, parse_docker_config
+from lockstep.images.egress import ANYWHERE
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
+from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import parse_reference
-from lockstep.images.registry import RegistryOptions, RegistrySource
+from lockstep.images.registry import RegistrySource
 from lockstep.images.resolve import resolve
+from lockstep.images.session import registry_session
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roots import debian, items
@@ -36,24 +38,37 @@ def login(host: str, user: str = "alice", **more: str) -> Credentials:
 
 @asynccontextmanager
 async def client(
-    host: str, credentials: Credentials | None = None, limits: Limits | None = None
+    host: str,
+    credentials: Credentials | None = None,
+    limits: Limits | None = None,
+    options: RegistryOptions | None = None,
 ) -> AsyncIterator[RegistrySource]:
-    async with aiohttp.ClientSession() as session:
-        options = RegistryOptions(frozenset([host]))
+    options = options or RegistryOptions(frozenset([host]), egress=ANYWHERE)
+    async with registry_session(options) as session:
         reference = parse_reference(f"{host}/team/iris:1")
         yield RegistrySource(session, reference, credentials or Credentials(), options, limits or Limits())
 
 
-async def read(host: str, credentials: Credentials | None = None, limits: Limits | None = None) -> str:
+async def read(
+    host: str,
+    credentials: Credentials | None = None,
+    limits: Limits | None = None,
+    options: RegistryOptions | None = None,
+) -> str:
     """Resolve and scan; return the interpreter's version."""
-    async with client(host, credentials, limits) as source:
+    async with client(host, credentials, limits, options) as source:
         image = await resolve(source, "x", "1", LINUX, limits or Limits())
         return (await scan(source, image, limits or Limits())).document.python.version
 
 
-async def refused(host: str, credentials: Credentials | None = None, limits: Limits | None = None) -> ImageError:
+async def refused(
+    host: str,
+    credentials: Credentials | None = None,
+    limits: Limits | None = None,
+    options: RegistryOptions | None = None,
+) -> ImageError:
     with pytest.raises(ImageError) as caught:
-        await read(host, credentials, limits)
+        await read(host, credentials, limits, options)
     assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r}"
     return caught.value
 

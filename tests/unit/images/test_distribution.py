@@ -1,5 +1,6 @@
 """The client against the real docker-registry."""
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from lockstep.api.reasons import Reason
 from lockstep.images.credentials import Credentials
 from lockstep.images.image import ImageError
 from lockstep.images.imagescan import ImageScan
+from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
-from lockstep.images.registry import RegistryOptions
+from lockstep.images.options import RegistryOptions
 from lockstep.images.resolve import resolve
 from tests.fakes.distribution import BINARY, WHY_ABSENT, docker_registry, push
 from tests.fakes.images import LINUX, Item, MemorySource, layer
@@ -95,6 +97,43 @@ async def test_an_archive_of_a_layout_is_read_in_place(tmp_path: Path) -> None:
                 name = file.relative_to(tmp_path / "layout")
                 archive.add(file, f"{prefix}/{name}" if prefix else str(name), recursive=False)
         assert (await read(f"oci-archive:{tmp_path}/layout.tar")).document.packages[0].name == "numpy"
+
+
+async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> None:
+    source = iris()
+    source.write(tmp_path / "layout")
+    path = tmp_path / "layout.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(tmp_path / "layout", ".")
+    kept = LayoutSource.archive(path)
+    image = await resolve(kept, "x", "1", LINUX, Limits())
+    async with kept.blob(image.layers[0]) as chunks:
+        assert await anext(chunks)
+        assert str(path) in open_files()
+    assert str(path) not in open_files()
+
+
+async def test_an_archive_that_is_replaced_on_the_way_is_no_crash(tmp_path: Path) -> None:
+    source = iris()
+    source.write(tmp_path / "layout")
+    path = tmp_path / "layout.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(tmp_path / "layout", ".")
+    kept = LayoutSource.archive(path)
+    image = await resolve(kept, "x", "1", LINUX, Limits())
+    path.write_bytes(b"no archive" * 100)
+    with pytest.raises(ImageError) as caught:
+        async with kept.blob(image.layers[0]):
+            pass
+    assert caught.value.reason is Reason.IMAGE_NOT_FOUND
+    with pytest.raises(ImageError) as caught:
+        await kept.manifest("1")
+    assert caught.value.reason is Reason.IMAGE_NOT_FOUND
+
+
+def open_files() -> set[str]:
+    """Return the paths that this process has open."""
+    return {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
 
 
 def test_references_to_registries_are_not_local() -> None:

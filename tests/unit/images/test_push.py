@@ -10,10 +10,12 @@ from aiohttp import web
 from lockstep.api.reasons import Reason
 from lockstep.images.attach import attach
 from lockstep.images.credentials import Credentials
+from lockstep.images.egress import ANYWHERE
 from lockstep.images.image import ImageError
+from lockstep.images.limits import Limits
+from lockstep.images.options import RegistryOptions
 from lockstep.images.push import RegistryPush
 from lockstep.images.reference import parse_reference
-from lockstep.images.registry import RegistryOptions
 from lockstep.images.verification import read_signed
 from tests.fakes import builders as a
 from tests.fakes.images import Item, MemorySource, layer
@@ -34,7 +36,8 @@ def made() -> tuple[FakeRegistry, str]:
 async def attached(fake: FakeRegistry, digest: str, body: bytes, credentials: Any = None) -> str:
     async with serving(fake.handle) as host, aiohttp.ClientSession() as session, client(host) as source:
         given = credentials(host) if credentials else Credentials()
-        push = RegistryPush(session, parse_reference(f"{host}/team/iris:1"), given, RegistryOptions(frozenset([host])))
+        options = RegistryOptions(frozenset([host]), egress=ANYWHERE)
+        push = RegistryPush(session, parse_reference(f"{host}/team/iris:1"), given, options, Limits())
         return await attach(source, push, digest, body, RELEASE.public)
 
 

@@ -9,7 +9,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 from lockstep.images.image import ImageError
-from lockstep.images.reference import Reference, parse_reference
+from lockstep.images.reference import Reference, parse_reference, reported_digest
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -126,6 +126,35 @@ def test_a_wildcard_stands_for_one_label() -> None:
     assert users(found, "r.example.com/x") == ["wild"]
     assert users(found, "a.b.example.com/x") == []
     assert users(found, "example.com/x") == []
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        parse_reference(f"registry.example.com:{port}/team/iris:1")
+    assert caught.value.reason is Reason.REFERENCE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("image_id", "digest"),
+    [
+        (f"r.example.com:5000/team/iris@sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        (f"docker-pullable://team/iris@sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        (f"docker://sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        (f"sha256:{'a' * 64}", f"sha256:{'a' * 64}"),
+        ("a" * 64, f"sha256:{'a' * 64}"),
+        ("a" * 65, None),
+        ("A" * 64, None),
+        (f"sha512:{'a' * 64}", None),
+        (f"team/iris@{'a' * 64}", None),
+        (f"sha256:{'a' * 64}\n", None),
+        (f"{'x' * 600}@sha256:{'a' * 64}", None),
+        ("team/iris:1", None),
+        ("", None),
+    ],
+)
+def test_the_digest_that_a_node_reports_is_found(image_id: str, digest: str | None) -> None:
+    assert reported_digest(image_id) == digest
 
 
 def test_ports_have_to_be_equal() -> None:

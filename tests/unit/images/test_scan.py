@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
-from lockstep.environment.document import EnvironmentDocument
+from lockstep.environment.document import Cuda, EnvironmentDocument
 from lockstep.images.image import ImageError
 from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.layout import LayoutSource
@@ -20,10 +20,12 @@ from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
-from tests.fakes.roots import VENV_SITE, Files, debian, distribution, elf, items, venv
+from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, shared, venv
+from tests.fakes.rpm import BASH, database, package
 from tests.fakes.workers import scan
 
-SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
+PATH = "PATH=/opt/venv/bin:/usr/bin:/bin"
+SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": [PATH]}
 MLMODEL = "run_id: 0123456789abcdef0123456789abcdef\nmodel_id: m-1\nflavors:\n  sklearn: {run_id: other}\n"
 
 
@@ -65,6 +67,82 @@ async def test_an_image_is_described_by_what_it_starts() -> None:
     assert document.system.distribution == "debian 12"
     assert document.system.packages["libgomp1"] == "12.2.0-14"
     assert all(package.content and package.tags == ("py3-none-any",) for package in document.packages)
+
+
+RPMS = database(package(*BASH))
+CONDA = '{"name": "mkl", "version": "2024.1", "build": "h1_0"}'
+SYSTEMS: list[tuple[Files, dict[str, str]]] = [
+    ({"/var/lib/rpm/rpmdb.sqlite": RPMS, "/var/lib/rpm/rpmdb.sqlite-wal": ""}, {"bash": "5.1.8-9.el9"}),
+    ({"/var/lib/rpm": To("../../usr/lib/sysimage/rpm"), "/usr/lib/sysimage/rpm/rpmdb.sqlite": RPMS}, {"bash": "5.1.8-9.el9"}),
+    ({"/usr/share/rpm/rpmdb.sqlite": RPMS}, {"bash": "5.1.8-9.el9"}),
+    ({"/var/lib/rpmmanifest/container-manifest-2": "a\t1-2\t0\t0\tv\t(none)\t1\tx86_64\t0\ts\n"}, {"a": "1-2"}),
+    # Debian's /lib is a link to usr/lib.
+    ({"/usr/lib/apk/db/installed": "P:musl\nV:1.2.5-r0\n"}, {"musl": "1.2.5-r0"}),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), SYSTEMS)
+async def test_the_databases_of_package_managers_are_kept(files: Files, expected: dict[str, str]) -> None:
+    without = {path: value for path, value in root().items() if path != "/var/lib/dpkg/status"}
+    found = await scanned(layer(*items(without | {"/usr/bin/python3.11": elf()})), layer(*items(files)))
+    assert found.document.system.packages == expected
+
+
+@pytest.mark.parametrize("path", ["rpmdb.sqlite-wal", "Packages", "Packages.db"])
+async def test_a_database_that_can_not_be_verified_refuses_the_image(path: str) -> None:
+    files: Files = {"/var/lib/rpm/rpmdb.sqlite": RPMS, f"/var/lib/rpm/{path}": "x"}
+    assert (await refused(layer(*items(root() | files)))).reason is Reason.SYSTEM_UNVERIFIABLE
+
+
+async def test_condas_records_and_the_toolkits_version_are_kept() -> None:
+    files: Files = {
+        "/opt/conda/bin/python": elf(),
+        "/opt/conda/lib/python3.11/os.py": "",
+        "/opt/conda/conda-meta/mkl-2024.1-h1_0.json": CONDA,
+        # Larger than what is kept of a record.
+        "/opt/conda/conda-meta/boost-1.86.0-h2_0.json": " " * 1_100_000,
+        "/usr/local/cuda": To("cuda-12.4"),
+        "/usr/local/cuda-12.4/version.json": '{"cuda_cudart": {"version": "12.4.127"}}',
+    }
+    found = await scanned(layer(*items(root() | files)), Entrypoint=["/opt/conda/bin/python"])
+    assert found.document.system.conda == {"mkl": "2024.1 h1_0", "boost": "1.86.0 h2_0"}
+    assert found.document.cuda == Cuda(runtime="12.4.127")
+
+
+def native(*needed: str, **parts: Any) -> Files:
+    path = "lightgbm/lib/lib_lightgbm.so"
+    files = distribution(VENV_SITE, "lightgbm", "4.6.0", RECORD=f"{path},,\n")
+    return files | {f"{VENV_SITE}/{path}": shared(*needed, **parts)}
+
+
+def missing(found: ImageScan) -> dict[str, tuple[str, ...]]:
+    return {package.name: package.missing for package in found.document.packages if package.missing}
+
+
+GOMP: Files = {"/opt/lib/libgomp.so.1": To("libgomp.so.1.0.0"), "/opt/lib/libgomp.so.1.0.0": shared()}
+
+
+async def test_shared_libraries_that_the_image_lacks_are_named() -> None:
+    lower, upper = layer(*items(root() | native("libgomp.so.1"))), layer(*items(GOMP))
+    assert missing(await scanned(lower)) == {"lightgbm": ("libgomp.so.1",)}
+    assert missing(await scanned(lower, upper)) == {"lightgbm": ("libgomp.so.1",)}
+    variable = [PATH, "LD_LIBRARY_PATH=/opt/lib"]
+    assert missing(await scanned(lower, upper, Env=variable)) == {}
+    configured = layer(*items({"/etc/ld.so.conf": "include ld.so.conf.d/*.conf\n", "/etc/ld.so.conf.d/x.conf": "/opt/lib\n"}))
+    assert missing(await scanned(lower, upper, configured)) == {}
+    assert missing(await scanned(lower, upper, configured, layer(Item("opt/lib/.wh.libgomp.so.1.0.0")))) != {}
+
+
+async def test_a_large_library_is_read_while_it_streams_past() -> None:
+    large = root() | native("libgomp.so.1", gap=5 << 20)
+    assert missing(await scanned(layer(*items(large)))) == {"lightgbm": ("libgomp.so.1",)}
+    searched = [PATH, "LD_LIBRARY_PATH=/opt/lib"]
+    assert missing(await scanned(layer(*items(large | GOMP)), Env=searched)) == {}
+
+
+async def test_the_names_that_objects_need_count_as_evidence_that_is_kept() -> None:
+    names = native(*(f"lib{number:0200}.so" for number in range(1000)))
+    assert (await refused(layer(*items(root() | names)), limits=Limits(kept=200_000))).reason is Reason.LIMIT_EXCEEDED
 
 
 async def test_models_inside_are_found() -> None:

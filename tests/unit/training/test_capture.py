@@ -1,15 +1,18 @@
 """What is captured in a training process, and the file system that it is read from."""
 
 import os
+import struct
 import sys
 from pathlib import Path
 
 import pytest
 
+from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, read_shared_object
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
 from lockstep.training import capture_environment
 from lockstep.training.host import HostTree
+from tests.fakes.roots import shared
 
 
 def test_the_document_is_one_that_can_be_read_back_and_is_the_same_each_time() -> None:
@@ -27,6 +30,33 @@ def test_what_a_new_path_brings_is_part_of_it(tmp_path: Path, monkeypatch: pytes
     assert "own" not in {package.name for package in capture_environment().packages}
     monkeypatch.syspath_prepend(str(tmp_path))
     assert ("own", "1.0") in {(package.name, package.version) for package in capture_environment().packages}
+
+
+def test_a_process_that_has_imported_its_packages_lacks_none_of_their_libraries() -> None:
+    import numpy.linalg
+
+    missing = {package.name: package.missing for package in capture_environment().packages}
+    assert missing[numpy.__name__] == ()
+    assert missing["pydantic-core"] == ()
+
+
+def test_a_library_that_this_machine_does_not_have_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: own\nVersion: 1.0\n")
+    (folder / "RECORD").write_text("own.so,,\n")
+    with open(Path(sys.executable).resolve(), "rb") as file:
+        python = read_shared_object(file)
+    assert python is not None
+    # For the machine that runs, which the number in its header tells.
+    machine = struct.unpack_from("<H", Path(sys.executable).resolve().read_bytes()[:64], 18)[0]
+    (tmp_path / "own.so").write_bytes(shared("libnowhere.so.7", machine=machine, bits=python.bits))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert {package.name: package.missing for package in capture_environment().packages}["own"] == ("libnowhere.so.7",)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libnowhere.so.7").write_bytes(shared(machine=machine, bits=python.bits))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "lib"))
+    assert {package.name: package.missing for package in capture_environment().packages}["own"] == ()
 
 
 def test_a_host_tree_reads_below_its_root(tmp_path: Path) -> None:
@@ -50,6 +80,12 @@ def test_a_host_tree_reads_below_its_root(tmp_path: Path) -> None:
     assert tree.read("/link/file") == b"x"
     assert tree.read("/folder") is None
     assert tree.read("/pipe") is None
+    (tmp_path / "lib.so").write_bytes(shared("liba.so"))
+    found = tree.shared_object("/lib.so")
+    assert isinstance(found, SharedObject)
+    assert found.needed == ("liba.so",)
+    assert tree.shared_object("/link/file") is Untold.NO_OBJECT
+    assert tree.shared_object("/folder") is tree.shared_object("/none") is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

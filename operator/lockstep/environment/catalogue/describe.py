@@ -3,11 +3,13 @@
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.distributions import distributions
+from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch, started
 from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.packages import packages
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform
 from lockstep.environment.tree import FileTree
@@ -29,11 +31,13 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     where = prefix(tree, start)
     paths = search_path(tree, where, start, launch)
     try:
+        installed = packages(tree, paths, Libraries(tree, where.executable, launch.env, machine=machine))
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
-            packages=distributions(tree, paths),
-            system=system(tree),
+            packages=installed,
+            system=system(tree, where.base),
+            cuda=cuda(tree, installed, where.base, machine),
             collector=collector,
         )
     except ValidationError as error:

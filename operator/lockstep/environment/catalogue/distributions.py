@@ -2,6 +2,8 @@
 
 import csv
 import json
+import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,30 +11,40 @@ from packaging.utils import canonicalize_name
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.catalogue.record import canonical_record_digest, recorded_objects
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
 
 
-def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
-    """Return what `importlib.metadata` would find on `paths`: for each name, the one that comes first.
+@dataclass(frozen=True)
+class Installed:
+    """A distribution with what its metadata says beside the document's part."""
+
+    package: Package
+    objects: tuple[str, ...]
+    """Paths of the shared objects that its RECORD names."""
+    requires: tuple[str, ...]
+    """Names (PEP 503) that it requires whatever its extras; their markers are not evaluated."""
+
+
+def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
+    """Return what `importlib.metadata` would find on `paths`, by name: for each name, the one that comes first.
 
     Raises:
         CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
         UnreadableFileError: a metadata file can't be read.
     """
-    found: dict[str, Package] = {}
+    found: dict[str, Installed] = {}
     for path in paths:
         here: dict[str, str] = {}
         for folder in _metadata_folders(tree, path):
-            package = _read(tree, folder)
-            if package.name in here:
-                raise CatalogueError(
-                    Reason.METADATA_INVALID, f"{package.name} is installed twice: {here[package.name]} and {folder}"
-                )
-            here[package.name] = folder
-            found.setdefault(package.name, package)
-    return tuple(sorted(found.values(), key=lambda package: package.name))
+            installed = _read(tree, folder)
+            name = installed.package.name
+            if name in here:
+                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {folder}")
+            here[name] = folder
+            found.setdefault(name, installed)
+    return tuple(installed for _, installed in sorted(found.items()))
 
 
 def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
@@ -45,20 +57,23 @@ def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
 class _Header:
     name: str
     version: str
+    requires: tuple[str, ...]
 
 
-def _read(tree: FileTree, folder: str) -> Package:
+def _read(tree: FileTree, folder: str) -> Installed:
     metadata = _metadata(tree, folder)
     if metadata is None:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder} has no METADATA")
     header = _header(metadata, folder)
-    return Package(
+    content, objects = _record(tree, folder)
+    package = Package(
         name=canonicalize_name(header.name),
         version=header.version,
-        content=_content(tree, folder),
+        content=content,
         origin=_origin(tree, folder),
         tags=_tags(tree, folder),
     )
+    return Installed(package, objects, header.requires)
 
 
 def _metadata(tree: FileTree, folder: str) -> bytes | None:
@@ -71,7 +86,7 @@ def _metadata(tree: FileTree, folder: str) -> bytes | None:
 
 def _header(metadata: bytes, folder: str) -> _Header:
     """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
-    values: dict[str, list[str]] = {"name": [], "version": []}
+    values: dict[str, list[str]] = {"name": [], "version": [], "requires-dist": []}
     text = metadata.decode("utf-8", errors="replace").removeprefix("\ufeff")
     # Line ends as email.parser takes them, which importlib.metadata uses: not all those of str.splitlines.
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
@@ -80,7 +95,8 @@ def _header(metadata: bytes, folder: str) -> _Header:
         key, colon, value = line.partition(":")
         if colon and key.lower() in values:
             values[key.lower()].append(value.strip())
-    for key, stated in values.items():
+    for key in ("name", "version"):
+        stated = values[key]
         if len(set(stated)) != 1 or not stated[0]:
             what = "no" if not any(stated) else "more than one"
             raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states {what} {key.capitalize()}")
@@ -89,15 +105,25 @@ def _header(metadata: bytes, folder: str) -> _Header:
     stem = folder.rpartition("/")[2].removesuffix(".dist-info")
     if folder.endswith(".dist-info") and canonicalize_name(stem.partition("-")[0]) != canonicalize_name(name):
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states the name {name[:100]}")
-    return _Header(name, version)
+    return _Header(name, version, tuple(_required(values["requires-dist"])))
 
 
-def _content(tree: FileTree, folder: str) -> str | None:
+def _required(lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
+        if name and not re.search(r"\bextra\b", line.partition(";")[2]):
+            yield canonicalize_name(name[0])
+
+
+def _record(tree: FileTree, folder: str) -> tuple[str | None, tuple[str, ...]]:
+    """Read RECORD: its canonical digest, and the shared objects. An egg-info directory has none."""
     record = tree.read(f"{folder}/RECORD")
     if record is None:
-        return None
+        return None, ()
     try:
-        return canonical_record_digest(record.decode())
+        text = record.decode()
+        site = folder.rpartition("/")[0]
+        return canonical_record_digest(text), tuple(posixpath.join(site, path) for path in recorded_objects(text))
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/RECORD: {error}") from error
 

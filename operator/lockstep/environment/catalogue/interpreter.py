@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.conda import conda_version
+from lockstep.environment.catalogue.dpkg import dpkg_version, has_dpkg
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
-from lockstep.environment.catalogue.system import dpkg_version, has_dpkg
 from lockstep.environment.document import Interpreter
 from lockstep.environment.tree import FileKind, FileTree
 
@@ -92,7 +93,7 @@ def interpreter(tree: FileTree, where: Prefix) -> Interpreter:
     Raises:
         CatalogueError: InterpreterNotFound when nothing reliable states the version.
     """
-    version = _from_binary(tree, where) or _from_header(tree, where) or _from_dpkg(tree, where)
+    version = _from_binary(tree, where) or _from_header(tree, where) or _from_packages(tree, where)
     if version is None or not version.startswith(f"{where.series}."):
         raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the full version of {where.executable} can't be told")
     return Interpreter(implementation=where.implementation, version=version)
@@ -114,8 +115,10 @@ def _from_header(tree: FileTree, where: Prefix) -> str | None:
     return found[1].decode() if found else None
 
 
-def _from_dpkg(tree: FileTree, where: Prefix) -> str | None:
-    version = dpkg_version(tree, f"python{where.series}-minimal") if where.base == "/usr" else None
+def _from_packages(tree: FileTree, where: Prefix) -> str | None:
+    if where.base != "/usr":
+        return conda_version(tree, where.base, "python")
+    version = dpkg_version(tree, f"python{where.series}-minimal")
     return re.split(r"[-+~]", version)[0] if version else None
 
 

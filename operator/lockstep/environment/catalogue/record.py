@@ -4,6 +4,7 @@ import csv
 import io
 
 from lockstep.canonical import sha256_of
+from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 
 # Written by installers, each in its own way (PEP 376, PEP 610, PEP 627); WHEEL names its generator.
 _INSTALLERS_OWN = {"INSTALLER", "REQUESTED", "RECORD", "WHEEL", "direct_url.json", "uv_cache.json", "uv_build.json"}
@@ -21,6 +22,12 @@ def canonical_record_digest(record: str) -> str | None:
         if len(row) >= 2 and row[1] and _belongs_to_the_wheel(row[0])
     )
     return sha256_of("\n".join(rows).encode()) if rows else None
+
+
+def recorded_objects(record: str) -> tuple[str, ...]:
+    """Return the paths of the shared objects that a RECORD names, as it names them: relative to its site directory."""
+    rows = csv.reader(io.StringIO(record, newline=""))
+    return tuple(sorted({row[0] for row in rows if row and OBJECT_NAME.search(row[0])}))
 
 
 def _belongs_to_the_wheel(path: str) -> bool:
