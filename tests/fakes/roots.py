@@ -124,6 +124,42 @@ def venv(path: str = "/opt/venv", *, system_site: bool = False, home: str = "/us
     }
 
 
+def activate(prefix: str, *more: str) -> str:
+    """Return the activation script that CPython 3.11's venv writes, shortened, with more lines at its end."""
+    return "\n".join(
+        (
+            '# This file must be used with "source bin/activate" *from bash*',
+            "deactivate () {",
+            '    if [ -n "${_OLD_VIRTUAL_PATH:-}" ] ; then',
+            '        PATH="${_OLD_VIRTUAL_PATH:-}"',
+            "        export PATH",
+            "        unset _OLD_VIRTUAL_PATH",
+            "    fi",
+            "    hash -r 2> /dev/null",
+            "    unset VIRTUAL_ENV",
+            '    if [ ! "${1:-}" = "nondestructive" ] ; then',
+            "        unset -f deactivate",
+            "    fi",
+            "}",
+            "deactivate nondestructive",
+            f'VIRTUAL_ENV="{prefix}"',
+            "export VIRTUAL_ENV",
+            '_OLD_VIRTUAL_PATH="$PATH"',
+            'PATH="$VIRTUAL_ENV/bin:$PATH"',
+            "export PATH",
+            'if [ -n "${PYTHONHOME:-}" ] ; then',
+            '    _OLD_VIRTUAL_PYTHONHOME="${PYTHONHOME:-}"',
+            "    unset PYTHONHOME",
+            "fi",
+            'if [ -z "${VIRTUAL_ENV_DISABLE_PROMPT:-}" ] ; then',
+            '    _OLD_VIRTUAL_PS1="${PS1:-}"',
+            '    PS1="(venv) ${PS1:-}"',
+            "fi",
+            *more,
+        )
+    )
+
+
 def distribution(site: str, name: str, version: str, **files: str) -> Files:
     """Return a distribution's metadata; `files` adds or replaces files of its dist-info (RECORD=..., WHEEL=...)."""
     folder = f"{site}/{name}-{version}.dist-info"
@@ -142,7 +178,7 @@ def tree(*parts: Mapping[str, bytes | str | To | None]) -> EntryTree:
 
 
 def entries(*parts: Mapping[str, bytes | str | To | None]) -> dict[str, Entry]:
-    """Return what a tree of the files is made of."""
+    """Return the files as entries of a tree."""
     return {path: _entry(value) for part in parts for path, value in part.items()}
 
 

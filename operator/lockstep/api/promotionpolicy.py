@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lockstep.api.base import ATOMIC, SET, ApiModel, ShortText, cel, list_map
+from lockstep.api.base import ATOMIC, SET, ApiModel, Digest, ShortText, cel, list_map
 from lockstep.api.modeldeployment import GateMode
 from lockstep.canonical import canonical_json, sha256_of
 from lockstep.keys import BEGIN_PUBLIC, MAX_PEM, public_keys
@@ -131,6 +131,19 @@ class SignatureRule(ApiModel):
         return self
 
 
+class BaseImage(ApiModel):
+    """A base image, by the digests of its uncompressed layers."""
+
+    name: ShortText = Field(description="What people call it; shown in messages.")
+    diff_ids: list[Digest] = Field(
+        alias="diffIDs",
+        min_length=1,
+        max_length=128,
+        description="Digests of its uncompressed layers, the lowest first, as `lockstep environment base IMAGE` prints them.",
+        json_schema_extra=ATOMIC,
+    )
+
+
 class ImagesSpec(ApiModel):
     """Which images may be deployed."""
 
@@ -144,6 +157,13 @@ class ImagesSpec(ApiModel):
         default=InImage.IF_PRESENT,
         description="Required: the image must hold the registered model (by its MLmodel file). "
         "IfPresent: where the image holds models, one of them must be the registered one; none is fine.",
+    )
+    base_images: list[BaseImage] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Base images on which images have to be built: an image's lowest layers are those of one of them. "
+        "Empty: any base. Labels and annotations that name a base image are not evidence.",
+        json_schema_extra=list_map("name"),
     )
     credentials: PullCredentials = Field(
         default=PullCredentials.NAMESPACE,

@@ -95,6 +95,7 @@ class Reason(_Documented):
     PLATFORM_NOT_FOUND = "PlatformNotFound", "The image has no variant for the cluster's platform."
     MANIFEST_INVALID = "ManifestInvalid", "The image's manifest, index or configuration is malformed or unsupported."
     DIGEST_MISMATCH = "DigestMismatch", "The registry delivered bytes that do not have the digest they were asked by."
+    BASE_IMAGE_NOT_LISTED = "BaseImageNotListed", "The image is not built on one of the base images that the policy lists."
     IMAGE_LACKS_VERSION = "ImageLacksVersion", "The model inside the image is not the registered version."
     MODEL_NOT_IN_IMAGE = (
         "ModelNotInImage",

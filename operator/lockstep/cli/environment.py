@@ -1,10 +1,12 @@
-"""`lockstep environment scan | diff | lock`."""
+"""`lockstep environment scan | base | diff | lock`."""
 
 import json
 import re
 import sys
 from argparse import Namespace
 from pathlib import Path
+
+import yaml
 
 from lockstep.api.promotionpolicy import EnvironmentSpec
 from lockstep.api.reasons import Reason
@@ -27,6 +29,16 @@ async def scan_image(arguments: Namespace) -> Exit:
     """Print the document of an image's environment."""
     async with access(arguments.insecure_registry) as reach:
         print(pretty(await _scanned(reach, arguments.reference, arguments.platform)))
+    return Exit.OK
+
+
+async def base(arguments: Namespace) -> Exit:
+    """Print an image's layers as a policy lists base images."""
+    async with access(arguments.insecure_registry) as reach:
+        source, wanted = await reach.open(arguments.reference)
+        image = await resolve(source, arguments.reference, wanted, parse_platform(arguments.platform), reach.limits)
+    listed = {"name": arguments.name or arguments.reference, "diffIDs": list(image.config.diff_ids)}
+    print(yaml.safe_dump([listed], sort_keys=False), end="")
     return Exit.OK
 
 

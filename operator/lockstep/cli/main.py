@@ -76,6 +76,12 @@ def _environment(group: argparse.ArgumentParser) -> None:
     _image_options(scan)
     scan.set_defaults(command=lambda: _import("environment").scan_image)
 
+    base = commands.add_parser("base", help="print an image's layers for images.baseImages of a policy", epilog=_EPILOG)
+    base.add_argument("reference", help="the base image: registry/repository[:tag][@digest], oci:DIR or oci-archive:FILE")
+    base.add_argument("--name", help="what people call it (default: the reference)")
+    _image_options(base)
+    base.set_defaults(command=lambda: _import("environment").base)
+
     diff = commands.add_parser("diff", help="compare two environments", epilog=_EPILOG)
     what = "a document's file, - for standard input, models:/NAME/VERSION, runs:/ID, or an image"
     diff.add_argument("trained", help=f"what trained: {what}")

@@ -11,6 +11,7 @@ from lockstep.gates import signatures
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
+from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.reference import repository_of
 from lockstep.lineage.lineage import Lineage
@@ -34,9 +35,9 @@ def evaluate(evidence: Evidence) -> Result:
         )
     if isinstance(image, Unknown):
         return result_of_unknown(NAME, image)
-    unsigned = signatures.judge(NAME, image, evidence.signed, scan, policy.spec)
-    if unsigned is not None:
-        return unsigned
+    refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, scan, policy.spec)
+    if refusal is not None:
+        return refusal
     if isinstance(scan, Unknown):
         return result_of_unknown(NAME, scan)
     if scan.digest != image.digest:
@@ -64,6 +65,22 @@ def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
     """Tell whether images may come from a reference's repository."""
     repository = repository_of(reference)
     return any(fnmatchcase(repository, pattern) for pattern in policy.images.repositories)
+
+
+def _wrong_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | None:
+    """Compare the lowest layers with those of the listed base images: what an image says of its own base is no evidence."""
+    bases = policy.images.base_images
+    if not bases or any(image.config.diff_ids[: len(base.diff_ids)] == tuple(base.diff_ids) for base in bases):
+        return None
+    names = ", ".join(base.name for base in bases[:5])
+    return Result(
+        NAME,
+        GateOutcome.REJECTED,
+        Reason.BASE_IMAGE_NOT_LISTED,
+        f"its lowest layers are not those of a base image that the policy lists ({names})",
+        next_step="Next step (image): build it on a listed base image; a base that was rebuilt has other layers: "
+        "ask the platform team to list it",
+    )
 
 
 def _wrong_model(scan: ImageScan, lineage: Lineage) -> Result | None:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.images.limits import MIB
 
+_START_FOLDERS = r"/(?:app/|opt/(?:[^/]+/)?|srv/|usr/src/app/|workspace/|home/[^/]+/)?"
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern), limit)
     for pattern, limit in (
         (r"\.(?:dist|egg)-info/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
         (r"\.(?:dist-info/RECORD|egg-info)$", 32 * MIB),
         (r"\.pth$", MIB),
+        # Archives that are on the path; of other archives the scan says that it does not read them.
+        (r"\.egg$|/python3[0-9]+\.zip$", 16 * MIB),
+        (r"/conda-meta/state$|/\.?condarc$", MIB),
         (r"/pyvenv\.cfg$", MIB),
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
@@ -26,13 +30,16 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
         (r"/MLmodel$", 4 * MIB),
-        # Scripts whose first line leads to the interpreter.
-        (r"/s?bin/[^/]+$|\.sh$", 64 * 1024),
+        # Scripts whose first line leads to the interpreter, and those by whose names entrypoints go.
+        (r"/s?bin/[^/]+$|\.(?:sh|bash)$", 64 * 1024),
+        (rf"^{_START_FOLDERS}(?:docker-)?(?:entrypoint|start|run|serve|cmd|launch)[^/]*$", 64 * 1024),
     )
 )
 _PROGRAM = re.compile(
     r"/bin/(?:python|pypy)[0-9.]*$|/libpython3\.[0-9]+\.so\.1\.0$|/libc[.-][0-9.]*so(?:\.6)?$|/ld-musl-[a-z0-9_]+\.so\.1$"
 )
+# A script is told from a binary of the same name by how it begins.
+_STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
 # What an interpreter can import, and what stands beside it in an installed package.
 _HASHED = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
 
@@ -64,5 +71,5 @@ def interest(path: str) -> Interest:
     hashed, needs = _HASHED.search(path) is not None, OBJECT_NAME.search(path) is not None
     limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
     program = 64 * MIB if _PROGRAM.search(path) else 0
-    head = "/bin/" in path or path.endswith(".pyc")
-    return Interest(limit, hashed, head, program, needs) if hashed or limit or program or needs else NONE
+    head = _STARTED.search(path) is not None
+    return Interest(limit, hashed, head, program, needs) if hashed or limit or head or program or needs else NONE

@@ -28,7 +28,7 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
         CatalogueError, UnreadableFileError: the environment can't be told (two versions of one package installed).
     """
     tree = HostTree()
-    paths = list(dict.fromkeys(os.path.realpath(path or os.getcwd()) for path in sys.path if os.path.isdir(path or ".")))
+    paths = list(dict.fromkeys(os.path.realpath(path or os.getcwd()) for path in sys.path if os.path.exists(path or ".")))
     machine = platform.machine()
     installed = packages(tree, paths, Libraries(tree, sys.executable or "", os.environ, machine=machine))
     return EnvironmentDocument(

@@ -23,6 +23,7 @@ KNOBS: dict[str, Any] = {
     "images.repositories": ["registry.example.com/*"],
     "images.modelInImage": "Required",
     "images.credentials": "Operator",
+    "images.baseImages": [{"name": "python", "diffIDs": ["sha256:" + "a" * 64]}],
     "images.signatures": [{"name": "release", "keys": [PEM]}],
     "environment.evidence": "ModelRequirements",
     "environment.python": "Patch",

@@ -8,7 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lockstep.api.promotionpolicy import BaseImage
 from lockstep.cli.main import main
 from lockstep.environment.document import EnvironmentDocument
 from tests.fakes import builders as a
@@ -94,6 +96,16 @@ def test_scan_prints_the_document_of_a_layout(tmp_path: Path, capsys: pytest.Cap
         assert main(["environment", "scan", reference]) == 0
         document = EnvironmentDocument.parse(capsys.readouterr().out.encode())
         assert {package.name: package.version for package in document.packages} == {"scikit-learn": "1.4.2"}
+
+
+def test_base_prints_the_entry_of_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = layer(*items(debian()))
+    source = MemorySource()
+    source.image([base], settings={"Entrypoint": ["python3"]})
+    source.write(tmp_path / "image")
+    assert main(["environment", "base", f"oci:{tmp_path / 'image'}:1", "--name", "debian"]) == 0
+    (entry,) = yaml.safe_load(capsys.readouterr().out)
+    assert BaseImage.model_validate(entry) == BaseImage(name="debian", diffIDs=[base.diff_id])
 
 
 def test_scan_reads_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,38 @@ def test_what_is_not_directly_on_the_path_is_not_installed() -> None:
     assert found(distribution(f"{SITE}/setuptools/_vendor", "wheel", "0.45.1")) == {}
 
 
+def test_phantoms_are_not_installed() -> None:
+    files = distribution(f"{SITE}/setuptools/_vendor", "jaraco.text", "3.12") | distribution(f"{SITE}/x/tests/data", "y", "1")
+    files |= {f"{SITE}/pip/_vendor/bom.cdx.json": '{"components": [{"name": "msgpack", "version": "1.0"}]}'}
+    files |= distribution(SITE, "x", "1.0")
+    assert found(files) == {"x": "1.0"}
+
+
+def test_metadata_directories_count_in_letters_of_either_case_as_importlib_takes_them() -> None:
+    assert found({f"{SITE}/x-1.0.DIST-INFO/METADATA": "Name: x\nVersion: 1.0\n"}) == {"x": "1.0"}
+
+
+def test_an_egg_directory_on_the_path_holds_a_distribution() -> None:
+    egg = f"{SITE}/Old-1.0-py3.11.egg"
+    files: Files = {f"{egg}/EGG-INFO/PKG-INFO": "Name: Old\nVersion: 1.0\n", f"{egg}/old.py": ""}
+    assert found(files, egg) == {"old": "1.0"}
+    assert found(files, SITE) == {}
+
+
+def test_an_egg_info_of_another_directory_than_an_egg_counts_for_nothing() -> None:
+    assert found({f"{SITE}/EGG-INFO/PKG-INFO": "Name: Old\nVersion: 1.0\n"}) == {}
+
+
+def test_a_development_install_is_found_in_its_source_and_not_by_its_link() -> None:
+    files: Files = {
+        f"{SITE}/dev.egg-link": "/src/dev\n.\n",
+        f"{SITE}/easy-install.pth": "/src/dev\n",
+        "/src/dev/dev.egg-info/PKG-INFO": "Name: dev\nVersion: 2.0\n",
+    }
+    assert found(files, SITE, "/src/dev") == {"dev": "2.0"}
+    assert found(files, SITE) == {}
+
+
 def test_two_of_one_name_in_a_directory_are_refused() -> None:
     assert "numpy is installed twice" in refusal(distribution(SITE, "numpy", "1.26.4") | distribution(SITE, "numpy", "2.0.0"))
 

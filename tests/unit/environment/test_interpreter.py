@@ -9,8 +9,9 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.elf import python_version
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.interpreter import Prefix, interpreter, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch, started
+from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.tree import EntryTree
 from tests.fakes.roots import VENV_SITE, Files, To, debian, elf, tree, venv
 
@@ -26,7 +27,7 @@ def paths(*argv: str, files: Files | None = None, env: dict[str, str] | None = N
     root = tree(debian(), venv(), files or {})
     launch = Launch(argv, env or {}, "/", user)
     start = started(root, launch)
-    return search_path(root, prefix(root, start), start, launch)
+    return search_path(root, prefix(root, start), start)
 
 
 def refused(*argv: str, files: Files | None = None, env: dict[str, str] | None = None) -> Reason:
@@ -129,9 +130,9 @@ def test_variables_that_move_the_packages_are_refused(variable: str) -> None:
     assert refused("python3", env={variable: "/evil"}) is Reason.INTERPRETER_AMBIGUOUS
 
 
-def test_archives_on_the_path_are_refused() -> None:
-    assert refused("python3", files={"/x.zip": b"PK"}, env={"PYTHONPATH": "/x.zip"}) is Reason.INTERPRETER_AMBIGUOUS
-    assert refused("python3", files={"/usr/lib/python311.zip": b"PK"}) is Reason.INTERPRETER_AMBIGUOUS
+def test_archives_on_the_path_keep_their_place() -> None:
+    found = paths("python3", files={"/x.egg": b"PK", "/usr/lib/python311.zip": b"PK"}, env={"PYTHONPATH": "/x.egg"})
+    assert found == ("/x.egg", "/usr/lib/python311.zip", *STDLIB, DIST)
 
 
 def test_a_virtual_environment_with_a_copied_interpreter_finds_its_base() -> None:
@@ -156,6 +157,112 @@ def test_a_virtual_environment_whose_base_can_not_be_told_is_refused() -> None:
 
 def test_an_interpreter_without_standard_library_is_refused() -> None:
     assert refused("/x/python3", files={"/x/python3": elf(), "/lib": None}) is Reason.INTERPRETER_NOT_FOUND
+
+
+def rhel() -> Files:
+    return {
+        "/usr/bin/python3": To("python3.11"),
+        "/usr/bin/python3.11": elf(),
+        "/usr/lib64/python3.11/os.py": "",
+        "/usr/lib64/python3.11/lib-dynload": None,
+        "/usr/lib64/python3.11/site-packages": None,
+        "/usr/lib/python3.11/site-packages": None,
+    }
+
+
+def rhel_paths(files: Files, *argv: str) -> tuple[str, ...]:
+    root = tree(rhel(), files)
+    start = started(root, Launch(argv, {}))
+    return search_path(root, prefix(root, start), start)
+
+
+RHEL_STDLIB = ("/usr/lib64/python3.11", "/usr/lib64/python3.11/lib-dynload")
+RHEL_SITES = ("/usr/lib64/python3.11/site-packages", "/usr/lib/python3.11/site-packages")
+
+
+def test_red_hats_interpreter_looks_into_lib64_and_lib() -> None:
+    assert rhel_paths({}, "python3") == (*RHEL_STDLIB, *RHEL_SITES)
+
+
+def test_red_hats_interpreter_looks_into_usr_local_first() -> None:
+    local = "/usr/local/lib/python3.11/site-packages"
+    files: Files = {f"{local}/x.py": ""}
+    assert rhel_paths(files, "python3") == (*RHEL_STDLIB, local, *RHEL_SITES)
+    with pytest.raises(CatalogueError) as caught:
+        rhel_paths(files, "python3", "-s", "x.py")
+    assert caught.value.reason is Reason.INTERPRETER_AMBIGUOUS
+
+
+def test_a_virtual_environment_of_red_hats_has_both() -> None:
+    files = venv() | {"/opt/venv/lib64/python3.11/site-packages": None}
+    found = rhel_paths(files, "/opt/venv/bin/python")
+    assert found == (*RHEL_STDLIB, "/opt/venv/lib64/python3.11/site-packages", VENV_SITE)
+    linked = rhel_paths(venv() | {"/opt/venv/lib64": To("lib")}, "/opt/venv/bin/python")
+    assert linked == (*RHEL_STDLIB, VENV_SITE)
+
+
+def test_two_standard_libraries_of_one_prefix_are_ambiguous() -> None:
+    with pytest.raises(CatalogueError) as caught:
+        rhel_paths({"/usr/lib/python3.11/os.py": ""}, "python3")
+    assert caught.value.reason is Reason.INTERPRETER_AMBIGUOUS
+
+
+def elsewhere(root: Files, *argv: str, env: dict[str, str] | None = None) -> tuple[str, ...]:
+    files = tree(debian(), root)
+    start = started(files, Launch(argv, env or {}))
+    return search_path(files, prefix(files, start), start)
+
+
+def test_pypy_has_its_own_library() -> None:
+    header = '#define PY_VERSION "3.10.14"\n#define PYPY_VERSION "7.3.17"\n'
+    files: Files = {
+        "/opt/pypy/bin/python3": To("pypy3.10"),
+        "/opt/pypy/bin/pypy3.10": b"\x7fELF",
+        "/opt/pypy/lib/pypy3.10/os.py": "",
+        "/opt/pypy/lib/pypy3.10/site-packages": None,
+        "/opt/pypy/lib/python3.10/os.py": "",
+        "/opt/pypy/include/pypy3.10/patchlevel.h": header,
+    }
+    assert elsewhere(files, "/opt/pypy/bin/python3") == ("/opt/pypy/lib/pypy3.10", "/opt/pypy/lib/pypy3.10/site-packages")
+    root = tree(files)
+    found = interpreter(root, where(root, Launch(("/opt/pypy/bin/python3",), {})))
+    assert (found.implementation, found.version) == ("pypy", "3.10.14")
+
+
+def test_an_interpreter_of_uv_is_found_from_its_environment() -> None:
+    home = "/root/.local/share/uv/python/cpython-3.12.1-linux-x86_64-gnu"
+    files: Files = {
+        f"{home}/bin/python3.12": elf(0x030C01F0),
+        f"{home}/lib/python3.12/os.py": "",
+        "/app/.venv/bin/python": To(f"{home}/bin/python3.12"),
+        "/app/.venv/pyvenv.cfg": f"home = {home}/bin\nimplementation = CPython\nuv = 0.5\n",
+        "/app/.venv/lib/python3.12/site-packages": None,
+    }
+    assert elsewhere(files, "/app/.venv/bin/python") == (f"{home}/lib/python3.12", "/app/.venv/lib/python3.12/site-packages")
+
+
+def test_pyenvs_version_is_found_where_the_path_names_it_and_not_through_a_shim() -> None:
+    root = "/root/.pyenv"
+    files: Files = {
+        f"{root}/versions/3.12.1/bin/python": To("python3.12"),
+        f"{root}/versions/3.12.1/bin/python3.12": elf(0x030C01F0),
+        f"{root}/versions/3.12.1/lib/python3.12/os.py": "",
+        f"{root}/shims/python": '#!/usr/bin/env bash\nset -e\nexec "/root/.pyenv/libexec/pyenv" exec "python" "$@"\n',
+        "/usr/bin/bash": b"\x7fELF",
+    }
+    path = f"{root}/versions/3.12.1/bin:{root}/shims:/usr/bin"
+    assert elsewhere(files, "python", env={"PATH": path}) == (f"{root}/versions/3.12.1/lib/python3.12",)
+    with pytest.raises(CatalogueError) as caught:
+        elsewhere(files, "python", env={"PATH": f"{root}/shims:/usr/bin"})
+    assert caught.value.reason is Reason.INTERPRETER_AMBIGUOUS
+    assert "pyenv" in caught.value.message
+
+
+def test_packages_installed_into_a_target_are_found_by_the_python_path() -> None:
+    files: Files = {"/deps/x-1.0.dist-info/METADATA": "Name: x\nVersion: 1.0\n", "/usr/bin/python311._pth": "/evil\n"}
+    files["/evil"] = None
+    assert elsewhere(files, "python3", "-m", "x", env={"PYTHONPATH": "/deps"})[:2] == ("/", "/deps")
+    assert "/evil" not in elsewhere(files, "python3", "-m", "x", env={"PYTHONPATH": "/deps"})
 
 
 def test_the_binary_states_the_version() -> None:

@@ -129,7 +129,7 @@ def test_a_transaction_that_the_log_does_not_hold_in_full_does_not_count(stopped
 
 def test_a_log_that_is_none_or_of_another_database_is_refused(stopped: tuple[bytes, bytes]) -> None:
     body, log = stopped
-    for wrong in (b"x", b"x" * 5000, log[:16] + b"\0" + log[17:], b"\0" * 32):
+    for wrong in (b"x", b"x" * 5000, log[:16] + bytes([log[16] ^ 1]) + log[17:], b"\0" * 32):
         assert "write-ahead log" in refused({DATABASE: body, f"{DATABASE}-wal": wrong})
     small = body[:16] + (512).to_bytes(2, "big") + body[18:]
     assert "another database" in refused({DATABASE: small, f"{DATABASE}-wal": log})

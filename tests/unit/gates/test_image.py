@@ -1,5 +1,7 @@
 """The image gate: one test for every reason."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,25 @@ def test_a_pinned_image_with_the_registered_model_passes_and_names_its_digest() 
     result = gate.evaluate(a.evidence())
     assert result.outcome is GateOutcome.PASSED
     assert a.DIGEST in result.message
+
+
+BASE, OWN = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("diff_ids", "passes"),
+    [((BASE, OWN), True), ((BASE,), True), ((OWN, BASE), False), ((OWN,), False), ((), False)],
+)
+def test_the_lowest_layers_are_those_of_a_listed_base_image(diff_ids: tuple[str, ...], passes: bool) -> None:
+    others = [{"name": "other", "diffIDs": [OWN, OWN, OWN]}, {"name": "python-3.11", "diffIDs": [BASE]}]
+    policy = a.policy(images={"baseImages": others})
+    image = a.image()
+    image = replace(image, config=replace(image.config, diff_ids=diff_ids))
+    result = gate.evaluate(a.evidence(policy=policy, image=image))
+    assert (result.outcome is GateOutcome.PASSED) is passes
+    if not passes:
+        assert result.reason is Reason.BASE_IMAGE_NOT_LISTED
+        assert "python-3.11" in result.message
 
 
 def test_a_repository_that_the_policy_does_not_list_is_refused_before_the_registry_is_asked() -> None:

@@ -1,8 +1,10 @@
 """Whole images in memory: what they start, and that it does not matter how they are cut into layers."""
 
+import io
 import random
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,53 @@ async def test_a_large_library_is_read_while_it_streams_past() -> None:
 async def test_the_names_that_objects_need_count_as_evidence_that_is_kept() -> None:
     names = native(*(f"lib{number:0200}.so" for number in range(1000)))
     assert (await refused(layer(*items(root() | names)), limits=Limits(kept=200_000))).reason is Reason.LIMIT_EXCEEDED
+
+
+START = '#!/bin/sh\nset -e\n. /opt/venv/bin/activate\nexec mlflow "$@"\n'
+ACTIVATE = 'VIRTUAL_ENV="/opt/venv"\nexport VIRTUAL_ENV\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport PATH\n'
+
+
+@pytest.mark.parametrize("path", ["/entrypoint.sh", "/app/start", "/srv/run_server", "/docker-entrypoint", "/x/y/serve.bash"])
+async def test_entrypoint_scripts_are_kept_by_their_names(path: str) -> None:
+    files = root() | {path: START, "/opt/venv/bin/activate": ACTIVATE}
+    found = await scanned(layer(*items(files)), Entrypoint=[path], Cmd=["serve"], Env=[])
+    assert versions(found.document) == {"numpy": "1.26.4", "scikit-learn": "1.4.2"}
+
+
+async def test_a_script_of_any_other_name_is_refused_with_what_to_do() -> None:
+    error = await refused(layer(*items(root() | {"/x/boot": START})), Entrypoint=["/x/boot"])
+    assert error.reason is Reason.INTERPRETER_AMBIGUOUS
+    assert "/entrypoint.sh" in error.message
+
+
+async def test_a_binary_that_is_too_large_to_keep_is_known_by_how_it_begins() -> None:
+    tini = b"\x7fELF".ljust(100_000, b"\0")
+    for path in ("/tini", "/sbin/tini"):
+        found = await scanned(layer(*items(root() | {path: tini})), Entrypoint=[path, "--", "mlflow"])
+        assert versions(found.document)["numpy"] == "1.26.4"
+    script = b"#!/bin/sh\n".ljust(100_000, b" ")
+    assert (await refused(layer(*items(root() | {"/tini": script})), Entrypoint=["/tini", "--", "mlflow"])).reason is (
+        Reason.INTERPRETER_AMBIGUOUS
+    )
+
+
+async def test_a_zipped_egg_is_kept_and_read() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as egg:
+        egg.writestr("EGG-INFO/PKG-INFO", "Name: old\nVersion: 1.0\n")
+    files: Files = {f"{VENV_SITE}/easy-install.pth": "./old-1.0.egg\n", f"{VENV_SITE}/old-1.0.egg": stream.getvalue()}
+    assert versions((await scanned(layer(*items(root() | files)))).document)["old"] == "1.0"
+
+
+async def test_where_a_script_can_not_be_followed_every_interpreter_that_could_be_meant_must_agree() -> None:
+    script = '#!/bin/sh\nif [ "$X" ]; then set -- x; fi\nexec mlflow "$@"\n'
+    found = await scanned(layer(*items(root() | {"/entrypoint.sh": script})), Entrypoint=["/entrypoint.sh"])
+    assert versions(found.document) == {"numpy": "1.26.4", "scikit-learn": "1.4.2"}
+    decoy_site = "/opt/other/lib/python3.11/site-packages"
+    files = root() | {"/entrypoint.sh": script} | venv("/opt/other") | distribution(decoy_site, "scikit_learn", "9.9")
+    error = await refused(layer(*items(files)), Entrypoint=["/entrypoint.sh"])
+    assert error.reason is Reason.INTERPRETER_AMBIGUOUS
+    assert "/opt/other/bin/python" in error.message
 
 
 async def test_models_inside_are_found() -> None:

@@ -3,10 +3,12 @@
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.candidates import agreed
 from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch, started
+from lockstep.environment.catalogue.launch import Launch, Started, UnclearScriptError
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.libraries import Libraries
 from lockstep.environment.catalogue.packages import packages
@@ -27,11 +29,22 @@ def describe(tree: FileTree, launch: Launch, *, machine: str, collector: str) ->
     Raises:
         CatalogueError, UnreadableFileError: the environment can't be told.
     """
-    start = started(tree, launch)
-    where = prefix(tree, start)
-    paths = search_path(tree, where, start, launch)
+
+    def of(start: Started) -> EnvironmentDocument:
+        return _document(tree, start, machine, collector)
+
     try:
-        installed = packages(tree, paths, Libraries(tree, where.executable, launch.env, machine=machine))
+        start = started(tree, launch)
+    except UnclearScriptError as unclear:
+        return agreed(tree, unclear, of)
+    return of(start)
+
+
+def _document(tree: FileTree, start: Started, machine: str, collector: str) -> EnvironmentDocument:
+    where = prefix(tree, start)
+    paths = search_path(tree, where, start)
+    try:
+        installed = packages(tree, paths, Libraries(tree, where.executable, start.launch.env, machine=machine))
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),

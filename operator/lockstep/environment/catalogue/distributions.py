@@ -1,4 +1,4 @@
-"""Installed distributions: what stands on a `sys.path`, read from `*.dist-info` and `*.egg-info`."""
+"""Installed distributions: what stands on a `sys.path`, read from `*.dist-info`, `*.egg-info` and eggs."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from packaging.utils import canonicalize_name
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue import eggs
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.record import canonical_record_digest, recorded_objects
 from lockstep.environment.document import Origin, Package
@@ -33,12 +34,13 @@ def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]
     Raises:
         CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
         UnreadableFileError: a metadata file can't be read.
+
+    Archives on the path are read as `eggs.metadata` says.
     """
     found: dict[str, Installed] = {}
     for path in paths:
         here: dict[str, str] = {}
-        for folder in _metadata_folders(tree, path):
-            installed = _read(tree, folder)
+        for folder, installed in _installed(tree, path):
             name = installed.package.name
             if name in here:
                 raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {folder}")
@@ -47,10 +49,22 @@ def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]
     return tuple(installed for _, installed in sorted(found.items()))
 
 
-def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
+def _installed(tree: FileTree, path: str) -> Iterator[tuple[str, Installed]]:
+    """Yield where its metadata is and what it states, for each distribution that stands directly in `path`."""
+    resolved = tree.resolve(path)
+    if resolved is not None and tree.kind(resolved) is FileKind.FILE:
+        metadata = eggs.metadata(tree, path)
+        if metadata is not None:
+            header = _header(metadata, path)
+            package = Package(name=canonicalize_name(header.name), version=header.version)
+            yield path, Installed(package, (), header.requires)
+        return
+    egg = path.lower().endswith(".egg")
     for name in tree.listdir(path):
-        if name.endswith((".dist-info", ".egg-info")):
-            yield f"{path.rstrip('/')}/{name}"
+        # Letters of either case, as importlib.metadata takes them.
+        if name.lower().endswith((".dist-info", ".egg-info")) or (egg and name.lower() == "egg-info"):
+            folder = f"{path.rstrip('/')}/{name}"
+            yield folder, _read(tree, folder)
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,8 @@ def _header(metadata: bytes, folder: str) -> _Header:
             raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states {what} {key.capitalize()}")
     name, version = values["name"][0], values["version"][0]
     # Tools that go by the directory's name must not see another distribution than those that read METADATA.
-    stem = folder.rpartition("/")[2].removesuffix(".dist-info")
-    if folder.endswith(".dist-info") and canonicalize_name(stem.partition("-")[0]) != canonicalize_name(name):
+    stem = folder.rpartition("/")[2]
+    if folder.lower().endswith(".dist-info") and canonicalize_name(stem.partition("-")[0]) != canonicalize_name(name):
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states the name {name[:100]}")
     return _Header(name, version, tuple(_required(values["requires-dist"])))
 

@@ -28,6 +28,24 @@ class Prefix:
     series: str
     """`3.11`."""
     implementation: str
+    library: str = "lib"
+    """`sys.platlibdir`: `lib64` on Fedora and its kin, where `lib` is searched after it."""
+
+    @property
+    def name(self) -> str:
+        """The library's own directory (`python3.11`, `pypy3.10`)."""
+        return f"{'pypy' if self.implementation == 'pypy' else 'python'}{self.series}"
+
+    @property
+    def standard_library(self) -> str:
+        """Where `os.py` is."""
+        return f"{self.base.rstrip('/')}/{self.library}/{self.name}"
+
+    def sites(self, root: str) -> tuple[str, ...]:
+        """Return the site-packages directories below a prefix (`site.getsitepackages`)."""
+        return tuple(
+            f"{root.rstrip('/')}/{folder}/{self.name}/site-packages" for folder in dict.fromkeys((self.library, "lib"))
+        )
 
 
 def prefix(tree: FileTree, start: Started) -> Prefix:
@@ -42,7 +60,7 @@ def prefix(tree: FileTree, start: Started) -> Prefix:
     name = executable.rpartition("/")[2]
     implementation = "pypy" if name.startswith("pypy") else "cpython"
     venv, settings = _venv(tree, start.executable)
-    base, series = _base(tree, settings.get("home", executable.rpartition("/")[0]), name)
+    base, library, series = _base(tree, settings.get("home", executable.rpartition("/")[0]), name)
     return Prefix(
         executable=executable,
         base=base,
@@ -50,18 +68,30 @@ def prefix(tree: FileTree, start: Started) -> Prefix:
         system_site=settings.get("include-system-site-packages", "false").lower() == "true",
         series=series,
         implementation=implementation,
+        library=library,
     )
 
 
-def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str]:
+def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str, str]:
     """Search upwards for the standard library, from the interpreter's directory or a virtual environment's `home`."""
     start = folder = folder.rstrip("/")
     stated = re.search(r"(\d+\.\d+)$", name)
+    library_name = re.compile(rf"{'pypy' if name.startswith('pypy') else 'python'}(\d+\.\d+)")
     while True:
-        for library in tree.listdir(f"{folder}/lib"):
-            found = re.fullmatch(r"(?:python|pypy)(\d+\.\d+)", library)
-            if found and (stated is None or stated[1] == found[1]) and tree.kind(f"{folder}/lib/{library}/os.py"):
-                return folder or "/", found[1]
+        found = [
+            (library, series[1])
+            for library in ("lib", "lib64")
+            for entry in tree.listdir(f"{folder}/{library}")
+            if (series := library_name.fullmatch(entry)) and (stated is None or stated[1] == series[1])
+            if tree.kind(f"{folder}/{library}/{entry}/os.py")
+        ]
+        if found:
+            library, series_found = found[0]
+            places = {tree.resolve(f"{folder}/{library}") for library, series in found if series == series_found}
+            if len(places) > 1:
+                message = f"{folder}/lib and {folder}/lib64 both hold the standard library"
+                raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
+            return folder or "/", library, series_found
         if not folder:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the standard library of {start}/{name} is not in the image")
         folder = folder.rpartition("/")[0]
@@ -100,7 +130,7 @@ def interpreter(tree: FileTree, where: Prefix) -> Interpreter:
 
 
 def _from_binary(tree: FileTree, where: Prefix) -> str | None:
-    folders = [f"{where.base.rstrip('/')}/lib", *(f"/usr/lib/{m}-linux-gnu" for m in ("x86_64", "aarch64"))]
+    folders = [f"{where.base.rstrip('/')}/{where.library}", *(f"/usr/lib/{m}-linux-gnu" for m in ("x86_64", "aarch64"))]
     libraries = (f"{folder}/libpython{where.series}.so.1.0" for folder in folders)
     for path in (where.executable, *libraries):
         program = tree.program(path)
@@ -110,7 +140,7 @@ def _from_binary(tree: FileTree, where: Prefix) -> str | None:
 
 
 def _from_header(tree: FileTree, where: Prefix) -> str | None:
-    body = tree.read(f"{where.base.rstrip('/')}/include/python{where.series}/patchlevel.h") or b""
+    body = tree.read(f"{where.base.rstrip('/')}/include/{where.name}/patchlevel.h") or b""
     found = re.search(rb'#define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', body)
     return found[1].decode() if found else None
 
@@ -122,12 +152,13 @@ def _from_packages(tree: FileTree, where: Prefix) -> str | None:
     return re.split(r"[-+~]", version)[0] if version else None
 
 
-def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -> tuple[str, ...]:
-    """Return the directories of the effective `sys.path`, in order, `.pth` lines included.
+def search_path(tree: FileTree, where: Prefix, start: Started) -> tuple[str, ...]:
+    """Return the directories and archives of the effective `sys.path`, in order, `.pth` lines included.
 
     Raises:
-        CatalogueError: InterpreterAmbiguous when a variable moves the standard library, or a zip file is on the path.
+        CatalogueError: InterpreterAmbiguous when a variable moves the standard library.
     """
+    launch = start.launch
     for variable in ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"):
         if launch.env.get(variable):
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image sets {variable}, which moves the packages")
@@ -137,43 +168,50 @@ def search_path(tree: FileTree, where: Prefix, start: Started, launch: Launch) -
     if start.script is not None and not (isolated or "P" in start.options or env.get("PYTHONSAFEPATH")):
         paths.append(start.script.rpartition("/")[0] or "/")
     for part in env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []:
-        paths.append(part if part.startswith("/") else f"{launch.working_dir.rstrip('/')}/{part}".rstrip("/") or "/")
-    library = f"{where.base.rstrip('/')}/lib/python{where.series}"
-    paths += [f"{where.base.rstrip('/')}/lib/python{where.series.replace('.', '')}.zip", library, f"{library}/lib-dynload"]
+        paths.append(launch.absolute(part).rstrip("/") or "/")
+    paths += [where.standard_library, f"{where.standard_library}/lib-dynload"]
+    if where.implementation != "pypy":
+        paths.insert(-2, f"{where.base.rstrip('/')}/{where.library}/python{where.series.replace('.', '')}.zip")
     user = not (isolated or "s" in start.options or env.get("PYTHONNOUSERSITE"))
     for site in _site_directories(tree, where, launch, user) if "S" not in start.options else ():
         paths += [site, *_pth(tree, site)]
     kept: dict[str, str] = {}
     for path in paths:
         resolved = tree.resolve(path)
-        if resolved is None:
-            continue
-        if tree.kind(resolved) is FileKind.FILE:
-            raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the file {path} is on the path, and archives are not read")
-        kept.setdefault(resolved, path)
-    return tuple(kept)
+        if resolved is not None and tree.kind(resolved) in (FileKind.DIRECTORY, FileKind.FILE):
+            # Whether it is an egg goes by the name on the path, not by what a link leads to.
+            same = path.lower().endswith(".egg") == resolved.lower().endswith(".egg")
+            kept.setdefault(resolved, resolved if same else path)
+    return tuple(kept.values())
 
 
 def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool) -> Iterator[str]:
-    own = f"lib/python{where.series}/site-packages"
     if where.venv is not None:
-        yield f"{where.venv}/{own}"
+        yield from where.sites(where.venv)
         if not where.system_site:
             return
     if user:
-        yield f"{_home(tree, launch)}/.local/{own}"
+        yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
     if where.base == "/usr" and has_dpkg(tree):
         # Debian's interpreter looks there instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
         yield f"/usr/lib/python{where.series}/dist-packages"
         return
-    yield f"{where.base.rstrip('/')}/{own}"
+    if where.base == "/usr" and where.library == "lib64":
+        # Fedora's and Red Hat's interpreter looks into /usr/local first; some releases only where the user's site is on.
+        local = [site for site in where.sites("/usr/local") if tree.listdir(site)]
+        if local and not user:
+            message = f"whether {local[0]} is on the path without the user's site differs between releases"
+            raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
+        yield from local
+    yield from where.sites(where.base)
 
 
-def _home(tree: FileTree, launch: Launch) -> str:
-    if home := launch.env.get("HOME"):
-        return home.rstrip("/")
+def home(tree: FileTree, launch: Launch) -> str:
+    """Return the home directory of the user that a launch has, without a slash at its end."""
+    if stated := launch.env.get("HOME"):
+        return stated.rstrip("/")
     user = launch.user.partition(":")[0] or "0"
     for line in (tree.read("/etc/passwd") or b"").decode("utf-8", "replace").splitlines():
         fields = line.split(":")
