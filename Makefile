@@ -39,7 +39,8 @@ test-unit: venv ## Pure code and clients against small servers on loopback
 test-flow: venv ## Whole stories against fakes at the ports
 	$(BIN)/python -m pytest tests/flow -q
 
-test-integration: venv ## Against a real MLflow server
+test-integration: venv ## Against a real MLflow server and the real cosign
+	@$(PYTHON) -m tests.cluster cosign
 	$(BIN)/python -m pytest tests/integration -q
 
 test-api: venv tools ## Against a real API server

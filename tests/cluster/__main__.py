@@ -1,4 +1,4 @@
-"""python3 -m tests.cluster up|down|status|component|tools|build|base-image|build-image|push-image|env|check-kind-config."""
+"""python3 -m tests.cluster up|down|status|component|tools|cosign|build|base-image|build-image|push-image|env|…."""
 
 import argparse
 import os
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     component.add_argument("action", choices=("stop", "kill", "start"))
     component.add_argument("name")
     commands.add_parser("tools", help="install the Debian packages and build the programs that the tests use")
+    commands.add_parser("cosign", help="build cosign into the cache, for the tests of signatures")
     build = commands.add_parser("build", help="build the node's programs into the cache")
     build.add_argument("--scale", action="store_true", help="also those of the scale tests")
     commands.add_parser("base-image", help="make the base image that tests' images are built on")
@@ -68,6 +69,9 @@ def _run(arguments: argparse.Namespace) -> int:
         case "tools":
             debian.install_missing()
             binaries.build()
+            binaries.build_cosign()
+        case "cosign":
+            binaries.build_cosign()
         case "env":
             _print_environment()
         case _:

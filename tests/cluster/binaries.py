@@ -1,4 +1,4 @@
-"""Builds Kubernetes, etcd, CoreDNS, helm and kwok from Go modules into the user's cache, once per version."""
+"""Builds Kubernetes, etcd, CoreDNS, helm, kwok and cosign from Go modules into the user's cache, once per version."""
 
 import os
 import re
@@ -35,6 +35,7 @@ ETCD = Tool("etcd", "go.etcd.io/etcd/server/v3", "v3.6.16", 45)
 COREDNS = Tool("coredns", "github.com/coredns/coredns", "v1.14.1", 95)
 HELM = Tool("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0", 115)
 KWOK = Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok", "v0.8.0", 60)
+COSIGN = Tool("cosign", "github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5", 240)
 TOOLS = (ETCD, HELM, COREDNS)
 SCALE_TOOLS = (KWOK,)
 
@@ -50,7 +51,7 @@ def binary(name: str) -> Path:
     Raises:
         ClusterError: it has not been built yet.
     """
-    tools = {tool.name: tool.path for tool in (*TOOLS, *SCALE_TOOLS)}
+    tools = {tool.name: tool.path for tool in (*TOOLS, *SCALE_TOOLS, COSIGN)}
     path = tools[name] if name in tools else kubernetes(name)
     if not path.exists():
         raise ClusterError(f"{name} has not been built yet: run `make cluster-binaries`")
@@ -63,10 +64,26 @@ def build(*, scale: bool = False) -> None:
     Raises:
         ClusterError: Go is missing or a build failed.
     """
-    if not (missing := _missing(scale=scale)):
+    _make(_missing(scale=scale))
+
+
+def build_cosign() -> None:
+    """Build cosign, which only the tests of signatures use, if it is not in the cache yet.
+
+    Raises:
+        ClusterError: Go is missing or the build failed.
+    """
+    if not COSIGN.path.exists():
+        _make([_named(COSIGN)])
+
+
+def _make(missing: list[tuple[str, int, "_Make"]]) -> None:
+    if not missing:
         return
     if shutil.which("go") is None:
-        raise ClusterError("Go is needed to build the test node's programs: install Go 1.24 or newer (https://go.dev/dl)")
+        raise ClusterError(
+            "Go is needed to build the programs that the tests use: install Go 1.24 or newer (https://go.dev/dl)"
+        )
     for name, about, make in missing:
         with step(f"build {name} (about {about} s on 2 cores, once)"):
             make()
@@ -74,11 +91,15 @@ def build(*, scale: bool = False) -> None:
 
 def _missing(*, scale: bool) -> list[tuple[str, int, "_Make"]]:
     tools = (*TOOLS, *SCALE_TOOLS) if scale else TOOLS
-    found = [(f"{tool.name} {tool.version}", tool.about_seconds, _Make(tool)) for tool in tools if not tool.path.exists()]
+    found = [_named(tool) for tool in tools if not tool.path.exists()]
     commands = [command for command in _COMMANDS if not kubernetes(command).exists()]
     if commands:
         found.insert(0, (f"Kubernetes {KUBERNETES}", 380, _Make(None)))
     return found
+
+
+def _named(tool: Tool) -> tuple[str, int, "_Make"]:
+    return f"{tool.name} {tool.version}", tool.about_seconds, _Make(tool)
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,7 @@ class _Make:
 
 
 def _build_tool(tool: Tool, folder: Path) -> None:
-    module = tool.package.removesuffix("/cmd/helm").removesuffix("/cmd/kwok")
+    module = tool.package.partition("/cmd/")[0]
     (folder / "go.mod").write_text(f"module build\n\ngo 1.24\n\nrequire {module} {tool.version}\n")
     (folder / "tools.go").write_text(f'//go:build tools\n\npackage build\n\nimport _ "{tool.package}"\n')
     _go(folder, "mod", "tidy", "-e")

@@ -14,6 +14,7 @@ from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
+from lockstep.images.referrers import bounded, parse_referrers
 from lockstep.images.resolve import resolve
 from lockstep.images.source import Manifest, media_type_of
 
@@ -221,6 +222,21 @@ class MemorySource:
         if descriptor.digest not in self.blobs:
             raise ImageError(Reason.IMAGE_NOT_FOUND, f"no {descriptor.digest}")
         yield self._chunks(self.blobs[descriptor.digest])
+
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        """Find the manifests that name `digest` as their subject, as a registry with the referrers API does."""
+        listed = text({"schemaVersion": 2, "mediaType": INDEX, "manifests": self.referring(digest)})
+        return bounded(parse_referrers(listed, artifact_type))
+
+    def referring(self, digest: str) -> list[dict[str, Any]]:
+        """Return the entries of all referrers."""
+        found = []
+        for name, body in self.blobs.items():
+            stated = json.loads(body) if body.startswith(b"{") and b'"subject"' in body else {}
+            if stated.get("subject", {}).get("digest") == digest and "layers" in stated:
+                entry = {"mediaType": MANIFEST, "digest": name, "size": len(body)}
+                found.append(entry | {"artifactType": stated.get("artifactType", "")})
+        return found
 
     async def _chunks(self, body: bytes) -> AsyncIterator[bytes]:
         for at in range(0, len(body), self._chunk):

@@ -49,6 +49,10 @@ class FakeImages:
         self._answer(self.blobs_down and "layer" in descriptor.media_type)
         return self.memory.blob(descriptor)
 
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        self._answer(self.down)
+        return await self.memory.referrers(digest, artifact_type)
+
     def _answer(self, down: bool) -> None:
         if self.forbidden:
             raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the image registry does not let these credentials read it")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tests.fakes.images import MemorySource
+from tests.fakes.images import INDEX, MemorySource, text
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Fault = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
@@ -20,6 +20,8 @@ class FakeRegistry:
         self.source = source
         self.requests: list[web.BaseRequest] = []
         self.fault: Fault | None = None
+        self.referrers: int | None = None
+        """Entries of one page of the referrers API; None where the registry has none of it."""
         self._name = name
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -27,11 +29,33 @@ class FakeRegistry:
         if self.fault is not None and (answer := await self.fault(request)) is not None:
             return answer
         kind, _, wanted = request.path.removeprefix(f"/v2/{self._name}/").partition("/")
+        if request.method in ("POST", "PUT"):
+            return await self._store(request, kind, wanted)
+        if kind == "referrers" and self.referrers is not None:
+            return self._referrers(request, wanted)
         if kind == "manifests" and (body := self.source.blobs.get(self.source.tags.get(wanted, wanted))) is not None:
             return web.Response(body=body)
         if kind == "blobs" and (body := self.source.blobs.get(wanted)) is not None:
             return web.Response(body=body)
         return web.Response(status=404)
+
+    async def _store(self, request: web.BaseRequest, kind: str, wanted: str) -> web.StreamResponse:
+        """Take a blob in one piece, or a manifest."""
+        if request.method == "POST":
+            return web.Response(status=202, headers={"Location": f"/v2/{self._name}/blobs/uploads/1?state=x"})
+        body = await request.read()
+        if kind == "manifests":
+            self.source.put(body, wanted)
+            return web.Response(status=201)
+        return web.Response(status=201 if self.source.put(body) == request.query["digest"] else 400)
+
+    def _referrers(self, request: web.BaseRequest, digest: str) -> web.StreamResponse:
+        found, at = self.source.referring(digest), int(request.query.get("from", "0"))
+        assert self.referrers is not None
+        after = at + self.referrers
+        link = {"Link": f'<{request.path}?from={after}>; rel="next"'} if after < len(found) else {}
+        page = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found[at:after]}
+        return web.Response(body=text(page), headers=link)
 
     def authorizations(self) -> list[str | None]:
         """Return the Authorization header of each request so far."""

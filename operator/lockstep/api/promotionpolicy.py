@@ -3,16 +3,24 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lockstep.api.base import ATOMIC, SET, ApiModel, Digest, ShortText, cel, list_map
 from lockstep.api.modeldeployment import GateMode
 from lockstep.canonical import canonical_json, sha256_of
+from lockstep.keys import BEGIN_PUBLIC, MAX_PEM, public_keys
 
 PLURAL = "promotionpolicies"
 KIND = "PromotionPolicy"
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _readable(pems: list[str]) -> list[str]:
+    """Refuse what is no key, and a key that stands twice: it would count once against the threshold."""
+    if len(public_keys(pems)) != len(pems):
+        raise ValueError("a key stands twice")
+    return pems
 
 
 class RegistrySpec(ApiModel):
@@ -48,6 +56,79 @@ class PullCredentials(StrEnum):
 
     NAMESPACE = "Namespace"
     OPERATOR = "Operator"
+
+
+PublicKeyPEM = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_PEM,
+        json_schema_extra=cel(
+            (f"self.startsWith('{BEGIN_PUBLIC}')", f"a key is a public key in PEM form, which begins with {BEGIN_PUBLIC}")
+        ),
+    ),
+]
+Keys = Annotated[list[PublicKeyPEM], Field(min_length=1, max_length=16), AfterValidator(_readable)]
+
+
+class Signing(StrEnum):
+    """Whether the image itself has to be signed."""
+
+    REQUIRED = "Required"
+    IGNORE = "Ignore"
+
+
+class Attesting(StrEnum):
+    """What is demanded of an attestation of the image's environment."""
+
+    REQUIRED = "Required"
+    IF_PRESENT = "IfPresent"
+    IGNORE = "Ignore"
+
+
+_THRESHOLD = cel(("self.threshold <= size(self.keys)", "threshold must not be larger than the number of keys"))
+_RULE = cel(
+    ("self.threshold <= size(self.keys)", "threshold must not be larger than the number of keys"),
+    (
+        "self.signature == 'Required' || self.attestation == 'Required'",
+        "a rule has to require something: signature: Required, or attestation: Required",
+    ),
+)
+
+
+class SignatureRule(ApiModel):
+    """Whose signatures images of some repositories must bear. All rules that fit a repository have to hold."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the rule, for messages.")
+    repositories: list[Pattern] = Field(
+        default_factory=lambda: ["*"],
+        max_length=64,
+        description="Repositories that the rule is for (registry/repository); * and ? are wildcards, * spans slashes.",
+        json_schema_extra=SET,
+    )
+    keys: Keys = Field(
+        description="Public keys in PEM form: ECDSA P-256 or P-384, Ed25519, RSA (what cosign.pub holds).",
+        json_schema_extra=ATOMIC,
+    )
+    threshold: int = Field(default=1, ge=1, le=16, description="How many of the keys must have signed.")
+    signature: Signing = Field(
+        default=Signing.REQUIRED, description="Required: the image must be signed, as by cosign sign. Ignore: it need not be."
+    )
+    attestation: Attesting = Field(
+        default=Attesting.IF_PRESENT,
+        description="Required: the keys must have attested the image's environment, as by lockstep environment attest. "
+        "IfPresent: where they have, it must be the one in the layers. Ignore: it is not looked at.",
+    )
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _RULE}
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SignatureRule":
+        if self.threshold > len(self.keys):
+            raise ValueError("threshold must not be larger than the number of keys")
+        if self.signature is not Signing.REQUIRED and self.attestation is not Attesting.REQUIRED:
+            raise ValueError("a rule has to require something: signature: Required, or attestation: Required")
+        return self
 
 
 class BaseImage(ApiModel):
@@ -88,6 +169,12 @@ class ImagesSpec(ApiModel):
         default=PullCredentials.NAMESPACE,
         description="Namespace: the pull secrets of the ModelDeployment and its ServiceAccount. "
         "Operator: the operator's own, for clusters whose nodes pull with an identity of their own.",
+    )
+    signatures: list[SignatureRule] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Whose signatures images must bear. Rules for other repositories than the image's are left out.",
+        json_schema_extra=list_map("name"),
     )
 
 
@@ -224,6 +311,24 @@ class BytecodeCache(StrEnum):
     FRESH = "Fresh"
 
 
+class DocumentSignature(ApiModel):
+    """Whose signatures the recorded training environment must bear."""
+
+    keys: Keys = Field(
+        description="Public keys in PEM form: ECDSA P-256 or P-384, Ed25519, RSA.",
+        json_schema_extra=ATOMIC,
+    )
+    threshold: int = Field(default=1, ge=1, le=8, description="How many of the keys must have signed.")
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _THRESHOLD}
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DocumentSignature":
+        if self.threshold > len(self.keys):
+            raise ValueError("threshold must not be larger than the number of keys")
+        return self
+
+
 class EnvironmentSpec(ApiModel):
     """How the image's environment is compared with the training environment."""
 
@@ -261,6 +366,10 @@ class EnvironmentSpec(ApiModel):
         description="System packages whose versions must be equal, within one distribution; conda's are conda:NAME, "
         "within two conda environments.",
         json_schema_extra=SET,
+    )
+    signature: DocumentSignature | None = Field(
+        default=None,
+        description="Demands that the recorded training environment is signed, as by log_environment(sign_key=...).",
     )
 
 

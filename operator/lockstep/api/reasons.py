@@ -102,6 +102,34 @@ class Reason(_Documented):
         "The policy requires the registered model inside the image and it is not there.",
     )
 
+    # --- signatures ---------------------------------------------------------------------------------------------
+    SIGNATURE_MISSING = "SignatureMissing", "The image lacks signatures of as many keys as the policy requires."
+    SIGNATURE_INVALID = "SignatureInvalid", "The image is signed, but with none of the policy's keys."
+    SIGNATURE_SUBJECT_MISMATCH = (
+        "SignatureSubjectMismatch",
+        "What is kept as the image's signature was made with one of the policy's keys for another image.",
+    )
+    ATTESTATION_MISSING = "AttestationMissing", "The image lacks the signed environment that the policy requires."
+    ATTESTATION_UNTRUSTED = "AttestationUntrusted", "The image's attestations are signed with none of the policy's keys."
+    ATTESTATION_PREDICATE_MISMATCH = (
+        "AttestationPredicateMismatch",
+        "The image's attestations by the policy's keys state something other than its environment.",
+    )
+    ATTESTATION_SUBJECT_MISMATCH = (
+        "AttestationSubjectMismatch",
+        "What is kept as the image's attestation was made with one of the policy's keys for another image.",
+    )
+    ATTESTATION_INVALID = "AttestationInvalid", "An attestation of the image is malformed."
+    ATTESTATION_CONFLICT = "AttestationConflict", "Two attestations by the policy's keys state different environments."
+    ATTESTATION_MISMATCH = "AttestationMismatch", "The attested environment is not the one that is in the image's layers."
+    REFERRERS_EXCEEDED = "ReferrersExceeded", "The image has more signatures, attestations or referrers than are read."
+    KEY_INVALID = "KeyInvalid", "A signing or verifying key can't be read, or is of a kind that is not used."
+    DOCUMENT_UNSIGNED = "DocumentUnsigned", "The training environment is not signed, and the policy requires that it is."
+    DOCUMENT_SIGNATURE_INVALID = (
+        "DocumentSignatureInvalid",
+        "The signature of the training environment is not of the policy's keys, or is about something else.",
+    )
+
     # --- layer scan ---------------------------------------------------------------------------------------------
     SCANNING = "Scanning", "The image's layers are being read."
     LAYER_CORRUPT = "LayerCorrupt", "A layer can't be decompressed or is no tar archive."

@@ -10,7 +10,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.cli.access import Access, access, parse_platform
 from lockstep.cli.manifests import read_deployments, read_policy
 from lockstep.cli.status import Exit
-from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact
+from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signed_fact
 from lockstep.gates.chain import evaluate, prerequisites_permit
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.outcome import Result, Verdict
@@ -51,6 +51,7 @@ async def _gather(reach: Access, deployment: ModelDeployment, policy: PromotionP
         lineage=lineage,
         image=opened if isinstance(opened, Unknown) else opened.image,
         scan=await _scan(reach, opened),
+        signed=None if isinstance(opened, Unknown) else await signed_fact(opened, policy),
     )
 
 

@@ -97,6 +97,21 @@ def _environment(group: argparse.ArgumentParser) -> None:
     _tracking(lock)
     lock.set_defaults(command=lambda: _import("environment").lock_requirements)
 
+    attest = commands.add_parser("attest", help="sign what is in an image and store that beside it", epilog=_EPILOG)
+    attest.add_argument("reference", help="registry/repository[:tag][@digest]; with --output also oci:DIR[:TAG] and the like")
+    attest.add_argument("--key", required=True, metavar="FILE", help="private key, PEM; LOCKSTEP_KEY_PASSWORD opens it")
+    attest.add_argument("--output", metavar="FILE", help="write the DSSE envelope to a file (- for standard output) instead")
+    _image_options(attest)
+    attest.set_defaults(command=lambda: _import("attest").attest)
+
+    verify = commands.add_parser("verify", help="print who signed and attested an image", epilog=_EPILOG)
+    verify.add_argument("reference", help="registry/repository[:tag][@digest]")
+    verify.add_argument(
+        "--key", required=True, action="append", metavar="FILE", help="public key, PEM; may be given several times"
+    )
+    _image_options(verify)
+    verify.set_defaults(command=lambda: _import("attest").verify)
+
 
 def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("-f", "--filename", required=True, help="manifest with ModelDeployments")

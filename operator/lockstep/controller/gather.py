@@ -12,7 +12,7 @@ from lockstep.api.reasons import Reason
 from lockstep.controller.ports import Clock
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
-from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact
+from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact, signed_fact
 from lockstep.gates.evidence import CandidatePods, Fact, LineagePins, Unknown
 from lockstep.gates.lineage import pins_of
 from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
@@ -20,6 +20,7 @@ from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.reference import reported_digest
 from lockstep.images.scan import Scanner
+from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
 
 _FRESH_SECONDS = 30.0
@@ -37,6 +38,7 @@ class Facts:
     image: Fact[ResolvedImage]
     scan: Fact[ImageScan]
     pins: LineagePins | None
+    signed: Fact[Signed] | None = None
 
     @property
     def document_digest(self) -> str | None:
@@ -82,6 +84,7 @@ class Gatherer:
         self._limits = limits
         self._lineages: _Fresh[Lineage] = _Fresh(clock)
         self._images: _Fresh[OpenedImage] = _Fresh(clock)
+        self._signed: _Fresh[Signed] = _Fresh(clock)
 
     async def lineage(self, owner: ModelDeployment, policy: Fact[PromotionPolicy], version: str | None = None) -> Fact[Lineage]:
         """Read the lineage of what the spec names, or of a version that is pinned already."""
@@ -128,7 +131,22 @@ class Gatherer:
             return Facts(lineage, opened, opened, await self._pins(policy, lineage))
         found = await self._scans.get(opened.image, lambda image: self._scanner.scan(opened.source, image), again)
         running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
-        return Facts(lineage, opened.image, found if found is not None else running, await self._pins(policy, lineage))
+        signed = await self._signatures(owner, policy, opened)
+        return Facts(lineage, opened.image, found if found is not None else running, await self._pins(policy, lineage), signed)
+
+    async def _signatures(
+        self, owner: ModelDeployment, policy: Fact[PromotionPolicy], opened: OpenedImage
+    ) -> Fact[Signed] | None:
+        if isinstance(policy, Unknown):
+            return policy
+        key = (policy.spec.hash, owner.uid, owner.generation, opened.image.pinned)
+        known = self._signed.get(key)
+        if known is not None:
+            return known
+        fact = await signed_fact(opened, policy)
+        if fact is not None and not isinstance(fact, Unknown):
+            self._signed.keep(key, fact)
+        return fact
 
     async def reported(
         self,

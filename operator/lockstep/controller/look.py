@@ -46,6 +46,7 @@ class Look:
             lineage=facts.lineage,
             image=facts.image,
             scan=facts.scan,
+            signed=facts.signed,
             pins=facts.pins,
             candidate=candidate,
         )

@@ -71,7 +71,7 @@ class Settled:
             reference=active.snapshot.image,
             again=look.again,
         )
-        if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan)):
+        if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan, facts.signed)):
             return active.status, (), True
         verdict = evaluate(look.evidence(facts))
         findings = tuple(gate_status(result) for result in verdict.results if result.gate in PREREQUISITES)

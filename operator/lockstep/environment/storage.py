@@ -3,6 +3,9 @@
 ARTIFACT_PATH = "lockstep/environment.json"
 """Path of the document among the logged model's files."""
 
+SIGNATURE_PATH = "lockstep/environment.json.dsse"
+"""Path of the document's signature (a DSSE envelope) among the logged model's files."""
+
 RUN_ARTIFACT_DIRECTORY = "lockstep"
 """Directory of the copy among the run's artifacts: `lockstep/environment-<model id>.json`."""
 

@@ -9,10 +9,14 @@ from lockstep.api.reasons import Reason
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.gates.image import repository_allowed
 from lockstep.gates.lineage import allowed
+from lockstep.gates.signatures import rules_for
 from lockstep.images.image import ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
+from lockstep.images.signed import Signed
 from lockstep.images.source import ImageSource
+from lockstep.images.verification import read_signed
+from lockstep.keys import public_keys
 from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
 
 
@@ -73,5 +77,17 @@ async def image_fact(
     try:
         source, wanted = await images.open(reference, policy)
         return OpenedImage(await resolve(source, reference, wanted, platform, limits), source)
+    except ImageError as error:
+        return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)
+
+
+async def signed_fact(opened: OpenedImage, policy: PromotionPolicy) -> Fact[Signed] | None:
+    """Read what is signed of an image, as far as the policy has rules for its repository; None when it has none."""
+    rules = rules_for(opened.image.repository, policy.spec)
+    if not rules:
+        return None
+    keys = public_keys(pem for rule in rules for pem in rule.keys)
+    try:
+        return await read_signed(opened.source, opened.image.digest, keys)
     except ImageError as error:
         return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)

@@ -6,7 +6,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
-from lockstep.gates import image
+from lockstep.gates import document_signature, image
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
@@ -34,6 +34,9 @@ def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
     if trained is None:
         message = "there is no recorded environment to compare with"
         return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_NOT_RECORDED, message), None
+    unvouched = document_signature.judge(NAME, lineage, policy.spec.environment)
+    if unvouched is not None:
+        return unvouched, None
     try:
         comparison = compare(trained, scan.document, rules)
     except RequiredSetError as error:
@@ -80,7 +83,8 @@ def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage) -> Res
         else " (baseline: MLflow's inferred requirements, no recorded environment)"
     )
     if comparison.equal:
-        message = f"{comparison.compared} packages, Python and platform are those of the training run{weaker}"
+        vouched = ", whose record is signed" if document_signature.is_demanded(evidence.policy) else ""
+        message = f"{comparison.compared} packages, Python and platform are those of the training run{vouched}{weaker}"
         return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message)
     sentences = [difference.sentence for difference in comparison.differences]
     more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""

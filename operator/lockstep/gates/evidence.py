@@ -10,6 +10,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
+from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
 
 T = TypeVar("T")
@@ -108,6 +109,8 @@ class Evidence:
     lineage: Fact[Lineage]
     image: Fact[ResolvedImage]
     scan: Fact[ImageScan]
+    signed: Fact[Signed] | None = None
+    """What is signed of the image; None when it was not read, which is enough where the policy asks for nothing."""
     pins: LineagePins | None = None
     """None when this version has never been seen before: what it declares now becomes the pin."""
     candidate: CandidatePods | None = None

@@ -1,10 +1,13 @@
-"""Gate: the reference is pinned, its repository is allowed, its layers can be told, and it holds the registered model."""
+"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be told,
+and it holds the registered model.
+"""
 
 from fnmatch import fnmatchcase
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import InImage, PromotionPolicySpec
 from lockstep.api.reasons import Reason
+from lockstep.gates import signatures
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
@@ -32,7 +35,8 @@ def evaluate(evidence: Evidence) -> Result:
         )
     if isinstance(image, Unknown):
         return result_of_unknown(NAME, image)
-    if (refusal := _wrong_base(image, policy.spec)) is not None:
+    refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, scan, policy.spec)
+    if refusal is not None:
         return refusal
     if isinstance(scan, Unknown):
         return result_of_unknown(NAME, scan)
@@ -52,7 +56,9 @@ def evaluate(evidence: Evidence) -> Result:
             "no MLmodel file is in the image, and the policy requires the registered model in it",
             next_step="Next step (image): copy the downloaded model into the image and build it again",
         )
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}")
+    rules = ", ".join(rule.name for rule in signatures.rules_for(image.repository, policy.spec))
+    signed = f", and signed as the rules {rules} demand" if rules else ""
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}")
 
 
 def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:

@@ -29,11 +29,18 @@ class Authenticator:
     """Holds what was agreed with one registry for one repository."""
 
     def __init__(
-        self, transport: Transport, reference: Reference, base: str, credentials: Credentials, options: RegistryOptions
+        self,
+        transport: Transport,
+        reference: Reference,
+        base: str,
+        credentials: Credentials,
+        options: RegistryOptions,
+        actions: str = "pull",
     ) -> None:
         self._transport = transport
         self._reference = reference
         self._base = URL(base)
+        self._scope = f"repository:{reference.repository}:{actions}"
         self._options = options
         self._untried: list[Credential | None] = [*credentials.candidates(reference)[:_MAX_TRIED], None]
         self._header: str | None = None
@@ -87,7 +94,7 @@ class Authenticator:
         realm = web_url(parameters["realm"])
         if realm is None or not self._options.may_ask(realm, self._base):
             raise ImageError(Reason.IMAGE_UNAUTHORIZED, f"{self._reference.registry} names a token service that is not safe")
-        query = {"scope": f"repository:{self._reference.repository}:pull"}
+        query = {"scope": self._scope}
         if service := parameters.get("service"):
             query["service"] = service
         headers: dict[str, str] = {}

@@ -92,6 +92,10 @@ class LayoutSource:
                 raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} lacks {descriptor.digest}") from error
             yield _read(file)
 
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        """See `ImageSource.referrers`. A layout has no such list; what is tagged as cosign does is found all the same."""
+        return []
+
 
 async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
     while chunk := file.read(_CHUNK):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -14,6 +15,7 @@ from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import Reference
+from lockstep.images.referrers import INDEX, MAX_PAGES, bounded, fallback_tag, next_page, parse_referrers
 from lockstep.images.resolve import ACCEPTED
 from lockstep.images.source import Manifest, media_type_of
 from lockstep.images.transport import Transport, origin, web_url
@@ -69,6 +71,38 @@ class RegistrySource:
         url = f"{self._base}/v2/{self._reference.repository}/blobs/{descriptor.digest}"
         async with self._get(url, {}, descriptor.digest) as response:
             yield self._chunks(response, descriptor)
+
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        """See `ImageSource.referrers`. The registry's filter is not relied on: it may ignore it."""
+        first = f"{self._base}/v2/{self._reference.repository}/referrers/{digest}?artifactType={quote(artifact_type, safe='')}"
+        url: str | None = first
+        found: list[Descriptor] = []
+        for _ in range(MAX_PAGES):
+            if url is None:
+                return found
+            try:
+                async with self._get(url, {"Accept": INDEX}, "referrers") as response:
+                    body = await self._transport.body(response, self._limits.manifest)
+                    following = next_page(response.headers.get("Link", ""), url)
+            except ImageError as error:
+                if error.reason is not Reason.IMAGE_NOT_FOUND or url != first:
+                    raise
+                return await self._fallback(digest, artifact_type)
+            if body is None:
+                raise ImageError(Reason.REFERRERS_EXCEEDED, f"a list of referrers has more than {self._limits.manifest} bytes")
+            found = bounded(found + parse_referrers(body, artifact_type))
+            url = following
+        raise ImageError(Reason.REFERRERS_EXCEEDED, f"the list of the image's referrers has more than {MAX_PAGES} pages")
+
+    async def _fallback(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        """Read the list where a registry without the referrers API has it: under a tag (distribution-spec 1.1)."""
+        try:
+            listed = await self.manifest(fallback_tag(digest))
+        except ImageError as error:
+            if error.reason is Reason.IMAGE_NOT_FOUND:
+                return []
+            raise
+        return bounded(parse_referrers(listed.body, artifact_type))
 
     async def _chunks(self, response: aiohttp.ClientResponse, descriptor: Descriptor) -> AsyncIterator[bytes]:
         size = 0

@@ -43,6 +43,14 @@ class ImageSource(Protocol):
         """
         ...
 
+    async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
+        """List the manifests that say that they are about `digest` and are, or may be, of an artifact type.
+
+        Raises:
+            ImageError: they can't be had, or are more than is read (ReferrersExceeded).
+        """
+        ...
+
 
 _KEYS = ("mediaType", "manifests", "layers", "config", "schemaVersion")
 

@@ -33,9 +33,11 @@ class Transport:
         self._limits = limits
 
     async def send(
-        self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None = None
+        self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """Send a request and return the answer once its head is there. Redirects are the caller's.
+        """Send a request, with a form or bytes as its body where it has one, and return the answer once its head is there.
+
+        Redirects are the caller's.
 
         Raises:
             ImageError: ImageRegistryUnreachable, or RegistryAddressRefused.

@@ -79,6 +79,8 @@ class Lineage:
     """requirements.txt as stock MLflow stores it."""
     python_env: bytes | None = None
     """python_env.yaml as stock MLflow stores it."""
+    environment_signature: bytes | None = None
+    """The DSSE envelope that vouches for the document, verbatim; None when there is none or it is too large."""
     signature_present: bool = False
     input_example: bytes | None = None
     """serving_input_example.json: a ready request body for `/invocations`; None when there is none or it is too large."""

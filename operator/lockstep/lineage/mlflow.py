@@ -15,7 +15,7 @@ import aiohttp
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
-from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
+from lockstep.environment.storage import ARTIFACT_PATH, SIGNATURE_PATH, digest_parameter, run_artifact
 from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Run
 from lockstep.mlmodel import Described, InvalidMLmodelError, described
 
@@ -24,6 +24,7 @@ _API = "/api/2.0/mlflow"
 _MAX_ANSWER = 16 * 1024 * 1024
 _MAX_MLMODEL = 1024 * 1024
 _MAX_EXAMPLE = 1024 * 1024
+_MAX_SIGNATURE = 64 * 1024
 _MAX_COPIES = 8
 _EXAMPLE = "serving_input_example.json"
 _LOGGED_MODEL = re.compile(r"^models:/(m-[0-9a-f]{32})$")
@@ -86,6 +87,8 @@ class MLflowRegistry:
             self._file(*owner, "python_env.yaml", _MAX_MLMODEL),
             self._file(*owner, _EXAMPLE, _MAX_EXAMPLE),
         )
+        # Without a document there is nothing that a signature could vouch for.
+        signature = await self._file(*owner, SIGNATURE_PATH, _MAX_SIGNATURE) if document is not None else None
         stated_by_model = _described(mlmodel)
         return Lineage(
             name=name,
@@ -101,6 +104,7 @@ class MLflowRegistry:
             mlmodel_run_id=stated_by_model.run_id,
             mlmodel_model_id=stated_by_model.model_id,
             environment_document=document,
+            environment_signature=signature,
             environment_digest=run.param(digest_parameter(model_id or "")) if run else None,
             requirements=requirements,
             python_env=python_env,
@@ -198,7 +202,8 @@ class MLflowRegistry:
         except _NotFoundError:
             return None
         except _TooLargeError as error:
-            if path == _EXAMPLE:
+            if path in (_EXAMPLE, SIGNATURE_PATH):
+                # Whoever demands them refuses what has none; nothing weaker takes their place.
                 return None
             # Not None: what is there but can't be read must not count as missing, where weaker evidence may do.
             reason = Reason.LINEAGE_CONFLICT if path == "MLmodel" else Reason.ENVIRONMENT_DOCUMENT_INVALID

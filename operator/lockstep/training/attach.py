@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.environment.storage import ARTIFACT_PATH, DIRTY_TAG, RUN_ARTIFACT_DIRECTORY, digest_parameter, run_artifact
+from lockstep.environment.dsse import IN_TOTO, sealed
+from lockstep.environment.statement import training_statement
+from lockstep.environment.storage import (
+    ARTIFACT_PATH,
+    DIRTY_TAG,
+    RUN_ARTIFACT_DIRECTORY,
+    SIGNATURE_PATH,
+    digest_parameter,
+    run_artifact,
+)
+from lockstep.keys import PrivateKey
 from lockstep.training.capture import capture_environment
 from lockstep.training.git import dirty_tree
 from lockstep.training.required import required_set
@@ -41,13 +51,14 @@ def models_of_run(run_id: str, experiment_id: str) -> list[str]:
             return [model.model_id for model in sorted(found, key=lambda model: model.creation_timestamp)]
 
 
-def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None) -> Attachment:
+def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None, signer: PrivateKey | None = None) -> Attachment:
     """Capture this process's environment and record it for one logged model.
 
     Args:
         model_id: the logged model.
         extra: names of packages that the caller adds to what the model needs.
         reload_seconds: how long proving what it needs may take; None for no proof.
+        signer: signs that this document was recorded for this model of this run; None to leave it self-declared.
 
     Raises:
         mlflow.exceptions.MlflowException: MLflow does not take it.
@@ -64,12 +75,18 @@ def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None) ->
         return Attachment(model_id, run_id, recorded, known=True, why=None)
     document, why = _document(model_id, str(model.artifact_location), extra, reload_seconds)
     with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
-        _write(Path(folder) / ARTIFACT_PATH, document)
+        envelope = _signed(document, model_id, run_id, signer)
+        _write(Path(folder) / ARTIFACT_PATH, document.canonical())
+        if envelope is not None:
+            _write(Path(folder) / SIGNATURE_PATH, envelope)
         client.log_model_artifacts(model_id, folder)
         if run_id is not None and run is not None:
             copy = Path(folder) / "copy" / Path(run_artifact(model_id)).name
-            _write(copy, document)
+            _write(copy, document.canonical())
             client.log_artifact(run_id, str(copy), RUN_ARTIFACT_DIRECTORY)
+            if envelope is not None:
+                _write(copy.with_name(f"{copy.name}.dsse"), envelope)
+                client.log_artifact(run_id, str(copy.with_name(f"{copy.name}.dsse")), RUN_ARTIFACT_DIRECTORY)
             _tag_tree(client, run)
             # Last, since it can't be changed any more: who reads it finds the document there.
             client.log_param(run_id, digest_parameter(model_id), document.digest)
@@ -109,6 +126,12 @@ def _tag_tree(client: Any, run: Any) -> None:
         client.set_tag(run.info.run_id, DIRTY_TAG, str(dirty).lower())
 
 
-def _write(path: Path, document: EnvironmentDocument) -> None:
+def _signed(document: EnvironmentDocument, model_id: str, run_id: str | None, signer: PrivateKey | None) -> bytes | None:
+    if signer is None:
+        return None
+    return sealed(IN_TOTO, training_statement(document, model_id=model_id, run_id=run_id), signer)
+
+
+def _write(path: Path, body: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(document.canonical())
+    path.write_bytes(body)

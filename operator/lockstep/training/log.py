@@ -3,12 +3,16 @@
 import contextlib
 import functools
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from lockstep.keys import PrivateKey
 from lockstep.training.attach import Attachment, attach, models_of_run
+from lockstep.training.signing import signing_key
 
 _log = logging.getLogger("lockstep")
 _RELOAD_SECONDS = 300.0
@@ -25,6 +29,7 @@ def log_environment(
     extra_packages: Iterable[str] = (),
     prove: bool = True,
     strict: bool = False,
+    sign_key: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Record the environment of this process for the models of a run, before or after they are logged.
 
@@ -37,6 +42,9 @@ def log_environment(
         extra_packages: names of packages that the model needs and that a reload would not show.
         prove: reload the model in a fresh process to prove which packages it needs; a few seconds a model.
         strict: raise instead of warning when the environment could not be recorded.
+        sign_key: a private key, as a PEM text or the path of a PEM file, that signs what is recorded; the environment
+            variable LOCKSTEP_KEY_PASSWORD opens an encrypted one. With a key that can't be used nothing is recorded,
+            since what is recorded once is not signed later.
 
     Returns:
         The document digests (`sha256:…`) that were recorded; empty when a model is yet to be logged.
@@ -44,9 +52,19 @@ def log_environment(
     Raises:
         EnvironmentNotLoggedError: with `strict`, when nothing could be recorded.
     """
-    try:
+
+    def record() -> list[str]:
         extra = (extra_packages,) if isinstance(extra_packages, str) else tuple(extra_packages)
-        return _log_environment(run_id, model_id, extra, prove=prove, strict=strict)
+        signer = None if sign_key is None else signing_key(sign_key)
+        return _log_environment(run_id, model_id, _Wishes(extra, prove, strict, signer))
+
+    return _guarded(strict, record)
+
+
+def _guarded(strict: bool, record: Callable[[], list[str]]) -> list[str]:
+    """Let nothing that goes wrong end the job, unless that is wished for."""
+    try:
+        return record()
     except Exception as error:
         if strict:
             raise EnvironmentNotLoggedError(str(error)) from error
@@ -54,11 +72,21 @@ def log_environment(
         return []
 
 
-def _log_environment(run_id: str | None, model_id: str | None, extra: Sequence[str], *, prove: bool, strict: bool) -> list[str]:
+@dataclass(frozen=True)
+class _Wishes:
+    """What the caller asked for, kept until a model is logged."""
+
+    extra: tuple[str, ...]
+    prove: bool
+    strict: bool
+    signer: PrivateKey | None
+
+
+def _log_environment(run_id: str | None, model_id: str | None, wishes: _Wishes) -> list[str]:
     import mlflow
 
     if model_id is not None:
-        return _attach_all([model_id], extra, prove=prove, strict=strict)
+        return _attach_all([model_id], wishes)
     active = mlflow.active_run()
     run = mlflow.get_run(run_id) if run_id is not None else active or mlflow.last_active_run()
     models = models_of_run(run.info.run_id, run.info.experiment_id) if run is not None else []
@@ -67,24 +95,24 @@ def _log_environment(run_id: str | None, model_id: str | None, extra: Sequence[s
     if run_id is not None and not models and run is not None and run.info.status != "RUNNING":
         raise ValueError(f"the run {run_id} is {run.info.status} and has logged no model")
     if guessed or not models:
-        _PENDING.expect(None if guessed or run is None else run.info.run_id, extra, prove=prove, strict=strict)
+        _PENDING.expect(None if guessed or run is None else run.info.run_id, wishes)
     if not models:
         whose = "that this process logs" if guessed or run is None else f"of run {run.info.run_id}"
         _say(f"lockstep: no model yet; the environment will be recorded with the next model {whose}")
-    return _attach_all(models, extra, prove=prove, strict=strict)
+    return _attach_all(models, wishes)
 
 
-def _attach_all(models: Sequence[str], extra: Sequence[str], *, prove: bool, strict: bool) -> list[str]:
+def _attach_all(models: Sequence[str], wishes: _Wishes) -> list[str]:
     """Attach to every model; one that fails doesn't keep the others from theirs."""
     digests: list[str] = []
     failures: list[Exception] = []
     for model in models:
         try:
-            digests.append(_attached(attach(model, extra, _seconds(prove))))
+            digests.append(_attached(attach(model, wishes.extra, _seconds(wishes.prove), wishes.signer)))
         except Exception as error:
             _complain(error, model)
             failures.append(error)
-    if failures and strict:
+    if failures and wishes.strict:
         raise failures[0]
     return digests
 
@@ -119,12 +147,12 @@ class _Pending:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wrapped = False
-        self._expected: dict[str | None, tuple[tuple[str, ...], bool, bool]] = {}
-        """Settings by run; None stands for whichever run."""
+        self._expected: dict[str | None, _Wishes] = {}
+        """Wishes by run; None stands for whichever run."""
 
-    def expect(self, run_id: str | None, extra: Sequence[str], *, prove: bool, strict: bool) -> None:
+    def expect(self, run_id: str | None, wishes: _Wishes) -> None:
         with self._lock:
-            self._expected[run_id] = (tuple(extra), prove, strict)
+            self._expected[run_id] = wishes
             if not self._wrapped:
                 self._wrap()
                 self._wrapped = True
@@ -144,11 +172,10 @@ class _Pending:
 
     def _logged(self, info: Any) -> None:
         model_id, run_id = getattr(info, "model_id", None), getattr(info, "run_id", None)
-        settings = self._expected.get(run_id) or self._expected.get(None)
-        if settings is None or model_id is None:
+        wishes = self._expected.get(run_id) or self._expected.get(None)
+        if wishes is None or model_id is None:
             return
-        extra, prove, strict = settings
-        log_environment(model_id=model_id, extra_packages=extra, prove=prove, strict=strict)
+        _guarded(wishes.strict, lambda: _attach_all([model_id], wishes))
 
 
 _PENDING = _Pending()

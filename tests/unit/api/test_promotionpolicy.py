@@ -11,7 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from lockstep.api.modeldeployment import GateMode
 from lockstep.api.promotionpolicy import PromotionPolicy, PromotionPolicySpec
+from tests.fakes.signing import key, public_pem
 
+PEM = public_pem(key("release"))
+OTHER_PEM = public_pem(key("other"))
 BASE: dict[str, Any] = {"registry": {"trackingURI": "http://mlflow:5000"}}
 # Another value for every knob there is.
 KNOBS: dict[str, Any] = {
@@ -20,6 +23,8 @@ KNOBS: dict[str, Any] = {
     "images.repositories": ["registry.example.com/*"],
     "images.modelInImage": "Required",
     "images.credentials": "Operator",
+    "images.baseImages": [{"name": "python", "diffIDs": ["sha256:" + "a" * 64]}],
+    "images.signatures": [{"name": "release", "keys": [PEM]}],
     "environment.evidence": "ModelRequirements",
     "environment.python": "Patch",
     "environment.packages.scope": "All",
@@ -37,6 +42,7 @@ KNOBS: dict[str, Any] = {
     "environment.bytecode": "Allow",
     "environment.bytecodeCache": "Fresh",
     "environment.system": ["libgomp1"],
+    "environment.signature": {"keys": [PEM]},
     "lineage.require": ["GitCommit"],
     "readiness.requests": 4,
     "readiness.timeoutSeconds": 11,
@@ -111,6 +117,17 @@ def test_a_gate_is_enforced_unless_the_policy_says_otherwise(modes: dict[str, Ga
         ("registry.models", [""]),
         ("registry.models", ["m"] * 65),
         ("images.modelInImage", "Perhaps"),
+        ("images.signatures", [{"name": "", "keys": [PEM]}]),
+        ("images.signatures", [{"name": "release", "keys": []}]),
+        ("images.signatures", [{"name": "release", "keys": ["-----BEGIN PUBLIC KEY-----\n?"]}]),
+        ("images.signatures", [{"name": "release", "keys": [PEM.replace("PUBLIC", "PRIVATE")]}]),
+        ("images.signatures", [{"name": "release", "keys": [PEM, PEM]}]),
+        ("images.signatures", [{"name": "release", "keys": [PEM], "threshold": 0}]),
+        ("images.signatures", [{"name": "release", "keys": [PEM], "threshold": 2}]),
+        ("images.signatures", [{"name": "release", "keys": [PEM], "signature": "Ignore"}]),
+        ("images.signatures", [{"name": f"r{number}", "keys": [PEM]} for number in range(17)]),
+        ("environment.signature", {"keys": []}),
+        ("environment.signature", {"keys": [PEM, OTHER_PEM], "threshold": 3}),
         ("environment.python", "Major"),
         ("environment.packages.extras", "Some"),
         ("environment.packages.unowned", "Some"),

@@ -40,7 +40,7 @@ def layout(path: Path, version: str = "1.4.2", tag: str = "1") -> Path:
 
 BLOCKER = """
 import sys
-BLOCKED = {"kopf", "kubernetes", "aiohttp", "isal", "zstandard", "prometheus_client", "mlflow"}
+BLOCKED = {"kopf", "kubernetes", "aiohttp", "isal", "zstandard", "prometheus_client", "mlflow", "cryptography"}
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in BLOCKED:

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact
+from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signed_fact
 from lockstep.gates.evidence import Unknown
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
@@ -12,6 +12,7 @@ from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
 from tests.fakes import builders as a
 from tests.fakes.images import LINUX, MemorySource, layer
+from tests.fakes.signing import key, public_pem, sign
 
 
 class Registries:
@@ -110,3 +111,35 @@ async def test_what_opening_or_pinning_says_against_it_is_kept() -> None:
     missing = await image_fact(REFERENCE, a.policy(), Images(MemorySource()), LINUX, Limits())
     assert isinstance(missing, Unknown)
     assert missing.reason is Reason.IMAGE_NOT_FOUND
+
+
+def signing(*repositories: str) -> PromotionPolicy:
+    return a.policy(
+        images={"signatures": [{"name": "release", "keys": [public_pem(key("release"))], "repositories": list(repositories)}]}
+    )
+
+
+async def opened() -> OpenedImage:
+    source = MemorySource()
+    digest = source.image([layer()])
+    sign(source, digest, key("release"))
+    return OpenedImage(await source.resolved(), source)
+
+
+async def test_signatures_are_read_where_the_policy_has_rules_for_the_repository() -> None:
+    one = await opened()
+    found = await signed_fact(one, signing("registry.example.com/team/*"))
+    assert found is not None
+    assert not isinstance(found, Unknown)
+    assert (found.digest, len(found.signatures)) == (one.image.digest, 1)
+    assert await signed_fact(one, signing("registry.example.com/other/*")) is None
+    assert await signed_fact(one, a.policy()) is None
+
+
+async def test_signatures_that_can_not_be_read_are_unknown() -> None:
+    one = await opened()
+    assert isinstance(one.source, MemorySource)
+    one.source.put(b"{}", one.image.digest.replace(":", "-") + ".att")
+    found = await signed_fact(one, signing("*"))
+    assert isinstance(found, Unknown)
+    assert (found.reason, found.retry) == (Reason.MANIFEST_INVALID, False)

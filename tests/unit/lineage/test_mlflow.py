@@ -205,6 +205,13 @@ async def test_an_input_example_that_is_too_large_is_left_out() -> None:
     assert lineage.input_example is None
 
 
+async def test_the_signature_of_a_document_is_read_with_it() -> None:
+    both = {"lockstep/environment.json": b"{}", "lockstep/environment.json.dsse": b"signed"}
+    assert (await read(FakeMLflow(both))).environment_signature == b"signed"
+    assert (await read(FakeMLflow({"lockstep/environment.json": b"{}"}))).environment_signature is None
+    assert (await read(FakeMLflow(both | {"lockstep/environment.json.dsse": LARGE}))).environment_signature is None
+
+
 async def test_an_mlmodel_of_brackets_ends_nothing() -> None:
     lineage = await read(FakeMLflow({"MLmodel": b"[" * 900_000}))
     assert lineage.mlmodel_run_id is None
