@@ -9,7 +9,7 @@ from lockstep.images.limits import MIB
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern), limit)
     for pattern, limit in (
-        (r"\.(?:dist|egg)-info/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
+        (r"(?:\.(?:dist|egg)-info|\.egg/EGG-INFO)/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
         (r"\.(?:dist-info/RECORD|egg-info)$", 32 * MIB),
         (r"\.pth$", MIB),
         (r"/pyvenv\.cfg$", MIB),

@@ -93,6 +93,8 @@ def entries(stream: Readable, sink_for: Callable[[str, int], AnySink | None], li
             modified=_modified(pax, header),
         )
         extended = _Extended()
+    if extended.waits:
+        raise ImageError(Reason.LAYER_CORRUPT, "a layer ends between an extended header and its entry")
     _only_zeros(stream)
 
 
@@ -128,6 +130,11 @@ class _Extended:
         # Go takes GNU's name over pax's, others the reverse; a pax size meant for the entry is taken for GNU's header by some.
         if self.pax is not None and (self.long_name is not None or self.long_link is not None):
             raise ImageError(Reason.LAYER_AMBIGUOUS, "an entry has both pax and GNU extended headers")
+
+    @property
+    def waits(self) -> bool:
+        """Whether an entry has to follow."""
+        return self.pax is not None or self.long_name is not None or self.long_link is not None
 
     @staticmethod
     def _once(before: object) -> None:
@@ -178,7 +185,9 @@ def _exactly(stream: Readable, size: int, *, end_allowed: bool = False) -> bytes
 
 def _body(stream: Readable, size: int) -> bytes:
     body = _exactly(stream, size) if size else b""
-    _skip_exactly(stream, -size % _BLOCK)
+    # Some programs read a name up to its zero byte, wherever the header says that it ends.
+    if _exactly(stream, -size % _BLOCK).strip(b"\0"):
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "an extended header goes on after its end")
     return body
 
 

@@ -168,6 +168,18 @@ def test_a_size_on_gnus_header_is_refused() -> None:
     assert refused(data) is Reason.LAYER_AMBIGUOUS
 
 
+def test_a_name_that_goes_on_after_the_size_of_its_header_is_refused() -> None:
+    # The standard library reads it up to the zero byte, Go and GNU tar up to the size.
+    long = header(b"././@LongLink", "L", octal(4)) + padded(b"evil/METADATA")
+    assert refused(long + FILE + END) is Reason.LAYER_AMBIGUOUS
+
+
+@pytest.mark.parametrize("front", [pax_header({"path": "x"}), gnu_long(b"x"), gnu_long(b"x", "K")])
+def test_an_extended_header_without_an_entry_is_refused(front: bytes) -> None:
+    assert refused(FILE + front + END) is Reason.LAYER_CORRUPT
+    assert refused(FILE + front) is Reason.LAYER_CORRUPT
+
+
 def test_names_stated_in_two_ways_are_refused() -> None:
     file = header(b"x", "0", octal(0)) + END
     assert refused(pax_header({"path": "a"}) + gnu_long(b"b") + file) is Reason.LAYER_AMBIGUOUS
