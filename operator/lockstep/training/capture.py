@@ -5,7 +5,10 @@ import platform
 import sys
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from lockstep import __version__
+from lockstep.environment.catalogue.describe import unfit
 from lockstep.environment.catalogue.distributions import distributions
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
@@ -26,18 +29,21 @@ def capture_environment(*, required: Sequence[str] | None = None, proof: Require
     """
     tree = HostTree()
     paths = list(dict.fromkeys(os.path.realpath(path or os.getcwd()) for path in sys.path if os.path.isdir(path or ".")))
-    return EnvironmentDocument(
-        python=Interpreter(
-            implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
-        ),
-        platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
-        packages=distributions(tree, paths),
-        system=system(tree),
-        required=tuple(sorted(set(required))) if required is not None else None,
-        required_proof=proof,
-        hardware=_hardware(),
-        collector=f"lockstep {__version__}",
-    )
+    try:
+        return EnvironmentDocument(
+            python=Interpreter(
+                implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
+            ),
+            platform=Platform(os=platform.system().lower(), machine=platform.machine(), libc=_libc()),
+            packages=distributions(tree, paths),
+            system=system(tree),
+            required=tuple(sorted(set(required))) if required is not None else None,
+            required_proof=proof,
+            hardware=_hardware(),
+            collector=f"lockstep {__version__}",
+        )
+    except ValidationError as error:
+        raise unfit(error) from error
 
 
 def _libc() -> str | None:

@@ -51,7 +51,9 @@ def test_env_looks_up_what_follows() -> None:
     assert start("env", "-S", "python -u", "serve.py") == Started("/opt/venv/bin/python", "/app/serve.py", frozenset("u"))
 
 
-@pytest.mark.parametrize("arguments", ["PYTHONPATH=/evil python", "-i python", "-u PATH python", "-S ${X} python"])
+@pytest.mark.parametrize(
+    "arguments", ["PYTHONPATH=/evil python", "-i python", "-u PATH python", "-S ${X} python", "-S 'python", '-Spython"']
+)
 def test_env_that_changes_the_environment_is_refused(arguments: str) -> None:
     assert refused("env", *arguments.split()).reason is Reason.INTERPRETER_AMBIGUOUS
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
 from lockstep.training import capture_environment
@@ -27,6 +29,16 @@ def test_what_a_new_path_brings_is_part_of_it(tmp_path: Path, monkeypatch: pytes
     assert "own" not in {package.name for package in capture_environment().packages}
     monkeypatch.syspath_prepend(str(tmp_path))
     assert ("own", "1.0") in {(package.name, package.version) for package in capture_environment().packages}
+
+
+def test_metadata_that_no_document_can_hold_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: own\nVersion: 1\x0b0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(CatalogueError) as caught:
+        capture_environment()
+    assert caught.value.reason is Reason.METADATA_INVALID
 
 
 def test_a_host_tree_reads_below_its_root(tmp_path: Path) -> None:

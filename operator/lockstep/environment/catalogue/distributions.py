@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.record import canonical_record_digest
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
+
+_HEADER = re.compile(r"[!-9;-~]+:")
+"""The beginning of a header (RFC 5322, 2.2)."""
 
 
 def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
@@ -37,7 +41,8 @@ def distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Package, ...]:
 
 def _metadata_folders(tree: FileTree, path: str) -> Iterator[str]:
     for name in tree.listdir(path):
-        if name.endswith((".dist-info", ".egg-info")):
+        # A directory that is an egg itself, as easy_install puts it on the path, keeps its metadata under this name.
+        if name.endswith((".dist-info", ".egg-info")) or (name == "EGG-INFO" and path.endswith(".egg")):
             yield f"{path.rstrip('/')}/{name}"
 
 
@@ -73,13 +78,25 @@ def _header(metadata: bytes, folder: str) -> _Header:
     """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
     values: dict[str, list[str]] = {"name": [], "version": []}
     text = metadata.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    key, readable = "", True
     # Line ends as email.parser takes them, which importlib.metadata uses: not all those of str.splitlines.
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        if not line.strip():
+        if not line:
             break
-        key, colon, value = line.partition(":")
-        if colon and key.lower() in values:
-            values[key.lower()].append(value.strip())
+        if line[0] in " \t":
+            if key in values:
+                raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its {key.capitalize()} goes on in a second line")
+            continue
+        # At a line that is no header email.parser takes the text to begin, and others read on.
+        readable = readable and _HEADER.match(line) is not None
+        key, _, value = line.partition(":")
+        key = key.strip().lower()
+        if key in values:
+            if not readable:
+                raise CatalogueError(
+                    Reason.METADATA_INVALID, f"{folder}: its {key.capitalize()} stands below what is no header"
+                )
+            values[key].append(value.strip())
     for key, stated in values.items():
         if len(set(stated)) != 1 or not stated[0]:
             what = "no" if not any(stated) else "more than one"

@@ -158,7 +158,10 @@ def _after_env(arguments: Sequence[str], launch: Launch) -> list[str]:
         text = rest.pop(0).removeprefix("-S") or (rest.pop(0) if rest else "")
         if arguments[0][:2] != "-S" or re.search(r"[\\$]", text):
             raise _ambiguous("env " + " ".join(arguments), "env changes the environment")
-        rest = [*shlex.split(text), *rest]
+        try:
+            rest = [*shlex.split(text), *rest]
+        except ValueError as error:
+            raise _ambiguous("env " + " ".join(arguments), str(error)) from error
     if rest and "=" in rest[0]:
         raise _ambiguous("env " + " ".join(rest), "env sets variables")
     return rest

@@ -73,8 +73,9 @@ def _stanzas(body: bytes, path: str) -> list[dict[str, str]]:
         }
         if not fields:
             continue
-        installed = fields.get("status", "installed").split()[-1:] == ["installed"]
-        if installed and ("package" not in fields or "version" not in fields):
+        if fields.get("status", "installed").split()[-1:] != ["installed"]:
+            continue
+        if "package" not in fields or "version" not in fields:
             raise CatalogueError(Reason.SYSTEM_UNVERIFIABLE, f"{path}: an entry has no Package or no Version")
         stanzas.append(fields)
     return stanzas
