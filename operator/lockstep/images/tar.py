@@ -236,7 +236,8 @@ def _number(raw: bytes) -> int:
         if raw[0] != 0x80 or number >= 1 << 63:
             raise ImageError(Reason.LAYER_CORRUPT, "a header holds a negative or absurd number")
         return number
-    text = raw.strip(b" \0")
+    # Blanks may stand before the digits. After a zero byte some programs read on, and others have read nothing.
+    text = raw.lstrip(b" ").rstrip(b" \0")
     if text and not _OCTAL.fullmatch(text):
         raise ImageError(Reason.LAYER_CORRUPT, "a layer is no tar archive: a header's number can't be read")
     return int(text, 8) if text else 0
@@ -244,8 +245,11 @@ def _number(raw: bytes) -> int:
 
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0", 1)[0]
+    magic, prefix = header[257:263], header[345:500].split(b"\0", 1)[0]
+    if prefix and magic not in (b"ustar\0", b"ustar "):
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "a header has a prefix that its format does not know")
     # Only POSIX ustar has a prefix there; GNU's old format keeps times in its place.
-    prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
+    prefix = prefix if magic == b"ustar\0" else b""
     return _text(prefix + b"/" + name if prefix else name)
 
 
