@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -167,9 +168,10 @@ class Phantoms:
     why: str
 
 
-_OWN = "/usr/local/lib/python3.11/site-packages/"
+_SERIES = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_OWN = f"/usr/local/lib/{_SERIES}/site-packages/"
 _VENDORED = "/opt/venv/lib/python3.11/site-packages/setuptools/_vendor/"
-_BASE = frozenset(["certifi", "charset-normalizer", "idna", "pip", "requests", "setuptools", "urllib3"])
+_BASE = frozenset(["certifi", "charset-normalizer", "idna", "pip", "requests", "urllib3"])
 PHANTOMS = {
     "cuda": (
         Phantoms(
@@ -202,7 +204,7 @@ PHANTOMS = {
             "data of its own tests",
         ),
     ),
-    "conda": (Phantoms("/opt/conda/lib/python3.11/", _BASE, "the base environment's, and another one serves"),),
+    "conda": (Phantoms(f"/opt/conda/lib/{_SERIES}/", _BASE, "the base environment's, and another one serves"),),
     "two": (
         Phantoms(
             _OWN,
