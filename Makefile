@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo demo-down test test-unit test-flow test-integration test-api test-e2e lint format lock crds bench clean
+.PHONY: help venv tools demo demo-down test test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e fuzz lint format lock crds bench clean
 include cluster.mk
 
 help: ## List the targets
@@ -28,7 +28,7 @@ demo: venv ## Show one model promoted and one refused by name, on a real cluster
 demo-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m examples.demo down
 
-test: tools test-unit test-flow test-integration test-api test-e2e ## Run all tests
+test: tools test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e ## Run all tests
 
 tools: ## Install the Debian packages and build the programs that the tests use, once
 	@$(PYTHON) -m tests.cluster tools
@@ -36,12 +36,21 @@ tools: ## Install the Debian packages and build the programs that the tests use,
 test-unit: venv ## Pure code and clients against small servers on loopback
 	$(BIN)/python -m pytest tests/unit -q
 
+test-fuzz: venv ## Every fuzzer for a moment: that they run, and that nothing shows at once
+	$(BIN)/python -m tests.fuzz --all --seconds 1
+
+fuzz: venv ## Every fuzzer for longer: ten minutes on two cores
+	$(BIN)/python -m tests.fuzz --all --seconds 48
+
 test-flow: venv ## Whole stories against fakes at the ports
 	$(BIN)/python -m pytest tests/flow -q
 
 test-integration: venv ## Against a real MLflow server and the real cosign
 	@$(PYTHON) -m tests.cluster cosign
 	$(BIN)/python -m pytest tests/integration -q
+
+test-oracle: venv tools ## Scans against umoci, overlayfs, pip, dpkg-query and syft, on images of Debian and PyPI
+	$(BIN)/python -m pytest tests/oracle -q
 
 test-api: venv tools ## Against a real API server
 	$(BIN)/python -m pytest tests/api -q

@@ -20,6 +20,7 @@ _PROGRAMS = {
     "iproute2": "ip",
     "buildah": "buildah",
     "skopeo": "skopeo",
+    "umoci": "umoci",
     "debootstrap": "debootstrap",
     "prometheus": "promtool",
     "openssl": "openssl",

@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import kind
@@ -85,13 +86,28 @@ def push(tag: str, reference: str) -> str:
         return Path(digest.name).read_text().strip()
 
 
-def save(tag: str, folder: Path) -> None:
-    """Write a built image as an OCI layout.
+def save(tag: str, folder: Path, name: str = "latest") -> None:
+    """Write a built image as an OCI layout, or beside the other images of one.
 
     Raises:
         ClusterError: the image is missing.
     """
-    _buildah("push", "--quiet", tag, f"oci:{folder}:latest")
+    _buildah("push", "--quiet", tag, f"oci:{folder}:{name}")
+
+
+@contextmanager
+def mounted(tag: str) -> Iterator[Path]:
+    """Mount a built image's root file system, as a container would see it.
+
+    Raises:
+        ClusterError: the image is missing.
+    """
+    container = _buildah("from", "--pull=false", tag).strip()
+    try:
+        yield Path(_buildah("mount", container).strip())
+    finally:
+        _buildah("umount", container)
+        _buildah("rm", container)
 
 
 def exists(tag: str) -> bool:

@@ -5,6 +5,7 @@ import re
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from pydantic import ValidationError
 
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, RequiredProof
 
@@ -27,14 +28,18 @@ def baseline(requirements: bytes, python_env: bytes | None, image: EnvironmentDo
     pins = _pins(requirements.decode("utf-8", "replace"))
     if not pins:
         raise InvalidRequirementsError("requirements.txt pins no package with ==")
-    return EnvironmentDocument(
-        python=Interpreter(implementation="cpython", version=_python(python_env) or image.python.version),
-        platform=image.platform,
-        packages=tuple(Package(name=name, version=version) for name, version in sorted(pins.items())),
-        required=tuple(sorted(pins)),
-        required_proof=RequiredProof.PROVEN,
-        collector=COLLECTOR,
-    )
+    try:
+        return EnvironmentDocument(
+            python=Interpreter(implementation="cpython", version=_python(python_env) or image.python.version),
+            platform=image.platform,
+            packages=tuple(Package(name=name, version=version) for name, version in sorted(pins.items())),
+            required=tuple(sorted(pins)),
+            required_proof=RequiredProof.PROVEN,
+            collector=COLLECTOR,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidRequirementsError(f"{str(first['input'])[:100]!r} is no name or version: {first['msg']}") from error
 
 
 def _pins(text: str) -> dict[str, str]:

@@ -2,15 +2,17 @@
 
 import hashlib
 import zlib
-from typing import Protocol
+from typing import Protocol, cast
 
 import zstandard
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 
+# No zlib.error, and its stubs take it for an instance.
+_ISAL_ERROR = cast(type[Exception], isal_zlib.error)
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _READ = 256 * 1024
 _ZSTD_PIECE = 2048
@@ -164,5 +166,5 @@ class _Guarded:
     def read(self, size: int = -1, /) -> bytes:
         try:
             return self._inner.read(size)
-        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        except (OSError, EOFError, zlib.error, _ISAL_ERROR, zstandard.ZstdError) as error:
             raise ImageError(Reason.LAYER_CORRUPT, f"a layer can't be decompressed: {error}") from error

@@ -63,9 +63,11 @@ class Squash:
 
     def _hide(self, layer: LayerRecord) -> None:
         for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:
-            self._check_parents(path)
-        for path in layer.whiteouts & (layer.entries.keys() | layer.hard_links.keys()):
-            raise _ambiguous(path, "one layer both hides and holds it")
+            self._check_parents(path, layer)
+        for path in (*layer.entries, *layer.hard_links, *layer.opaque) if layer.whiteouts else ():
+            _check_shown(path, layer.whiteouts)
+        for path in layer.whiteouts:
+            _check_shown(_parent(path), layer.whiteouts)
         # Whiteouts concern lower layers only, wherever they stand in the archive.
         for path in layer.opaque:
             for child in list(self._children.get(path, ())):
@@ -97,16 +99,17 @@ class Squash:
         while (known := self._entries.get(parent)) is None:
             self._set(parent, Entry(FileKind.DIRECTORY))
             parent = _parent(parent)
-        if known.kind is not FileKind.DIRECTORY and parent not in layer.entries:
-            raise _ambiguous(path, f"{parent} is no directory in a lower layer")
+        made = layer.entries.get(parent)
+        if known.kind is not FileKind.DIRECTORY and (made is None or made.kind is not FileKind.DIRECTORY):
+            raise _ambiguous(path, f"{parent} is no directory")
 
-    def _check_parents(self, path: str) -> None:
+    def _check_parents(self, path: str, layer: LayerRecord) -> None:
         """What is hidden below a link is hidden there by some runtimes, and at the link's target by others."""
         while path != "/":
             path = _parent(path)
-            known = self._entries.get(path)
-            if known is not None and known.kind is not FileKind.DIRECTORY:
-                raise _ambiguous(path, "a layer hides something below it, and it is no directory in a lower layer")
+            known = (self._entries.get(path), layer.entries.get(path))
+            if path in layer.hard_links or any(one is not None and one.kind is not FileKind.DIRECTORY for one in known):
+                raise _ambiguous(path, "a layer hides something below it, and it is no directory there or in a lower layer")
 
     def _set(self, path: str, entry: Entry) -> None:
         if path not in self._entries:
@@ -118,11 +121,23 @@ class Squash:
         self._children.setdefault(_parent(path), set()).add(path)
 
     def _remove(self, path: str) -> None:
-        for child in self._children.pop(path, set()):
-            self._remove(child)
-        if self._entries.pop(path, None) is not None:
-            self._names -= len(path)
-            self._children.get(_parent(path), set()).discard(path)
+        # No recursion: a path of 4096 bytes can have more directories than Python has frames.
+        below = [path]
+        while below:
+            gone = below.pop()
+            below.extend(self._children.pop(gone, ()))
+            if self._entries.pop(gone, None) is not None:
+                self._names -= len(gone)
+                self._children.get(_parent(gone), set()).discard(gone)
+
+
+def _check_shown(path: str, whiteouts: set[str]) -> None:
+    """A whiteout concerns lower layers only, but programs that go by the archive's order hide what came before it."""
+    here = path
+    while here != "/":
+        if here in whiteouts:
+            raise _ambiguous(path, "one layer both hides and holds it")
+        here = _parent(here)
 
 
 def _parent(path: str) -> str:

@@ -93,6 +93,8 @@ def entries(stream: Readable, sink_for: Callable[[str, int], AnySink | None], li
             modified=_modified(pax, header),
         )
         extended = _Extended()
+    if extended.waits:
+        raise ImageError(Reason.LAYER_CORRUPT, "a layer ends between an extended header and its entry")
     _only_zeros(stream)
 
 
@@ -128,6 +130,11 @@ class _Extended:
         # Go takes GNU's name over pax's, others the reverse; a pax size meant for the entry is taken for GNU's header by some.
         if self.pax is not None and (self.long_name is not None or self.long_link is not None):
             raise ImageError(Reason.LAYER_AMBIGUOUS, "an entry has both pax and GNU extended headers")
+
+    @property
+    def waits(self) -> bool:
+        """Whether an entry has to follow."""
+        return self.pax is not None or self.long_name is not None or self.long_link is not None
 
     @staticmethod
     def _once(before: object) -> None:
@@ -178,7 +185,9 @@ def _exactly(stream: Readable, size: int, *, end_allowed: bool = False) -> bytes
 
 def _body(stream: Readable, size: int) -> bytes:
     body = _exactly(stream, size) if size else b""
-    _skip_exactly(stream, -size % _BLOCK)
+    # Some programs read a name up to its zero byte, wherever the header says that it ends.
+    if _exactly(stream, -size % _BLOCK).strip(b"\0"):
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "an extended header goes on after its end")
     return body
 
 
@@ -227,7 +236,8 @@ def _number(raw: bytes) -> int:
         if raw[0] != 0x80 or number >= 1 << 63:
             raise ImageError(Reason.LAYER_CORRUPT, "a header holds a negative or absurd number")
         return number
-    text = raw.strip(b" \0")
+    # Blanks may stand before the digits. After a zero byte some programs read on, and others have read nothing.
+    text = raw.lstrip(b" ").rstrip(b" \0")
     if text and not _OCTAL.fullmatch(text):
         raise ImageError(Reason.LAYER_CORRUPT, "a layer is no tar archive: a header's number can't be read")
     return int(text, 8) if text else 0
@@ -235,8 +245,11 @@ def _number(raw: bytes) -> int:
 
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0", 1)[0]
+    magic, prefix = header[257:263], header[345:500].split(b"\0", 1)[0]
+    if prefix and magic not in (b"ustar\0", b"ustar "):
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "a header has a prefix that its format does not know")
     # Only POSIX ustar has a prefix there; GNU's old format keeps times in its place.
-    prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
+    prefix = prefix if magic == b"ustar\0" else b""
     return _text(prefix + b"/" + name if prefix else name)
 
 

@@ -5,8 +5,11 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
+
 from lockstep import __version__
 from lockstep.environment.catalogue.cuda import cuda
+from lockstep.environment.catalogue.describe import unfit
 from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.libraries import Libraries
@@ -41,25 +44,28 @@ def capture_environment(
     tree = HostTree()
     path = current_path()
     machine = platform.machine()
-    found = installed(tree, path.entries)
-    hooks = startup(tree, path, Ownership(tree, found))
-    libraries = Libraries(tree, sys.executable or "", os.environ, machine=machine)
-    described = with_hooks(packages(tree, found, libraries, hashed=required), hooks)
-    return EnvironmentDocument(
-        python=Interpreter(
-            implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
-        ),
-        platform=Platform(os=platform.system().lower(), machine=machine, libc=_libc() or libc(tree, machine)),
-        packages=described,
-        system=system(tree, sys.base_prefix),
-        cuda=cuda(tree, described, sys.base_prefix, machine),
-        required=tuple(sorted(set(required))) if required is not None else None,
-        required_proof=proof,
-        code=dict(code or {}),
-        startup=dict(hooks.digests),
-        hardware=_hardware(),
-        collector=f"lockstep {__version__}",
-    )
+    try:
+        found = installed(tree, path.entries)
+        hooks = startup(tree, path, Ownership(tree, found))
+        libraries = Libraries(tree, sys.executable or "", os.environ, machine=machine)
+        described = with_hooks(packages(tree, found, libraries, hashed=required), hooks)
+        return EnvironmentDocument(
+            python=Interpreter(
+                implementation=platform.python_implementation().lower(), version=platform.python_version().rstrip("+")
+            ),
+            platform=Platform(os=platform.system().lower(), machine=machine, libc=_libc() or libc(tree, machine)),
+            packages=described,
+            system=system(tree, sys.base_prefix),
+            cuda=cuda(tree, described, sys.base_prefix, machine),
+            required=tuple(sorted(set(required))) if required is not None else None,
+            required_proof=proof,
+            code=dict(code or {}),
+            startup=dict(hooks.digests),
+            hardware=_hardware(),
+            collector=f"lockstep {__version__}",
+        )
+    except ValidationError as error:
+        raise unfit(error) from error
 
 
 def _libc() -> str | None:

@@ -44,7 +44,7 @@ def test_what_is_no_exact_pin_is_no_evidence() -> None:
     assert pins(text) == {"f": "2"}
 
 
-@pytest.mark.parametrize("text", ["", "numpy\n", "x" * (1024 * 1024 + 1)])
+@pytest.mark.parametrize("text", ["", "numpy\n", "x" * (1024 * 1024 + 1), "x===", "x==1\ny===", "x" * 600 + "==1"])
 def test_files_that_pin_nothing_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequirementsError):
         pins(text)

@@ -129,6 +129,31 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
     assert found(metadata("\ufeffName: x\r\nVersion: 1.0\r\n\r\nVersion: 2.0\r\n")) == {"x": "1.0"}
 
 
+@pytest.mark.parametrize("line", ["no header", "Version : 2.0", ": x", "caf\u00e9: x"])
+def test_a_version_below_a_line_that_is_no_header_is_refused_since_importlib_takes_it_for_text(line: str) -> None:
+    assert "stands below what is no header" in refusal(metadata(f"Name: x\n{line}\nVersion: 1.0\n"))
+
+
+def test_a_line_that_is_no_header_does_no_harm_below_the_version() -> None:
+    # Old tools wrote summaries of several lines; what stands above them is the same to every reader.
+    assert found(metadata("Name: x\nVersion: 1.0\nSummary: a\nno header\nHome-page: y\n")) == {"x": "1.0"}
+
+
+def test_a_version_that_goes_on_in_a_second_line_is_refused() -> None:
+    assert "goes on in a second line" in refusal(metadata("Name: x\nVersion: 1.0\n .post1\n"))
+
+
+def test_a_line_of_blanks_does_not_end_the_headers_since_importlib_takes_it_for_a_folded_one() -> None:
+    assert "more than one Version" in refusal(metadata("Name: x\nVersion: 1.0\nSummary: s\n  \nVersion: 2.0\n"))
+
+
+def test_an_egg_directory_is_read_where_it_is_on_the_path_itself() -> None:
+    egg = f"{SITE}/x-1.0-py3.11.egg"
+    files: Files = {f"{egg}/EGG-INFO/PKG-INFO": "Name: x\nVersion: 1.0\n"}
+    assert found(files) == {}
+    assert found(files, SITE, egg) == {"x": "1.0"}
+
+
 def test_folded_lines_are_no_headers() -> None:
     assert found(metadata("Name: x\nSummary: a\n Version: 9\nVersion: 1.0\n")) == {"x": "1.0"}
 

@@ -66,7 +66,17 @@ def test_env_that_sets_variables_hands_them_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["-i python", "-u PATH python", "-S ${X} python", "X=y -i python", "a.b=c python", "--chdir=/x python"]
+    "arguments",
+    [
+        "-i python",
+        "-u PATH python",
+        "-S ${X} python",
+        "-S 'python",
+        '-Spython"',
+        "X=y -i python",
+        "a.b=c python",
+        "--chdir=/x python",
+    ],
 )
 def test_env_that_changes_the_environment_is_refused(arguments: str) -> None:
     assert refused("env", *arguments.split()).reason is Reason.INTERPRETER_AMBIGUOUS

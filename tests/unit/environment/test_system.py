@@ -43,6 +43,11 @@ def test_a_removed_package_may_lack_a_version() -> None:
     assert packages("Package: gone\nStatus: deinstall ok not-installed\n\n" + stanza("here", "2")) == {"here": "2"}
 
 
+def test_a_removed_package_may_lack_a_version_in_a_file_of_its_own_too() -> None:
+    text = "Package: x\nStatus: deinstall ok config-files\n"
+    assert system(tree({"/var/lib/dpkg/status.d/x": text}), "/usr").packages == {}
+
+
 def test_an_installed_package_without_a_version_is_refused() -> None:
     with pytest.raises(CatalogueError):
         packages("Package: x\nStatus: install ok installed\n")

@@ -106,6 +106,12 @@ def test_other_media_types_are_refused(media_type: str) -> None:
     assert refused(GZ, media_type) is Reason.MANIFEST_INVALID
 
 
+def test_a_deflate_stream_that_is_none_is_refused() -> None:
+    # The decompressor has an error of its own for that, which is no zlib.error.
+    broken = gzip.compress(b"one" * 99, mtime=0)[:10] + b"\xcb\xcf\x4b\xcd\x1f\x45\x44\x20" * 4
+    assert refused(broken, GZIP) is Reason.LAYER_CORRUPT
+
+
 def test_a_large_zstd_window_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=28)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()

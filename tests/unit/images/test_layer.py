@@ -63,6 +63,12 @@ def test_a_whiteout_hides_whole_directories() -> None:
     assert found.kind("/d/e/f/g") is None
 
 
+def test_a_whiteout_hides_directories_however_deep() -> None:
+    deep = layer(Item("x/" * 2000 + "f", b"1"))
+    assert squash(deep, layer(Item(".wh.x"))).listdir("/") == []
+    assert squash(deep, layer(Item("x", b"file"))).read("/x") == b"file"
+
+
 def test_a_whiteout_of_nothing_does_no_harm() -> None:
     assert squash(layer(A), layer(Item("x/y/.wh.gone"))).read("/d/a") == b"a"
 
@@ -132,6 +138,10 @@ def test_hiding_and_holding_one_path_in_a_layer_is_refused() -> None:
     assert ambiguous(layer(A), layer(Item("d/.wh.a"), Item("d/a", b"new")))
     assert ambiguous(layer(A), layer(Item("d/a", b"new"), Item("d/.wh.a")))
     assert ambiguous(layer(A), layer(B, hard_link("d/a", "d/b"), Item("d/.wh.a")))
+    assert ambiguous(layer(A), layer(Item(".wh.d"), Item("d/x/y", b"new")))
+    assert ambiguous(layer(A), layer(Item(".wh.d"), Item("d/.wh.a")))
+    assert ambiguous(layer(A), layer(Item("d/.wh..wh..opq"), Item(".wh.d")))
+    assert ambiguous(layer(Item("d/x/y", b"new"), Item(".wh.d")))
 
 
 @pytest.mark.parametrize("name", [".wh.", "d/.wh.", ".wh..wh.plnk", ".wh...", ".wh..", ".wh.d/a", "d/.wh.x/y"])
@@ -180,6 +190,20 @@ def test_a_path_through_a_link_of_the_same_layer_is_refused() -> None:
     assert ambiguous(layer(A), layer(Item("lnk/a", b"evil"), symlink("lnk", "d")))
     assert ambiguous(layer(A), layer(Item("f", b""), Item("f/a", b"evil")))
     assert ambiguous(layer(A), layer(hard_link("h", "d/a"), Item("h/a", b"evil")))
+
+
+def test_a_path_far_below_a_file_or_a_link_of_the_same_layer_is_refused() -> None:
+    for front in (Item("f", b""), symlink("f", "d")):
+        assert ambiguous(layer(front, Item("f/x/y/z", b"evil")))
+        assert ambiguous(layer(Item("f/x/y/z", b"evil"), front))
+        assert ambiguous(layer(Item("f", b"")), layer(front, Item("f/x/y/z", b"evil")))
+    assert ambiguous(layer(A, hard_link("h", "d/a"), Item("h/x/y", b"evil")))
+
+
+def test_hiding_something_below_a_file_or_a_link_of_the_same_layer_is_refused() -> None:
+    for upper in (Item("d", b"file"), symlink("d", "e"), hard_link("d", "c")):
+        for mark in ("d/.wh.a", "d/.wh..wh..opq", "d/x/.wh.a"):
+            assert ambiguous(layer(A), layer(Item("c", b"c"), upper, Item(mark)))
 
 
 def test_a_path_below_a_lower_layers_file_is_refused() -> None:

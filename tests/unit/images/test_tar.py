@@ -98,6 +98,20 @@ def test_the_prefix_counts_in_posix_archives_only() -> None:
     assert names(bytes(posix) + END) == ["name"]
 
 
+@pytest.mark.parametrize("magic", [bytes(8), b"ustar200", b"USTAR\00000"])
+def test_a_prefix_in_a_format_that_has_none_is_refused(magic: bytes) -> None:
+    # The standard library reads it whatever the format, others do not.
+    for prefix in (b"dir", b""):
+        block = bytearray(header(b"name", "0", octal(0), prefix=prefix))
+        block[257:265] = magic
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        if prefix:
+            assert refused(bytes(block) + END) is Reason.LAYER_AMBIGUOUS
+        else:
+            assert names(bytes(block) + END) == ["name"]
+
+
 def test_bodies_are_kept_only_where_they_are_wanted() -> None:
     data = tar(Item("a", b"1" * 600), Item("b", b"2" * 600))
     found = list(entries(io.BytesIO(data), lambda name, size: keep(name, size) if name == "b" else None, Limits()))
@@ -146,10 +160,18 @@ def test_an_end_in_the_middle_is_refused(cut: int) -> None:
         b"00000000009\0",
         b"abc\0\0\0\0\0\0\0\0\0",
         b"1 2\0\0\0\0\0\0\0\0\0",
+        # The standard library stops at the zero byte and takes the size for 0, Go does not.
+        b"\0\0\0\0\0000000047",
+        b"  \0      47\0",
     ],
 )
 def test_numbers_that_are_none_are_refused(size: bytes) -> None:
     assert refused(header(b"x", "0", size) + padded(b"x" * 600) + END) is Reason.LAYER_CORRUPT
+
+
+def test_numbers_may_stand_between_blanks() -> None:
+    for size in (b"         3 \0", b"3 \0\0\0\0\0\0\0\0\0\0", b"00000000003 "):
+        assert body(read(header(b"x", "0", size) + padded(b"abc") + END)[0]) == b"abc"
 
 
 def test_large_sizes_in_base_256_are_read() -> None:
@@ -166,6 +188,18 @@ def test_a_size_on_gnus_header_is_refused() -> None:
     smuggled = padded(entry(Item("evil", b"")) + END)
     data = pax_header({"size": str(len(smuggled))}) + gnu_long(b"long") + header(b"x", "0", octal(0)) + smuggled
     assert refused(data) is Reason.LAYER_AMBIGUOUS
+
+
+def test_a_name_that_goes_on_after_the_size_of_its_header_is_refused() -> None:
+    # The standard library reads it up to the zero byte, Go and GNU tar up to the size.
+    long = header(b"././@LongLink", "L", octal(4)) + padded(b"evil/METADATA")
+    assert refused(long + FILE + END) is Reason.LAYER_AMBIGUOUS
+
+
+@pytest.mark.parametrize("front", [pax_header({"path": "x"}), gnu_long(b"x"), gnu_long(b"x", "K")])
+def test_an_extended_header_without_an_entry_is_refused(front: bytes) -> None:
+    assert refused(FILE + front + END) is Reason.LAYER_CORRUPT
+    assert refused(FILE + front) is Reason.LAYER_CORRUPT
 
 
 def test_names_stated_in_two_ways_are_refused() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, read_shared_object
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
@@ -57,6 +59,16 @@ def test_a_library_that_this_machine_does_not_have_is_missing(tmp_path: Path, mo
     (tmp_path / "lib/libnowhere.so.7").write_bytes(shared(machine=machine, bits=python.bits))
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "lib"))
     assert {package.name: package.missing for package in capture_environment().packages}["own"] == ()
+
+
+def test_metadata_that_no_document_can_hold_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: own\nVersion: 1\x0b0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(CatalogueError) as caught:
+        capture_environment()
+    assert caught.value.reason is Reason.METADATA_INVALID
 
 
 def test_a_host_tree_reads_below_its_root(tmp_path: Path) -> None:

@@ -76,6 +76,11 @@ def _document(tree: FileTree, start: Started, machine: str, collector: str, mode
             collector=collector,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = f"{error.title}.{'.'.join(str(part) for part in first['loc'])}"
-        raise CatalogueError(Reason.METADATA_INVALID, f"{what}: {first['msg']}: {str(first['input'])[:100]!r}") from error
+        raise unfit(error) from error
+
+
+def unfit(error: ValidationError) -> CatalogueError:
+    """Return the refusal of metadata whose values no document can hold."""
+    first = error.errors(include_url=False)[0]
+    what = f"{error.title}.{'.'.join(str(part) for part in first['loc'])}"
+    return CatalogueError(Reason.METADATA_INVALID, f"{what}: {first['msg']}: {str(first['input'])[:100]!r}")

@@ -18,6 +18,9 @@ from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
 
+_HEADER = re.compile(r"[!-9;-~]+:")
+"""The beginning of a header (RFC 5322, 2.2)."""
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -115,13 +118,25 @@ def _header(metadata: bytes, folder: str) -> _Header:
     """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
     values: dict[str, list[str]] = {"name": [], "version": [], "requires-dist": []}
     text = metadata.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    key, readable = "", True
     # Line ends as email.parser takes them, which importlib.metadata uses: not all those of str.splitlines.
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        if not line.strip():
+        if not line:
             break
-        key, colon, value = line.partition(":")
-        if colon and key.lower() in values:
-            values[key.lower()].append(value.strip())
+        if line[0] in " \t":
+            if key in ("name", "version"):
+                raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its {key.capitalize()} goes on in a second line")
+            continue
+        # At a line that is no header email.parser takes the text to begin, and others read on.
+        readable = readable and _HEADER.match(line) is not None
+        key, _, value = line.partition(":")
+        key = key.strip().lower()
+        if key in values:
+            if not readable and key in ("name", "version"):
+                raise CatalogueError(
+                    Reason.METADATA_INVALID, f"{folder}: its {key.capitalize()} stands below what is no header"
+                )
+            values[key].append(value.strip())
     for key in ("name", "version"):
         stated = values[key]
         if len(set(stated)) != 1 or not stated[0]:

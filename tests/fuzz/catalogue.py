@@ -1,0 +1,175 @@
+"""Readers of what an image's file system holds."""
+
+import email
+import io
+import posixpath
+
+from packaging.utils import canonicalize_name
+
+from lockstep.environment.catalogue.apk import apk
+from lockstep.environment.catalogue.conda import conda
+from lockstep.environment.catalogue.dpkg import dpkg_version
+from lockstep.environment.catalogue.elf import python_version
+from lockstep.environment.catalogue.follow import started
+from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
+from lockstep.environment.catalogue.launch import Launch
+from lockstep.environment.catalogue.libc import libc
+from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.catalogue.rpm import rpm
+from lockstep.environment.catalogue.sharedobject import MAX_NEEDED, read_shared_object
+from lockstep.environment.catalogue.shellscript import commands
+from lockstep.environment.catalogue.system import distribution, system
+from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.dsse import parse_envelope
+from lockstep.environment.requirements import baseline
+from lockstep.environment.statement import parse_statement
+from lockstep.environment.tree import EntryTree, FileKind
+from tests.fakes.installed import packages_on
+from tests.fakes.roots import VENV_SITE, Files, debian, tree, venv
+from tests.fakes.roots import distribution as installed
+
+_ENV = {"PATH": "/opt/venv/bin:/usr/bin:/bin"}
+_IMAGE = EnvironmentDocument.parse(
+    b'{"schema":"lockstep.dev/environment/v1","python":{"implementation":"cpython","version":"3.11.2"},'
+    b'"platform":{"os":"linux","machine":"x86_64"},"packages":[],"collector":"fuzz"}'
+)
+
+
+def _installed(file: str, data: bytes) -> tuple[Package, ...]:
+    files: Files = dict(installed(VENV_SITE, "iris", "1.0"))
+    files[f"{VENV_SITE}/iris-1.0.dist-info/{file}"] = data
+    return packages_on(tree(files), [VENV_SITE])
+
+
+def metadata(data: bytes) -> None:
+    """Where a METADATA is taken, `importlib.metadata` reads the same name and version in it."""
+    files: Files = {f"{VENV_SITE}/iris.egg-info/PKG-INFO": data}
+    (found,) = packages_on(tree(files), [VENV_SITE])
+    try:
+        # As `importlib.metadata` does: text with any line end, then the standard library's parser.
+        theirs = email.message_from_string(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read().removeprefix("\ufeff"))
+    except UnicodeDecodeError:
+        return
+    assert canonicalize_name((theirs["Name"] or "").strip()) == found.name
+    assert (theirs["Version"] or "").strip() == found.version
+
+
+def record(data: bytes) -> None:
+    """The order of a RECORD's rows does not matter."""
+    _installed("RECORD", data)
+    lines = data.decode().splitlines(keepends=True)
+    if b'"' not in data and b"\r" not in data and data.endswith(b"\n") and len(lines) == data.count(b"\n"):
+        assert canonical_record_digest("".join(reversed(lines))) == canonical_record_digest(data.decode())
+
+
+def origin(data: bytes) -> None:
+    _installed("direct_url.json", data)
+
+
+def wheel(data: bytes) -> None:
+    _installed("WHEEL", data)
+
+
+def dpkg(data: bytes) -> None:
+    """Every package that the database names can be asked for."""
+    for path in ("/var/lib/dpkg/status", "/var/lib/dpkg/status.d/one"):
+        root = tree({path: data})
+        for name in list(system(root, "/usr").packages)[:3]:
+            assert ":" in name or dpkg_version(root, name) is not None
+
+
+def apk_(data: bytes) -> None:
+    apk(tree({"/lib/apk/db/installed": data}))
+
+
+def rpm_(data: bytes) -> None:
+    """A database, and a log beside it that is believed where it is one."""
+    rpm(tree({"/var/lib/rpm/rpmdb.sqlite": data}))
+
+
+def rpmmanifest(data: bytes) -> None:
+    rpm(tree({"/var/lib/rpmmanifest/container-manifest-2": data}))
+
+
+def conda_(data: bytes) -> None:
+    conda(tree({"/opt/conda/conda-meta/mkl-2024.1-h1_0.json": data}), "/opt/conda")
+
+
+def object_(data: bytes) -> None:
+    """Whatever an object claims to need are a bounded number of names."""
+    found = read_shared_object(io.BytesIO(data))
+    assert found is None or len(found.needed) <= MAX_NEEDED
+
+
+def shell(data: bytes) -> None:
+    commands(data.decode("utf-8", "replace"))
+
+
+def dsse(data: bytes) -> None:
+    """An envelope's payload is a statement, or it is refused."""
+    parse_statement(parse_envelope(data, "application/vnd.in-toto+json").payload)
+
+
+def osrelease(data: bytes) -> None:
+    distribution(tree({"/etc/os-release": data}))
+
+
+def launch(data: bytes) -> None:
+    """Whatever a command line leads to is an executable of the image."""
+    words = data.decode("utf-8", "replace").split("\n")
+    root = tree(debian() | venv())
+    where = started(root, Launch(argv=tuple(words[:20]), env=_ENV, working_dir="/tmp"))
+    assert root.resolve(where.executable) is not None
+    assert where.script is None or posixpath.isabs(where.script)
+
+
+def shebang(data: bytes) -> None:
+    """Whatever a script leads to is an executable of the image."""
+    root = tree(debian() | venv() | {"/opt/venv/bin/serve": data})
+    where = started(root, Launch(argv=("serve", "--port", "8080"), env=_ENV))
+    assert root.kind(root.resolve(where.executable) or "") is FileKind.FILE
+
+
+def pyvenv(data: bytes) -> None:
+    _paths({"/opt/venv/pyvenv.cfg": data})
+
+
+def pth(data: bytes) -> None:
+    """Path files add directories that exist, and nothing else."""
+    root, paths = _paths({f"{VENV_SITE}/more.pth": data, "/opt/more": None})
+    assert all(root.kind(root.resolve(path) or "") is FileKind.DIRECTORY for path in paths)
+
+
+def _paths(files: Files) -> tuple[EntryTree, tuple[str, ...]]:
+    root = tree(debian() | venv() | files)
+    how = Launch(argv=("/opt/venv/bin/python",), env=_ENV)
+    start = started(root, how)
+    where = prefix(root, start)
+    interpreter(root, where)
+    return root, search_path(root, where, start)
+
+
+def elf_(data: bytes) -> None:
+    """A version is a version, whatever a binary claims."""
+    found = python_version(data)
+    assert found is None or found.replace(".", "").replace("rc", "").replace("a", "").replace("b", "").isdigit()
+
+
+def libc_(data: bytes) -> None:
+    for path in ("/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib/ld-musl-x86_64.so.1"):
+        libc(tree({path: data}), "x86_64")
+
+
+def requirements(data: bytes) -> None:
+    """What is pinned can be written into a document and read back."""
+    pins, _, python = data.partition(b"\0")
+    _same(baseline(pins, python or None, _IMAGE))
+
+
+def document(data: bytes) -> None:
+    """A document survives its own text."""
+    _same(EnvironmentDocument.parse(data))
+
+
+def _same(found: EnvironmentDocument) -> None:
+    assert EnvironmentDocument.parse(found.canonical()) == found
