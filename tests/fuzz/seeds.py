@@ -120,8 +120,8 @@ SEEDS: dict[str, list[str | bytes]] = {
     ],
     "dsse": [_envelope()],
     "layerrecord": [
-        '{"entries":[["/a","d"],["/a/l","l","x"],["/a/f","f",true,{"b":"x","s":"AAAA","h":"eA==","t":[1,2],"p":["3.11.2",null]}]],'
-        '"hardLinks":[["/b","/a/f"]],"whiteouts":["/c"],"opaque":[],"kept":9,"seen":3}'
+        '{"hardLinks":[["/b","/a/f"]],"whiteouts":["/c"],"opaque":[],"kept":9,"seen":3}\n["/a","d"]\n["/a/l","l","x"]\n'
+        '["/a/f","f",true,{"b":"x","s":"AAAA","h":"eA==","t":[1,2],"p":["3.11.2",null]}]'
     ],
     "osrelease": ['PRETTY_NAME="Debian GNU/Linux 12"\nID=debian\nVERSION_ID="12"\n', "ID='alpine'\n"],
     "launch": [

@@ -147,8 +147,11 @@ class EntryTree:
     """A file tree held in memory: the squashed files of an image."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self._entries = {"/": Entry(FileKind.DIRECTORY)} | dict(entries)
+        self._entries = dict(entries)
+        self._entries.setdefault("/", Entry(FileKind.DIRECTORY))
         self._children: dict[str, set[str]] = {}
+        self._tidy = True
+        """True when nothing stands below a link or a file, so that most paths need not be walked."""
         for path in list(self._entries):
             while path != "/":
                 parent, _, name = path.rpartition("/")
@@ -158,7 +161,8 @@ class EntryTree:
                     break
                 siblings.add(name)
                 # Archives may leave parents out; runtimes make them.
-                self._entries.setdefault(parent, Entry(FileKind.DIRECTORY))
+                above = self._entries.setdefault(parent, Entry(FileKind.DIRECTORY))
+                self._tidy = self._tidy and above.kind is FileKind.DIRECTORY
                 path = parent
 
     def kind(self, path: str) -> FileKind | None:
@@ -172,6 +176,17 @@ class EntryTree:
 
     def resolve(self, path: str) -> str | None:
         """See `FileTree.resolve`."""
+        if self._tidy:
+            entry = self._entries.get(path)
+            if entry is not None and entry.kind is not FileKind.SYMLINK:
+                return path
+            parent, _, name = path.rpartition("/")
+            above = self._entries.get(parent or "/")
+            if entry is None and name not in ("", ".", "..") and above is not None and above.kind is FileKind.DIRECTORY:
+                return None
+        return self._walk(path)
+
+    def _walk(self, path: str) -> str | None:
         parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         here, links = "/", 0
         while parts:

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from typing import Protocol, cast
+from typing import IO, Protocol, cast
 
 import zstandard
 from isal import igzip, isal_zlib
@@ -10,13 +10,12 @@ from isal import igzip, isal_zlib
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
+from lockstep.images.zstdframes import Frames
 
 # No zlib.error, and its stubs take it for an instance.
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _READ = 256 * 1024
-_ZSTD_PIECE = 2048
-"""zstd can make 32 768 times as much of its input: with this much at a time, memory stays below 64 MiB."""
 
 
 class Readable(Protocol):
@@ -28,14 +27,19 @@ class Readable(Protocol):
 
 
 class HashedReader:
-    """Passes bytes through, counting and hashing them, and refuses to go past a limit."""
+    """Passes bytes through, counting and hashing them, and refuses to go past a limit.
+
+    It reads ahead: who asks for many small pieces has them cut from large ones, which are hashed at once.
+    """
 
     def __init__(self, inner: Readable, limit: int, what: str) -> None:
         self._inner = inner
         self._limit = limit
         self._what = what
         self._hash = hashlib.sha256()
+        self._ahead, self._at = b"", 0
         self.size = 0
+        """Bytes that were taken from the inner reader."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to `size` bytes.
@@ -43,12 +47,19 @@ class HashedReader:
         Raises:
             ImageError: LimitExceeded.
         """
-        chunk = self._inner.read(size)
-        self._hash.update(chunk)
-        self.size += len(chunk)
+        if self._at == len(self._ahead):
+            self._next()
+        end = len(self._ahead) if size < 0 else self._at + size
+        taken = self._ahead[self._at : end]
+        self._at += len(taken)
+        return taken
+
+    def _next(self) -> None:
+        self._ahead, self._at = self._inner.read(_READ), 0
+        self._hash.update(self._ahead)
+        self.size += len(self._ahead)
         if self.size > self._limit:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"{self._what} has more than {self._limit} bytes")
-        return chunk
 
     @property
     def digest(self) -> str:
@@ -121,40 +132,32 @@ class _Binary:
 
 
 class _Zstd:
-    """Frame after frame of zstd; unlike `stream_reader`, it knows an end in the middle of a frame from a proper one."""
+    """Frame after frame of zstd. What is asked for bounds what is made: a few bytes can stand for gigabytes."""
 
     def __init__(self, inner: Readable, limits: Limits) -> None:
-        self._inner = inner
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window)
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._input = memoryview(b"")
-        self._output = b""
-        self._at = 0
+        decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window)
+        self._stream = decompressor.stream_reader(
+            cast(IO[bytes], _Counted(inner, Frames())), read_size=_READ, read_across_frames=True
+        )
 
     def read(self, size: int = -1, /) -> bytes:
-        wanted = _READ if size < 0 else size
-        parts = bytearray()
-        while len(parts) < wanted and (self._at < len(self._output) or self._more()):
-            taken = self._output[self._at : self._at + wanted - len(parts)]
-            self._at += len(taken)
-            parts += taken
-        return bytes(parts)
+        """Return decompressed bytes."""
+        return self._stream.read(_READ if size < 0 else size)
 
-    def _more(self) -> bool:
-        if not self._input and not (chunk := self._inner.read(_READ)):
-            if self._frame is not None:
-                raise EOFError("it ends in the middle of a frame")
-            return False
-        if not self._input:
-            self._input = memoryview(chunk)
-        if self._frame is None:
-            self._frame = self._decompressor.decompressobj()
-        piece = self._input[:_ZSTD_PIECE]
-        self._output, self._at = self._frame.decompress(piece), 0
-        self._input = self._input[len(piece) - len(self._frame.unused_data) :]
-        if self._frame.eof:
-            self._frame = None
-        return True
+
+class _Counted:
+    """The compressed bytes on their way to the decompressor; their end has to be the end of a frame."""
+
+    def __init__(self, inner: Readable, frames: Frames) -> None:
+        self._inner = inner
+        self._frames = frames
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self._inner.read(_READ if size < 0 else size)
+        self._frames.take(chunk)
+        if not chunk and not self._frames.complete:
+            raise EOFError("it ends in the middle of a frame")
+        return chunk
 
 
 class _Guarded:

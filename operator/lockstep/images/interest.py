@@ -70,9 +70,10 @@ def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
     if path.endswith(".pyc") and "/__pycache__/" in path:
         return Interest(head=True)
-    # Shared objects count wherever they are: search paths lead anywhere.
-    hashed, needs = _HASHED.search(path) is not None, OBJECT_NAME.search(path) is not None
+    hashed = _HASHED.search(path) is not None
     limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
     program = 64 * MIB if _PROGRAM.search(path) else 0
+    # Shared objects count wherever they are: search paths lead anywhere.
+    needs = program > 0 or OBJECT_NAME.search(path) is not None
     head = _STARTED.search(path) is not None
-    return Interest(limit, hashed, head, program, needs) if hashed or limit or head or program or needs else NONE
+    return Interest(limit, hashed, head, program, needs) if hashed or limit or head or needs else NONE

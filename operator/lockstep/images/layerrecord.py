@@ -1,6 +1,7 @@
 """What one layer changes in a root file system, and how that is written down to be kept or handed to another process."""
 
 import base64
+import io
 import json
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from lockstep.environment.catalogue.sharedobject import SharedObject, Untold
 from lockstep.environment.tree import Entry, FileKind, FileStat
 
 _LEVEL = 6
+_ROWS = json.JSONDecoder()
+_BUFFER = 1024 * 1024
 _KINDS = {"d": FileKind.DIRECTORY, "l": FileKind.SYMLINK, "f": FileKind.FILE, "o": FileKind.OTHER}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 
@@ -36,23 +39,25 @@ class InvalidLayerRecordError(ValueError):
 
 def dump(record: LayerRecord) -> bytes:
     """Write a record down; equal records give equal bytes."""
-    plain = {
-        "entries": [_row(path, entry) for path, entry in record.entries.items()],
+    head = {
         "hardLinks": sorted(record.hard_links.items()),
         "whiteouts": sorted(record.whiteouts),
         "opaque": sorted(record.opaque),
         "kept": record.kept,
         "seen": record.seen,
     }
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(json.dumps(plain, separators=(",", ":")).encode())
+    rows = (_row(path, entry) for path, entry in record.entries.items())
+    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in (head, *rows))
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(text.encode())
 
 
-def load(raw: bytes, limit: int) -> LayerRecord:
-    """Read a record back.
+def load(raw: bytes, limit: int, number: int = 0) -> LayerRecord:
+    """Read a record back, line by line: the whole text would take several times the memory of what it says.
 
     Args:
         raw: what `dump` gave.
         limit: bytes that its text may have.
+        number: which layer of the image it is, the lowest being 0.
 
     Raises:
         InvalidLayerRecordError: it can't be read.
@@ -60,16 +65,18 @@ def load(raw: bytes, limit: int) -> LayerRecord:
     try:
         if zstandard.frame_content_size(raw) > limit:
             raise InvalidLayerRecordError(f"the text has more than {limit} bytes")
-        plain = json.loads(zstandard.ZstdDecompressor().decompress(raw))
+        stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw), _BUFFER)
+        lines = io.TextIOWrapper(stream, encoding="ascii")
+        head = json.loads(next(lines))
         return LayerRecord(
-            entries={row[0]: _entry(row) for row in plain["entries"]},
-            hard_links=dict(plain["hardLinks"]),
-            whiteouts=set(plain["whiteouts"]),
-            opaque=set(plain["opaque"]),
-            kept=plain["kept"],
-            seen=plain["seen"],
+            entries={row[0]: _entry(row, number) for row in map(_ROWS.decode, lines)},
+            hard_links=dict(head["hardLinks"]),
+            whiteouts=set(head["whiteouts"]),
+            opaque=set(head["opaque"]),
+            kept=head["kept"],
+            seen=head["seen"],
         )
-    except (zstandard.ZstdError, ValueError, LookupError, TypeError) as error:
+    except (zstandard.ZstdError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise InvalidLayerRecordError(str(error)) from error
 
 
@@ -98,7 +105,7 @@ def _row(path: str, entry: Entry) -> list[Any]:
     return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
 
 
-def _entry(row: list[Any]) -> Entry:
+def _entry(row: list[Any], number: int) -> Entry:
     kind = _KINDS[row[1]]
     if kind is FileKind.SYMLINK:
         return Entry(kind, target=row[2])
@@ -111,7 +118,7 @@ def _entry(row: list[Any]) -> Entry:
         why_unread=known.get("w", ""),
         sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
         head=base64.b64decode(known["h"]) if "h" in known else None,
-        stat=FileStat(*known["t"]) if "t" in known else None,
+        stat=FileStat(known["t"][0], known["t"][1], number) if "t" in known else None,
         program=Program(*known["p"]) if "p" in known else None,
         object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
         executable=row[2],

@@ -7,11 +7,14 @@ import struct
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
 from lockstep.images.decompress import HashedReader, decompressed
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
+from lockstep.images.zstdframes import Frames
 from tests.fakes.images import MEDIA_TYPES
 
 DATA = b"".join(os.urandom(64) + bytes(200) for _ in range(2000))
@@ -125,3 +128,22 @@ def test_a_reader_counts_hashes_and_stops() -> None:
     assert reader.digest == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(ImageError, match="it has more than 2 bytes"):
         HashedReader(io.BytesIO(b"abc"), 2, "it").read(10)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=400), st.booleans(), st.integers(1, 300)), min_size=1, max_size=4), st.integers(1, 50)
+)
+def test_a_zstd_stream_may_end_after_each_of_its_frames_and_nowhere_else(
+    parts: list[tuple[bytes, bool, int]], step: int
+) -> None:
+    stream, ends = b"", {0}
+    for body, checksum, times in parts:
+        stream += zstandard.ZstdCompressor(write_checksum=checksum).compress(body * times)
+        ends.add(len(stream))
+        stream += b"\x55\x2a\x4d\x18" + len(body).to_bytes(4, "little") + body
+        ends.add(len(stream))
+    for cut in {*ends, *range(0, len(stream), 1 + len(stream) // 60)}:
+        frames = Frames()
+        for at in range(0, cut, step):
+            frames.take(stream[at : min(at + step, cut)])
+        assert frames.complete is (cut in ends)

@@ -22,7 +22,7 @@ from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
-from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
+from tests.fakes.roots import GLIBC, VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
 from tests.fakes.rpm import BASH, database, package
 from tests.fakes.workers import scan
 
@@ -193,6 +193,19 @@ async def test_where_a_script_can_not_be_followed_every_interpreter_that_could_b
     error = await refused(layer(*items(files)), Entrypoint=["/entrypoint.sh"])
     assert error.reason is Reason.INTERPRETER_AMBIGUOUS
     assert "/opt/other/bin/python" in error.message
+
+
+async def test_programs_of_the_size_that_programs_have_are_told() -> None:
+    """Their bodies are not kept: what they say of themselves is."""
+    rest = bytes(200_000)
+    large: Files = {
+        "/usr/bin/python3.11": elf() + rest,
+        "/usr/lib/x86_64-linux-gnu/libc.so.6": GLIBC + rest,
+        "/usr/bin/dash": b"\x7fELF" + rest,
+    }
+    script: Files = {"/entrypoint.sh": '#!/bin/sh\nset -e\nexec "$@"\n'}
+    document = (await scanned(layer(*items(root() | large | script)), Entrypoint=["/entrypoint.sh", "mlflow"])).document
+    assert (document.python.version, document.platform.libc) == ("3.11.2", "glibc 2.36")
 
 
 async def test_models_inside_are_found() -> None:

@@ -67,9 +67,9 @@ def is_interpreter(tree: FileTree, program: str) -> bool:
     resolved = tree.resolve(program) or program
     if not PYTHON.match(resolved.rpartition("/")[2]):
         return False
-    body = tree.read(program) or b""
-    if body.startswith(b"#!"):
+    head = tree.head(program) or b""
+    if head.startswith(b"#!"):
         return False
-    if not body.startswith(_ELF):
+    if not head.startswith(_ELF):
         raise ambiguous(program, "it bears the name of an interpreter and is none")
     return True

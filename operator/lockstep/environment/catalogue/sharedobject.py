@@ -1,16 +1,16 @@
 """What an ELF file asks of the dynamic linker: the needed libraries and where it wants them searched for."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from typing import BinaryIO
 
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
-from elftools.elf.dynamic import Dynamic
-from elftools.elf.elffile import ELFFile
+from elftools.construct.lib.container import Container
+from elftools.elf.structs import ELFStructs
 
 MAX_NAME = 255
 """Bytes of a library's name: longer ones name no file (NAME_MAX)."""
@@ -93,27 +93,37 @@ def shared_object_of(file: BinaryIO) -> SharedObject | Untold:
         return Untold.BROKEN
 
 
-class _Offset:
-    """Stands for the string table while tags are read: the table's own place is one of the tags."""
-
-    def get_string(self, offset: int, /) -> str:
-        return ""
+@functools.lru_cache(maxsize=4)
+def _structs(little_endian: bool, bits: int) -> ELFStructs:
+    """Return pyelftools' description of ELF files of a class: making it takes longer than reading a file with it."""
+    made = ELFStructs(little_endian=little_endian, elfclass=bits)
+    made.create_basic_structs()
+    made.create_advanced_structs()
+    return made
 
 
 def _read(file: BinaryIO) -> SharedObject | None:
-    elf = ELFFile(file)
-    segments = list(_segments(elf))
+    file.seek(4)
+    kind, order = file.read(2)
+    if kind not in (1, 2) or order not in (1, 2):
+        raise InvalidObjectError("its class or byte order is none that ELF knows")
+    bits = 32 * kind
+    structs = _structs(order == 1, bits)
+    header = struct_parse(structs.Elf_Ehdr, file, 0)
+    segments = list(_segments(file, structs, header))
     dynamic = next((segment for segment in segments if segment[0] == "PT_DYNAMIC"), None)
     if dynamic is None:
         return None
     tags: dict[str | int, list[int]] = {}
-    count = 0
     # A DynamicSegment of pyelftools would go through all section headers first, which the dynamic linker never reads.
-    for tag in islice(Dynamic(file, elf, _Offset(), dynamic[1], False).iter_tags(), MAX_TAGS):
-        tags.setdefault(tag.entry.d_tag, []).append(tag.entry.d_val)
-        count += 1
-    if "DT_NULL" not in tags:
-        raise InvalidObjectError(f"the dynamic segment has no end within {count} entries")
+    file.seek(dynamic[1])
+    for _ in range(MAX_TAGS):
+        tag = struct_parse(structs.Elf_Dyn, file)
+        tags.setdefault(tag.d_tag, []).append(tag.d_val)
+        if tag.d_tag == "DT_NULL":
+            break
+    else:
+        raise InvalidObjectError(f"the dynamic segment has no end within {MAX_TAGS} entries")
     needed = tags.get("DT_NEEDED", [])
     if len(needed) > MAX_NEEDED:
         raise InvalidObjectError(f"{len(needed)} libraries are needed, the limit is {MAX_NEEDED}")
@@ -128,19 +138,19 @@ def _read(file: BinaryIO) -> SharedObject | None:
         soname=text("DT_SONAME", MAX_NAME),
         rpath=text("DT_RPATH", MAX_PATH),
         runpath=text("DT_RUNPATH", MAX_PATH),
-        machine=str(elf["e_machine"]),
-        bits=elf.elfclass,
+        machine=str(header.e_machine),
+        bits=bits,
     )
 
 
-def _segments(elf: ELFFile) -> Iterator[tuple[str, int, int, int]]:
+def _segments(file: BinaryIO, structs: ELFStructs, header: Container) -> Iterator[tuple[str, int, int, int]]:
     """Yield type, offset, address and size in the file of each segment, without what pyelftools makes of them."""
-    count, size = elf["e_phnum"], elf["e_phentsize"]
+    count = header.e_phnum
     if count > MAX_SEGMENTS:
         raise InvalidObjectError(f"{count} segments, the limit is {MAX_SEGMENTS}")
     for number in range(count):
-        header = struct_parse(elf.structs.Elf_Phdr, elf.stream, elf["e_phoff"] + number * size)
-        yield str(header.p_type), header.p_offset, header.p_vaddr, header.p_filesz
+        segment = struct_parse(structs.Elf_Phdr, file, header.e_phoff + number * header.e_phentsize)
+        yield str(segment.p_type), segment.p_offset, segment.p_vaddr, segment.p_filesz
 
 
 def _table(segments: list[tuple[str, int, int, int]], tags: dict[str | int, list[int]]) -> int:

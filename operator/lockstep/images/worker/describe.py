@@ -50,9 +50,9 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
         ImageError: with the reason why the image can't be told.
     """
     squash = Squash(limits)
-    for size in asked["sizes"]:
+    for number, size in enumerate(asked["sizes"]):
         try:
-            squash.apply(load(stream.read(size), _TEXT * limits.kept))
+            squash.apply(load(stream.read(size), _TEXT * limits.kept, number))
         except InvalidLayerRecordError as error:
             raise ImageError(Reason.SCAN_FAILED, f"the record of a layer can't be read: {error}", retry=True) from error
     tree = squash.tree()
