@@ -215,6 +215,10 @@ class EntryTree:
         resolved = self.resolve(path)
         return sorted(self._children.get(resolved, ())) if resolved else []
 
+    def paths(self, ending: str) -> list[str]:
+        """Return the paths that end so, sorted."""
+        return sorted(path for path in self._entries if path.endswith(ending))
+
     def executable(self, path: str) -> bool | None:
         """See `FileTree.executable`."""
         resolved = self.resolve(path)

@@ -79,10 +79,6 @@ class Squash:
         """Return the result."""
         return EntryTree(self._entries)
 
-    def paths(self) -> list[str]:
-        """Return all paths."""
-        return list(self._entries)
-
     def _put(self, path: str, entry: Entry, layer: LayerRecord) -> None:
         self._make_parents(path, layer)
         if path == "/":

@@ -49,15 +49,9 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     Raises:
         ImageError: with the reason why the image can't be told.
     """
-    squash = Squash(limits)
-    for number, size in enumerate(asked["sizes"]):
-        try:
-            squash.apply(load(stream.read(size), _TEXT * limits.kept, number))
-        except InvalidLayerRecordError as error:
-            raise ImageError(Reason.SCAN_FAILED, f"the record of a layer can't be read: {error}", retry=True) from error
-    tree = squash.tree()
+    tree = _tree(asked["sizes"], limits, stream)
     try:
-        models = _models(squash, tree)
+        models = _models(tree)
         document = describe(
             tree,
             _launch(asked["launch"]),
@@ -88,14 +82,24 @@ def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...
         raise ValueError(str(error)) from error
 
 
+def _tree(sizes: Sequence[int], limits: Limits, stream: BinaryIO) -> EntryTree:
+    squash = Squash(limits)
+    for number, size in enumerate(sizes):
+        try:
+            squash.apply(load(stream.read(size), _TEXT * limits.kept, number))
+        except InvalidLayerRecordError as error:
+            raise ImageError(Reason.SCAN_FAILED, f"the record of a layer can't be read: {error}", retry=True) from error
+    return squash.tree()
+
+
 def _launch(stated: dict[str, Any]) -> Launch:
     return Launch(tuple(stated["argv"]), stated["env"], stated["working_dir"], stated["user"])
 
 
-def _models(squash: Squash, tree: EntryTree) -> tuple[ImageModel, ...]:
+def _models(tree: EntryTree) -> tuple[ImageModel, ...]:
     """Find the logged models inside the image by their MLmodel files."""
     found: list[ImageModel] = []
-    for path in sorted(path for path in squash.paths() if path.endswith("/MLmodel")):
+    for path in tree.paths("/MLmodel"):
         body = tree.read(path)
         if body is None:
             continue
