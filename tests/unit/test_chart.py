@@ -186,6 +186,9 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
         "registries.private={r.infra.svc,s.infra.svc:8443}",
         "registries.tokenServices={gitlab.example.com}",
         "registries.clusterRanges={10.244.0.0/16,fd00:10:96::/112}",
+        "scan.processes=4",
+        "scan.limits.entries=600000",
+        "scan.layerRecords=99",
         crds_known=False,
     )
     given = {name: value for name, value in environment_of(documents).items() if isinstance(value, str)}
@@ -193,6 +196,7 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
     assert settings.insecure_registries == {"r.example.com:5000"}
     assert settings.private_registries == {"r.infra.svc", "s.infra.svc:8443"}
     assert settings.token_services == {"gitlab.example.com"}
+    assert (settings.scan_processes, settings.limits.entries, settings.layer_records) == (4, 600_000, 99)
     assert [str(network) for network in settings.cluster_ranges] == ["10.244.0.0/16", "fd00:10:96::/112"]
 
 

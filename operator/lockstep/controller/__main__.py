@@ -16,7 +16,6 @@ from lockstep.controller.controller import LEASE_NAME, Controller
 from lockstep.controller.images import ImageAccess, registry_options
 from lockstep.controller.leader import Leader, LostError
 from lockstep.controller.settings import InvalidSettingError, Settings
-from lockstep.images.limits import Limits
 from lockstep.images.session import registry_session
 from lockstep.observability import log
 
@@ -61,7 +60,7 @@ async def _run(settings: Settings) -> None:
             identity=settings.identity,
         )
         cluster = KubernetesCluster(client, leader.remaining)
-        images = ImageAccess(cluster, registries, options, Limits())
+        images = ImageAccess(cluster, registries, options, settings.limits)
         controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, images=images)
         loop = asyncio.get_running_loop()
         for signal_ in (signal.SIGTERM, signal.SIGINT):

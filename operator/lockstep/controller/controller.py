@@ -31,7 +31,6 @@ from lockstep.controller.scans import Scans
 from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
-from lockstep.images.limits import Limits
 from lockstep.images.scan import ANALYSER, Scanner
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
@@ -62,7 +61,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
-    limits = Limits()
+    limits = settings.limits
     gatherer = Gatherer(
         registries=parts.registries,
         records=records,
@@ -113,7 +112,7 @@ class Controller:
         self._stop = asyncio.Event()
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
-        workers = Processes(Limits().record)
+        workers = Processes(settings.limits.record, at_once=settings.scan_processes)
         parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}

@@ -1,13 +1,17 @@
 """What the chart configures, read from environment variables once at start."""
 
+import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
+
+from pydantic.alias_generators import to_camel
 
 from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
+from lockstep.images.limits import Limits
 
 _FORMATS = ("json", "text")
 _PORTS = 65535
@@ -45,6 +49,10 @@ class Settings:
     """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
     resync_seconds: float = 300.0
     """`LOCKSTEP_RESYNC_SECONDS`: how often everything is looked at although nothing happened."""
+    limits: Limits = field(default_factory=Limits)
+    """`LOCKSTEP_SCAN_LIMITS`: bounds of a scan that differ from the default, as JSON: {"entries": 600000, "seconds": 600}."""
+    scan_processes: int = 2
+    """`LOCKSTEP_SCAN_PROCESSES`: how many layers are read at the same time, each by a process of its own."""
     layer_records: int = 256
     """`LOCKSTEP_LAYER_RECORDS`: how many LayerRecords are kept, each of at most 1.2 MB; the oldest go first."""
     environment_records: int = 2000
@@ -74,6 +82,8 @@ class Settings:
             probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port, _PORTS),
             workers=_number(env, "LOCKSTEP_WORKERS", cls.workers),
             resync_seconds=float(_number(env, "LOCKSTEP_RESYNC_SECONDS", int(cls.resync_seconds))),
+            limits=_limits(env.get("LOCKSTEP_SCAN_LIMITS", "")),
+            scan_processes=_number(env, "LOCKSTEP_SCAN_PROCESSES", cls.scan_processes, 64),
             layer_records=_number(env, "LOCKSTEP_LAYER_RECORDS", cls.layer_records),
             environment_records=_number(env, "LOCKSTEP_ENVIRONMENT_RECORDS", cls.environment_records),
             log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
@@ -106,6 +116,27 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int = 1_000_0
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most):
         raise InvalidSettingError(f"{name} is {text[:40]!r}, it has to be a whole number from 1 to {most}")
     return int(text)
+
+
+def _limits(text: str) -> Limits:
+    """Read limits by the names that `Limits` gives them, in camelCase as in the chart's values."""
+    known = {to_camel(one.name): one for one in fields(Limits)}
+    try:
+        stated = json.loads(text or "{}")
+        wrong = next((name for name in stated if name not in known), None)
+        if wrong is not None:
+            raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS has {wrong[:40]!r}, it may have {', '.join(sorted(known))}")
+        return Limits(**{known[name].name: _limit(name, value) for name, value in stated.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, InvalidSettingError):
+            raise
+        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS is no JSON object: {text[:100]!r}") from error
+
+
+def _limit(name: str, value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS: {name} has to be a whole number from 1")
+    return value
 
 
 def _format(text: str) -> str:

@@ -12,6 +12,8 @@ class Limits:
     manifest: int = 4 * MIB
     """The OCI distribution specification asks registries to take manifests of up to 4 MiB."""
     config: int = 8 * MIB
+    children: int = 64
+    """Number of manifests in an index."""
     layers: int = 128
     """Number of layers."""
     compressed: int = 20 * 1024 * MIB

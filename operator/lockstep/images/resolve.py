@@ -14,7 +14,6 @@ from lockstep.images.source import ImageSource, Manifest, no_key_twice
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 ACCEPTED = ", ".join((*MANIFESTS, *_INDEXES))
-_MAX_CHILDREN = 64
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -96,7 +95,7 @@ async def resolve(source: ImageSource, reference: str, wanted: str, platform: Im
     index_digest = None
     if _kind(top) == "index":
         index_digest = top.digest
-        child = _choose(_parse(_Index, top.body, "index"), platform)
+        child = _choose(_parse(_Index, top.body, "index"), platform, limits)
         top = await source.manifest(child.digest)
         if _kind(top) != "manifest":
             raise ImageError(Reason.MANIFEST_INVALID, "the index leads to another index")
@@ -142,9 +141,9 @@ def _parse(model: type[Model], body: bytes, what: str) -> Model:
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON, or has a key twice") from error
 
 
-def _choose(index: _Index, platform: ImagePlatform) -> _Descriptor:
-    if len(index.manifests) > _MAX_CHILDREN:
-        raise ImageError(Reason.LIMIT_EXCEEDED, f"the index has more than {_MAX_CHILDREN} manifests")
+def _choose(index: _Index, platform: ImagePlatform, limits: Limits) -> _Descriptor:
+    if len(index.manifests) > limits.children:
+        raise ImageError(Reason.LIMIT_EXCEEDED, f"the index has more than {limits.children} manifests")
     fitting = [
         child
         for child in index.manifests

@@ -1,5 +1,6 @@
 """Policies, guards, platforms, the trusted status and settings."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from lockstep.controller.settings import InvalidSettingError, Settings
 from lockstep.controller.trusted import TrustedStatus
 from lockstep.gates.evidence import Unknown
 from lockstep.images.image import ImagePlatform
+from lockstep.images.limits import MIB, Limits
 from lockstep.rollout import labels
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock
@@ -189,10 +191,14 @@ def test_settings_are_read_from_the_environment() -> None:
             "LOCKSTEP_PLATFORM": "linux/arm64",
             "LOCKSTEP_METRICS_PORT": "9090",
             "LOCKSTEP_WORKERS": "8",
+            "LOCKSTEP_SCAN_LIMITS": '{"entries": 600000, "zstdWindow": 8388608}',
+            "LOCKSTEP_SCAN_PROCESSES": "4",
         }
     )
     assert (found.namespace, found.identity, found.workers, found.metrics_port) == ("platform", "lockstep-0", 8, 9090)
     assert found.guard_bindings == ("one", "two")
+    assert found.limits == replace(Limits(), entries=600_000, zstd_window=8 * MIB)
+    assert found.scan_processes == 4
     assert found.insecure_registries == {"localhost:5000"}
     assert found.platform == ImagePlatform("linux", "arm64")
     options = registry_options(found)
@@ -231,6 +237,13 @@ def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
         ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.0/40"),
         ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.1/12"),
         ("LOCKSTEP_CLUSTER_RANGES", "cluster"),
+        ("LOCKSTEP_SCAN_LIMITS", "many"),
+        ("LOCKSTEP_SCAN_LIMITS", "[]"),
+        ("LOCKSTEP_SCAN_LIMITS", "7"),
+        ("LOCKSTEP_SCAN_LIMITS", '{"layer": 1}'),
+        ("LOCKSTEP_SCAN_LIMITS", '{"layers": 0}'),
+        ("LOCKSTEP_SCAN_LIMITS", '{"layers": true}'),
+        ("LOCKSTEP_SCAN_LIMITS", '{"layers": "9"}'),
     ],
 )
 def test_a_setting_that_can_not_be_understood_is_named(name: str, value: str) -> None:
