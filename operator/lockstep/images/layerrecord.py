@@ -13,7 +13,7 @@ from lockstep.environment.catalogue.sharedobject import SharedObject, Untold
 from lockstep.environment.tree import Entry, FileKind, FileStat
 
 _LEVEL = 6
-_ROWS = json.JSONDecoder()
+_LINES, _ROWS = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
 _BUFFER = 1024 * 1024
 _KINDS = {"d": FileKind.DIRECTORY, "l": FileKind.SYMLINK, "f": FileKind.FILE, "o": FileKind.OTHER}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
@@ -47,7 +47,7 @@ def dump(record: LayerRecord) -> bytes:
         "seen": record.seen,
     }
     rows = (_row(path, entry) for path, entry in record.entries.items())
-    text = "\n".join(json.dumps(line, separators=(",", ":")) for line in (head, *rows))
+    text = "\n".join(map(_LINES.encode, (head, *rows)))
     return zstandard.ZstdCompressor(level=_LEVEL).compress(text.encode())
 
 
