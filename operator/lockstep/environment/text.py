@@ -2,7 +2,6 @@
 
 from lockstep.environment.compare import Comparison
 
-
 _SHORT = len("sha256:") + 12
 
 

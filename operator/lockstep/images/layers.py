@@ -79,10 +79,10 @@ class Layers:
         finally:
             reading.waiting -= 1
             if not reading.waiting:
+                # Before it is ended, so that who asks meanwhile begins anew.
+                del self._readings[key]
                 reading.task.cancel()
                 await asyncio.gather(reading.task, return_exceptions=True)
-                if self._readings.get(key) is reading:
-                    del self._readings[key]
 
     async def _get(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> bytes:
         known = await self._cache.get(key)

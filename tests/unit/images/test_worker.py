@@ -12,6 +12,7 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.images.image import Descriptor, ImageError
+from lockstep.images.layers import Layers, NoCache
 from lockstep.images.limits import MIB, Limits
 from lockstep.images.scan import Scanner
 from lockstep.images.worker import layer as reads_layer
@@ -186,6 +187,38 @@ async def test_a_shared_reading_goes_on_when_the_first_who_asked_gives_up() -> N
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).document.python.version == "3.11.2"
+
+
+class Hanging:
+    """Never ends by itself, and takes its time when it is ended. Implements `Workers`."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.begun, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
+        self.asked += 1
+        if self.asked > 1:
+            return b"record"
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.let_go.wait()
+        return b""
+
+
+async def test_who_asks_while_a_reading_is_being_ended_begins_a_new_one() -> None:
+    one, workers = layer(Item("x")), Hanging()
+    layers = Layers(workers, NoCache(), Limits())
+    first = asyncio.create_task(layers.get(MemorySource(), one.descriptor, one.diff_id))
+    await workers.begun.wait()
+    first.cancel()
+    await asyncio.sleep(0)
+    assert await layers.get(MemorySource(), one.descriptor, one.diff_id) == b"record"
+    workers.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
 
 
 async def test_what_is_loaded_late_is_loaded_before_the_doors_close() -> None:
