@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.canonical import sha256_of
+from lockstep.environment.compare import compare
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
 from tests.fakes.mlflow_server import MLflowServer, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
-import mlflow
+import mlflow, numpy
 from sklearn.linear_model import LogisticRegression
 import lockstep.training
 X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
@@ -99,6 +102,50 @@ SCRIPTS = {
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
     """,
+    "xgboost": """
+        import xgboost
+        with mlflow.start_run():
+            booster = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(X, y).get_booster()
+            wrong = ["cloudpickle"]
+            mlflow.xgboost.log_model(booster, name="model", pip_requirements=wrong, input_example=numpy.array(X))
+            lockstep.training.log_environment()
+    """,
+    "lightgbm": """
+        import lightgbm
+        with mlflow.start_run():
+            booster = lightgbm.train({"num_threads": 1, "verbose": -1}, lightgbm.Dataset(numpy.array(X), y), 2)
+            wrong = ["scikit-surprise==0.1"]
+            mlflow.lightgbm.log_model(booster, name="model", pip_requirements=wrong, input_example=numpy.array(X))
+            lockstep.training.log_environment()
+    """,
+    "own-code": """
+        import fraud
+        with mlflow.start_run():
+            wrong = {"pip_requirements": ["cloudpickle"], "input_example": X}
+            mlflow.pyfunc.log_model(python_model=fraud.Model(), name="model", **wrong)
+            lockstep.training.log_environment()
+    """,
+    "code-paths": """
+        import sys
+        sys.path.insert(0, "shared")
+        import rates
+        with mlflow.start_run():
+            wrong = {"pip_requirements": ["cloudpickle"], "input_example": X}
+            mlflow.pyfunc.log_model(python_model=rates.Model(), name="model", code_paths=["shared/rates.py"], **wrong)
+            # Where it is served there is what code_paths brings, and nothing else.
+            sys.path.remove("shared")
+            lockstep.training.log_environment()
+    """,
+    "by-value": """
+        class Model(mlflow.pyfunc.PythonModel):
+            def predict(self, context, model_input, params=None):
+                import pandas
+                return pandas.DataFrame(numpy.asarray(model_input) * 2)
+        with mlflow.start_run():
+            wrong = {"pip_requirements": ["cloudpickle"], "input_example": X}
+            mlflow.pyfunc.log_model(python_model=Model(), name="model", **wrong)
+            lockstep.training.log_environment()
+    """,
     "one-fails": """
         with mlflow.start_run() as run:
             mlflow.initialize_logged_model(name="never uploaded")
@@ -119,7 +166,13 @@ SCRIPTS = {
         lockstep.training.log_environment(run_id="f" * 32)
     """,
 }
-
+OWN_CODE = """
+import numpy
+from mlflow.pyfunc import PythonModel
+class Model(PythonModel):
+    def predict(self, context, model_input, params=None):
+        return numpy.asarray(model_input) * 2
+"""
 
 PROCESSES = [
     ["after"],
@@ -131,6 +184,8 @@ PROCESSES = [
     # These leave nothing behind that the next one would notice.
     ["two-models", "by-model-id", "by-run-id", "threads", "one-fails", "after-the-run"],
     ["closed-output"],
+    ["xgboost", "lightgbm"],
+    ["own-code", "code-paths", "by-value"],
 ]
 """What runs in one process; its start, mostly imports, is what takes the time."""
 
@@ -155,6 +210,10 @@ def run_scripts(folder: Path, names: list[str], uri: str) -> dict[str, str]:
     parts = [f"print('=== {name}')\nmlflow.set_experiment({name!r})\n{textwrap.dedent(SCRIPTS[name])}" for name in names]
     script = folder / "train.py"
     script.write_text(START.replace("{{", "{").replace("}}", "}") + "\n".join(parts))
+    if "own-code" in names:
+        for own in (folder / "fraud.py", folder / "shared/rates.py"):
+            own.parent.mkdir(exist_ok=True)
+            own.write_text(OWN_CODE)
     if names in (["after"], ["before"]):
         git(folder, "init", "-q")
         git(folder, "add", "train.py")
@@ -189,6 +248,7 @@ class Found:
     """What MLflow holds of one script's experiment."""
 
     def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
         self.client = MlflowClient()
         self.folder = folder
         experiment = self.client.get_experiment_by_name(name)
@@ -271,6 +331,62 @@ def test_a_reload_and_a_prediction_prove_what_the_model_needs(found: Found, done
     assert {"scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl", "pyyaml"} <= set(document.required or ())
     assert not {"pytest", "mlflow", "kopf"} & set(document.required or ())
     assert "the packages it needs are proven" in done["after"]
+
+
+FRAMEWORKS = {
+    "xgboost": "xgboost-cpu",
+    "lightgbm": "lightgbm",
+    "own-code": "numpy",
+    "code-paths": "numpy",
+    "by-value": "pandas",
+}
+"""What each model can't do without, though its requirements, written by hand, name it nowhere."""
+
+
+@pytest.mark.parametrize("found", FRAMEWORKS, indirect=True)
+def test_what_a_model_needs_is_proven_whatever_its_requirements_say(found: Found, done: Done) -> None:
+    document = found.document(found.models[0].model_id)
+    assert document is not None
+    assert "the packages it needs are proven" in done[found.name]
+    assert document.required_proof is RequiredProof.PROVEN
+    assert {FRAMEWORKS[found.name], "numpy"} <= set(document.required or ())
+    assert not {"pytest", "mlflow", "kopf", "fastapi", "pyarrow"} & set(document.required or ())
+
+
+@pytest.mark.parametrize("found", FRAMEWORKS, indirect=True)
+def test_an_image_without_the_framework_or_with_another_one_is_told_by_its_name(found: Found) -> None:
+    trained = found.document(found.models[0].model_id)
+    assert trained is not None
+    framework = FRAMEWORKS[found.name]
+    others = tuple(package for package in trained.packages if package.name != framework)
+    (theirs,) = (package for package in trained.packages if package.name == framework)
+    changed = sorted([*others, theirs.model_copy(update={"version": "0.1"})], key=lambda package: package.name)
+    said = {
+        tuple(one.sentence for one in compare(trained, image, EnvironmentSpec()).differences)
+        for packages in (trained.packages, others, tuple(changed))
+        if (image := trained.model_copy(update={"packages": packages}))
+    }
+    was = f"{framework}: trained with {theirs.version}"
+    assert said == {(), (f"{was}, missing in the image",), (f"{was}, image has 0.1",)}
+
+
+@pytest.mark.parametrize(("found", "path"), [("own-code", "fraud.py"), ("code-paths", "rates.py")], indirect=["found"])
+def test_a_models_own_code_is_recorded_by_its_digest(found: Found, path: str) -> None:
+    document = found.document(found.models[0].model_id)
+    assert document is not None
+    assert document.required == ("cloudpickle", "numpy")
+    assert document.code == {path: sha256_of(OWN_CODE.encode())}
+    without = document.model_copy(update={"code": {}})
+    (sentence,) = (one.sentence for one in compare(document, without, EnvironmentSpec()).differences)
+    assert sentence.startswith(f"{path} trained and is not among the image's own code")
+
+
+@pytest.mark.parametrize("found", ["xgboost", "lightgbm"], indirect=True)
+def test_frameworks_bring_what_they_depend_on_and_nothing_of_their_own_code(found: Found) -> None:
+    document = found.document(found.models[0].model_id)
+    assert document is not None
+    assert {"numpy", "scipy"} <= set(document.required or ())
+    assert document.code == {}
 
 
 @pytest.mark.parametrize(("found", "dirty"), [("after", "false"), ("before", "true")], indirect=["found"])

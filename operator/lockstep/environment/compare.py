@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
 from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, Package
+from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
@@ -102,8 +103,7 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
 
 def _framework(trained: EnvironmentDocument, difference: Difference) -> str | None:
     """Name the difference's subject when it is a framework that models are made with: it is said first."""
-    frameworks = ("scikit-learn", "xgboost", "lightgbm", "catboost", "torch", "tensorflow", "keras", "transformers")
-    return difference.subject if difference.subject in frameworks else None
+    return difference.subject if difference.subject in FRAMEWORK_MODULES else None
 
 
 def _python(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
@@ -166,7 +166,7 @@ def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: 
 def _packages(
     trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
 ) -> Iterator[Difference]:
-    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
+    theirs, ours = compared_packages(trained, spec, settled.apart), compared_packages(image, spec, settled.apart)
     for name in sorted(settled.packages):
         was, has = theirs.get(name), ours.get(name)
         if package_facts(was, name, settled, spec) != package_facts(has, name, settled, spec):
@@ -288,7 +288,7 @@ def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: S
 
 
 def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> Iterator[str]:
-    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
+    theirs, ours = compared_packages(trained, spec, settled.apart), compared_packages(image, spec, settled.apart)
     extras = [name for name in ours if name not in theirs]
     if extras:
         yield f"{len(extras)} packages are only in the image: {', '.join(sorted(extras)[:10])}"

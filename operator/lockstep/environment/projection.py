@@ -1,6 +1,7 @@
 """The part of a document that a policy compares, and its digest: the environment digest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -52,6 +53,9 @@ class Scope:
     """Which facts are compared: settled once for both sides, so that their digests can be equal."""
 
     packages: frozenset[str]
+    apart: frozenset[str]
+    """Packages that are compared under their own names, whatever accelerators the policy equates: a side has several
+    that would be compared under one name."""
     contents: frozenset[str]
     """Packages whose contents are compared: the policy asks for it and both sides have the same kind of wheel."""
     changed: frozenset[str]
@@ -78,11 +82,32 @@ class Scope:
 Names = Mapping[str, Package]
 
 
-def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec) -> dict[str, Package]:
-    """Return a document's packages by the name under which they are compared, ignored ones left out."""
+def _apart(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    """Return the packages to keep apart: which of `tensorflow` and `tensorflow-cpu` runs where both are can't be told."""
+    found: set[str] = set()
+    everyone = {package.name for document in (trained, image) for package in document.packages}
+    for document in (trained, image):
+        names = [name for package in document.packages if (name := compared_name(package.name, spec)) is not None]
+        several = {name for name, count in Counter(names).items() if count > 1}
+        found |= {name for name in everyone if compared_name(name, spec) in several}
+    return frozenset(found)
+
+
+def _name(name: str, spec: EnvironmentSpec, apart: Set[str]) -> str | None:
+    return name if name in apart else compared_name(name, spec)
+
+
+def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec, apart: Set[str]) -> dict[str, Package]:
+    """Return a document's packages by the name under which they are compared, ignored ones left out.
+
+    Args:
+        document: one side.
+        spec: the policy's rules.
+        apart: packages that go by their own names (`Scope.apart`).
+    """
     found: dict[str, Package] = {}
     for package in document.packages:
-        name = compared_name(package.name, spec)
+        name = _name(package.name, spec, apart)
         if name is not None and not matches(name, spec.packages.ignore):
             found[name] = package
     return found
@@ -99,8 +124,9 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     Raises:
         RequiredSetError: the policy blocks what is not proven.
     """
-    theirs, ours = compared_packages(trained, spec), compared_packages(image, spec)
-    wanted = _wanted(trained, theirs, spec)
+    apart = _apart(trained, image, spec)
+    theirs, ours = compared_packages(trained, spec, apart), compared_packages(image, spec, apart)
+    wanted = _wanted(trained, theirs, spec, apart)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
     wanted |= _unasked(wanted, theirs, ours, spec, told=trained.startup is not None)
     if spec.packages.extras is not Extras.ALLOW:
@@ -110,12 +136,13 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     content = spec.packages.level is PackagesLevel.CONTENT
     return Scope(
         packages=frozenset(wanted),
+        apart=apart,
         contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
         changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
         cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
-        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted)},
+        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted, ours)},
         unowned=_unowned(image, spec),
         bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
         startup=_startup(trained, image, spec),
@@ -170,9 +197,11 @@ def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Env
     return frozenset(trained.startup) | frozenset(image.startup)
 
 
-def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str]) -> list[Shadow]:
+def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str], ours: Names) -> list[Shadow]:
     shadows = image.shadows or {}
-    return [shadow for shadow in shadows.values() if shadow.package is None or shadow.package in wanted]
+    # Shadows know packages by their own names.
+    names = {package.name for name, package in ours.items() if name in wanted}
+    return [shadow for shadow in shadows.values() if shadow.package is None or shadow.package in names]
 
 
 def own_code(document: EnvironmentDocument) -> dict[str, str]:
@@ -191,12 +220,12 @@ def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec
     return found if told else found & theirs.keys()
 
 
-def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec) -> set[str]:
+def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec, apart: Set[str]) -> set[str]:
     if spec.packages.scope is PackagesScope.ALL:
         return set(packages)
     # A set that is empty compares nothing, whatever is claimed to prove it: nothing compared is nothing known.
     if trained.required and trained.required_proof is RequiredProof.PROVEN:
-        names = {compared_name(name, spec) for name in trained.required}
+        names = {_name(name, spec, apart) for name in trained.required}
         return {name for name in names if name is not None and not matches(name, spec.packages.ignore)}
     if spec.packages.unproven_required_set is UnprovenRequiredSet.BLOCK:
         raise RequiredSetError(trained.required_proof or RequiredProof.UNPROVEN)
@@ -248,7 +277,7 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
 
 def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
     """Return the digest over what of a document has to be equal (design section 4)."""
-    packages = compared_packages(document, spec)
+    packages = compared_packages(document, spec, settled.apart)
     system = system_packages(document.system)
     code = own_code(document)
     facts = {

@@ -12,6 +12,7 @@ _VARIANTS = {
     "tensorflow-cpu": "tensorflow",
     "tensorflow-gpu": "tensorflow",
     "onnxruntime-gpu": "onnxruntime",
+    "xgboost-cpu": "xgboost",
     "faiss-gpu": "faiss-cpu",
 }
 

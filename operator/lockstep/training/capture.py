@@ -18,6 +18,7 @@ from lockstep.environment.catalogue.packages import packages
 from lockstep.environment.catalogue.startup import startup, with_hooks
 from lockstep.environment.catalogue.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
+from lockstep.training.gpu import gpu
 from lockstep.training.host import HostTree
 from lockstep.training.path import current_path
 
@@ -76,7 +77,7 @@ def _libc() -> str | None:
 def _hardware() -> dict[str, str | None]:
     """Describe the machine, for people: it is never compared."""
     threads = {name.lower(): os.environ[name] for name in _THREADS if name in os.environ}
-    return {"cpu": _cpu(), **threads}
+    return {"cpu": _cpu(), "gpu": gpu(), **threads}
 
 
 def _cpu() -> str | None:

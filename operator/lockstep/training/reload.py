@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from lockstep.training.imports import watched_imports
+
 
 def loaded() -> list[tuple[str, str, str | None]]:
     """Return for every imported module that has a file: its import path, the file, and its digest or None if unreadable.
@@ -29,12 +31,17 @@ def loaded() -> list[tuple[str, str, str | None]]:
 
 
 def main() -> None:
-    """Write to OUT which top-level modules the model brought, all files it imported, and why the prediction failed if so."""
+    """Write to OUT what the model imported, and why the prediction failed if so.
+
+    `modules` are the top-level modules that MLflow alone does not import, `asked` tells who imported what, `files` are all
+    files of modules.
+    """
     model_uri, out = sys.argv[1:]
     import mlflow.pyfunc
 
     # What MLflow itself imports says nothing about the model.
     before = {name.partition(".")[0] for name in sys.modules}
+    asked = watched_imports()
     why: str | None = None
     model = mlflow.pyfunc.load_model(model_uri)
     example = model.input_example
@@ -46,7 +53,8 @@ def main() -> None:
         except Exception as error:  # whatever the model raises is the answer
             why = f"predicting the input example failed: {type(error).__name__}: {error}"
     modules = sorted({name.partition(".")[0] for name in sys.modules} - before)
-    Path(out).write_text(json.dumps({"modules": modules, "files": loaded(), "why": why}))
+    answer = {"modules": modules, "asked": sorted(asked.copy()), "files": loaded(), "why": why}
+    Path(out).write_text(json.dumps(answer))
 
 
 if __name__ == "__main__":

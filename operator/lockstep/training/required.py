@@ -17,9 +17,10 @@ from lockstep.environment.closure import closure
 from lockstep.environment.document import RequiredProof
 from lockstep.training.code import own_code_of
 from lockstep.training.host import HostTree
+from lockstep.training.imports import PICKLE
 from lockstep.training.path import current_path
 
-# The distribution that brings each flavor's framework; a model of a flavor can't be loaded without it.
+# The distributions any of which brings each flavor's framework; a model of a flavor can't be loaded without it.
 FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "catboost": ("catboost",),
     "keras": ("keras",),
@@ -31,12 +32,16 @@ FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "sklearn": ("scikit-learn",),
     "spacy": ("spacy",),
     "statsmodels": ("statsmodels",),
-    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-gpu"),
     "transformers": ("transformers",),
-    "xgboost": ("xgboost",),
+    "xgboost": ("xgboost", "xgboost-cpu"),
 }
 _NAMED = 5
 _MLFLOW = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
+# What records and loads the model asks for much that the model does not need.
+_TOOLS = {"lockstep", "mlflow"}
+# Restores the modules that code within a pickle uses by importing them itself.
+_PICKLES = {PICKLE, "cloudpickle"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def required_set(
     why = seen.why
     if own.unread:
         why = why or f"the files of modules that the model imports can't be read: {', '.join(own.unread[:_NAMED])}"
-    roots |= _owners(seen.modules)
+    roots |= _owners(seen.modules, seen.asked, own.digests) - _MLFLOW
     names = tuple(name for name in closure(roots, installed) if name not in _MLFLOW)
     if missing:
         return RequiredSet(
@@ -102,9 +107,14 @@ def _names(requirements: str) -> set[str]:
     return names
 
 
-def _owners(modules: Iterable[str]) -> set[str]:
+def _owners(modules: Iterable[str], asked: Iterable[Sequence[str]], code: Iterable[str]) -> set[str]:
+    """Return the distributions of what a reload imported, and of what the model's own code and its pickles ask for."""
     owners = metadata.packages_distributions()
-    return {canonicalize_name(name) for module in modules for name in owners.get(module, ())}
+    own = {path.partition("/")[0].partition(".")[0] for path in code}
+    # Code that a pickle brings along goes by the name of its module, which is installed nowhere.
+    known = owners.keys() | sys.stdlib_module_names
+    theirs = {wanted for asker, wanted in asked if asker in own | _PICKLES or asker not in known | _TOOLS}
+    return {canonicalize_name(name) for module in {*modules, *theirs} - _TOOLS for name in owners.get(module, ())}
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,8 @@ class _Reloaded:
 
     modules: Sequence[str] = ()
     """Top-level names."""
+    asked: Sequence[Sequence[str]] = ()
+    """Who asked for what, as top-level names."""
     files: Sequence[Sequence[str | None]] = ()
     """Import path, file and digest."""
     why: str | None = None
@@ -144,7 +156,7 @@ def _reload(model_uri: str, seconds: float) -> _Reloaded:
             lines = done.stderr.strip().splitlines()
             return _Reloaded(why=f"reloading the model failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
         stated = json.loads(answer.read_text())
-        return _Reloaded(stated["modules"], stated["files"], stated["why"])
+        return _Reloaded(stated["modules"], stated["asked"], stated["files"], stated["why"])
 
 
 def _tracking_uri() -> str:

@@ -117,6 +117,36 @@ def test_any_accelerator_equates_variants_and_drops_drivers() -> None:
     assert len(sentences(trained, image)) == 3
 
 
+@pytest.mark.parametrize(("built", "other"), [("xgboost-cpu", "xgboost"), ("tensorflow-cpu", "tensorflow-gpu")])
+def test_builds_of_one_framework_are_equal_for_any_accelerator_and_for_no_other(built: str, other: str) -> None:
+    trained, image = document(f"{built} 3.2.0", "numpy 2.0"), document(f"{other} 3.2.0", "numpy 2.0")
+    assert equal(trained, image, accelerator="Any")
+    assert not equal(trained, image)
+    assert not equal(trained, document(f"{other} 3.1.0", "numpy 2.0"), accelerator="Any")
+
+
+def test_two_builds_of_one_framework_side_by_side_are_equal_to_nothing_else() -> None:
+    both, cpu = document("tensorflow 2.15.0", "tensorflow-cpu 2.14.0"), document("tensorflow-cpu 2.14.0")
+    gpu = document("tensorflow 2.15.0")
+    assert equal(both, both, accelerator="Any")
+    assert sentences(both, cpu, accelerator="Any") == ["tensorflow: trained with 2.15.0, missing in the image"]
+    assert sentences(both, gpu, accelerator="Any") == ["tensorflow-cpu: trained with 2.14.0, missing in the image"]
+    other = document("tensorflow 2.16.0", "tensorflow-cpu 2.14.0")
+    assert sentences(both, other, accelerator="Any") == ["tensorflow: trained with 2.15.0, image has 2.16.0"]
+    # The one that trained is there, and so is another one in the same place.
+    image = document("tensorflow 2.14.0", "tensorflow-cpu 2.15.0")
+    assert sentences(cpu, image, accelerator="Any") == ["tensorflow-cpu: trained with 2.14.0, image has 2.15.0"]
+    third = document("tensorflow-gpu 2.14.0")
+    assert not equal(third, document("tensorflow 2.15.0", "tensorflow-cpu 2.14.0"), accelerator="Any")
+
+
+def test_what_stands_in_the_way_of_a_variant_is_named_for_any_accelerator() -> None:
+    shadow = Shadow(file="/app/xgboost.py", module="xgboost.py", sha256=A, package="xgboost-cpu")
+    trained, image = document("xgboost 3.2.0"), document("xgboost-cpu 3.2.0", shadows={"xgboost": shadow})
+    (sentence,) = sentences(trained, image, accelerator="Any")
+    assert sentence == "xgboost: /app/xgboost.py runs instead of the installed package in the image"
+
+
 def test_extras_are_allowed_listed_or_denied() -> None:
     trained, image = document("numpy 2.0"), document("numpy 2.0", "flask 3.0")
     assert equal(trained, image)
@@ -507,6 +537,7 @@ PACKAGES = st.builds(
             "triton",
             "tensorflow",
             "tensorflow-cpu",
+            "tensorflow-gpu",
             "flask",
             "nvidia-cuda-runtime-cu12",
         ]
@@ -540,7 +571,7 @@ DOCUMENTS = st.builds(
     ),
     cuda=st.none()
     | st.builds(Cuda, runtime=st.sampled_from([None, "12.4.127", "12.8.90"]), cudnn=st.sampled_from([None, "9.1.0"])),
-    required=st.none() | st.just(("flask", "numpy", "tensorflow")),
+    required=st.none() | st.sampled_from([("flask", "numpy", "tensorflow"), ("tensorflow-cpu",)]),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
     startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
@@ -554,7 +585,7 @@ DOCUMENTS = st.builds(
             file=st.just("/app/b.py"),
             module=st.just("b.py"),
             sha256=st.sampled_from([A, B]),
-            package=st.sampled_from([None, "numpy", "flask"]),
+            package=st.sampled_from([None, "numpy", "tensorflow-cpu"]),
         ),
     ),
     collector=st.just("test"),

@@ -13,6 +13,7 @@ from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, re
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
 from lockstep.training import capture_environment
+from lockstep.training.gpu import gpu
 from lockstep.training.host import HostTree
 from tests.fakes.roots import shared
 
@@ -106,6 +107,12 @@ def test_a_file_that_can_not_be_read_is_no_missing_file(tmp_path: Path) -> None:
     (tmp_path / "file").chmod(0)
     with pytest.raises(UnreadableFileError):
         HostTree(str(tmp_path.resolve())).read("/file")
+
+
+def test_graphics_cards_are_recorded_and_null_says_that_there_are_none() -> None:
+    document = capture_environment(required=[])
+    assert document.hardware["gpu"] == gpu()
+    assert b'"gpu":' in document.canonical()
 
 
 def test_the_code_that_was_given_and_the_start_up_hooks_are_recorded() -> None:
