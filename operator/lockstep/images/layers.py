@@ -60,6 +60,7 @@ class Layers:
         self._cache = cache
         self._limits = limits
         self._readings: dict[LayerKey, _Reading] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
 
     async def get(self, source: ImageSource, descriptor: Descriptor, diff_id: str) -> bytes:
         """Return a layer's record, as `layerrecord.dump` writes it.
@@ -89,8 +90,15 @@ class Layers:
         if known is not None:
             return known
         record = await self._workers.run(layer.__name__, self._fed(key, source, descriptor))
-        await self._cache.put(key, record)
+        # Who asked does not wait for the cache: megabytes take it a while.
+        keeping = asyncio.create_task(self._cache.put(key, record))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
         return record
+
+    async def kept(self) -> None:
+        """Wait until the cache has taken what it was given."""
+        await asyncio.gather(*self._keeping)
 
     async def _fed(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> AsyncGenerator[bytes, None]:
         yield layer.request(descriptor, key.diff_id, self._limits)

@@ -39,6 +39,10 @@ class Scanner:
             message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
             raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
 
+    async def kept(self) -> None:
+        """Wait until the cache has taken what was found so far."""
+        await self._layers.kept()
+
     async def _scan(self, source: ImageSource, image: ResolvedImage) -> ImageScan:
         records = await self._records(source, image)
         answer = await self._workers.run(describe.__name__, self._fed(image, records))

@@ -108,7 +108,9 @@ async def test_an_image_on_a_known_base_costs_only_its_new_layers() -> None:
         """Return what was read, by another process each time."""
         image = await images.resolved(tag)
         images.read.clear()
-        await Scanner(Limits(), workers=InProcess(), cache=cached.layers).scan(images, image)
+        scanner = Scanner(Limits(), workers=InProcess(), cache=cached.layers)
+        await scanner.scan(images, image)
+        await scanner.kept()
         return set(images.read)
 
     assert await scan("1") == {base.descriptor.digest}
