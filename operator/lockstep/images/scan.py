@@ -44,8 +44,14 @@ class Scanner:
         await self._layers.kept()
 
     async def _scan(self, source: ImageSource, image: ResolvedImage) -> ImageScan:
-        records = await self._records(source, image)
-        answer = await self._workers.run(describe.__name__, self._fed(image, records))
+        reading = self._reading(source, image)
+        try:
+            # It is started with the layers, so that it has put the lower ones together when the last one comes.
+            answer = await self._workers.run(describe.__name__, self._fed(image, reading))
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
         try:
             document, models = describe.result_of(answer)
         except ValueError as error:
@@ -53,27 +59,29 @@ class Scanner:
             raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
         return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
 
-    async def _records(self, source: ImageSource, image: ResolvedImage) -> list[bytes]:
+    def _reading(self, source: ImageSource, image: ResolvedImage) -> list[asyncio.Task[bytes]]:
+        """Begin to read all layers; return the tasks in the layers' order."""
         numbered = list(enumerate(zip(image.layers, image.config.diff_ids, strict=True)))
         # The largest first, so that none is left alone at the end.
         numbered.sort(key=lambda one: -one[1][0].size)
-        reading = {
+        tasks = {
             number: asyncio.create_task(self._layers.get(source, descriptor, diff_id))
             for number, (descriptor, diff_id) in numbered
         }
-        try:
-            await asyncio.gather(*reading.values())
-        finally:
-            for task in reading.values():
-                task.cancel()
-            await asyncio.gather(*reading.values(), return_exceptions=True)
-        records = [reading[number].result() for number in sorted(reading)]
-        if (size := sum(len(record) for record in records)) > self._limits.record:
-            message = f"what was found in the layers has {size} bytes, the limit is {self._limits.record}"
-            raise ImageError(Reason.LIMIT_EXCEEDED, message)
-        return records
+        return [tasks[number] for number in sorted(tasks)]
 
-    async def _fed(self, image: ResolvedImage, records: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
-        yield describe.request(image.config, records, self._limits)
-        for record in records:
-            yield record
+    async def _fed(self, image: ResolvedImage, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
+        yield describe.request(image.config, len(reading), self._limits)
+        size = 0
+        for task in reading:
+            while not task.done():
+                done, _ = await asyncio.wait([one for one in reading if not one.done()], return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    # The first failure ends the scan, whichever layer's turn it is.
+                    one.result()
+            record = task.result()
+            size += len(record)
+            if size > self._limits.record:
+                message = f"what was found in the layers has more than {self._limits.record} bytes"
+                raise ImageError(Reason.LIMIT_EXCEEDED, message)
+            yield describe.framed(record)

@@ -1,7 +1,6 @@
 """Puts layers together and describes what they start: `python -m lockstep.images.worker.describe`."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -23,14 +22,20 @@ from lockstep.mlmodel import InvalidMLmodelError, described
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _MAX_MODELS = 64
+_DIGITS = 20
 _TEXT = 4
 """How many times larger than what it keeps a record's text may be."""
 
 
-def request(config: ImageConfig, records: Sequence[bytes], limits: Limits) -> bytes:
-    """Return the line that asks for the description of what an image starts; the records follow it."""
+def request(config: ImageConfig, layers: int, limits: Limits) -> bytes:
+    """Return the line that asks for the description of what an image starts; so many framed records follow it."""
     machine = _MACHINES.get(config.platform.architecture, config.platform.architecture)
-    return request_line(limits, launch=asdict(launch_of(config)), machine=machine, sizes=[len(record) for record in records])
+    return request_line(limits, launch=asdict(launch_of(config)), machine=machine, layers=layers)
+
+
+def framed(record: bytes) -> bytes:
+    """Return a record, the lowest layer's being the first, as `work` reads it: its size in a line of its own before it."""
+    return b"%d\n" % len(record) + record
 
 
 def launch_of(config: ImageConfig) -> Launch:
@@ -49,7 +54,7 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     Raises:
         ImageError: with the reason why the image can't be told.
     """
-    tree = _tree(asked["sizes"], limits, stream)
+    tree = _tree(asked["layers"], limits, stream)
     try:
         models = _models(tree)
         document = describe(
@@ -82,12 +87,13 @@ def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...
         raise ValueError(str(error)) from error
 
 
-def _tree(sizes: Sequence[int], limits: Limits, stream: BinaryIO) -> EntryTree:
+def _tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
     squash = Squash(limits)
-    for number, size in enumerate(sizes):
+    for number in range(layers):
         try:
-            squash.apply(load(stream.read(size), _TEXT * limits.kept, number))
-        except InvalidLayerRecordError as error:
+            record = stream.read(int(stream.readline(_DIGITS)))
+            squash.apply(load(record, _TEXT * limits.kept, number))
+        except (InvalidLayerRecordError, ValueError) as error:
             raise ImageError(Reason.SCAN_FAILED, f"the record of a layer can't be read: {error}", retry=True) from error
     return squash.tree()
 

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -25,18 +26,18 @@ class Processes:
 
     Args:
         limit: bytes that an answer may have.
-        at_once: how many may run at a time.
+        at_once: how many of one module may run at a time: one that waits for what others find keeps none of them waiting.
         path: PYTHONPATH of the workers: where their modules are imported from.
     """
 
     def __init__(self, limit: int, *, at_once: int = 2, path: str = _SOURCE_ROOT) -> None:
         self._limit = limit
         self._path = path
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
 
     async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
         """See `Workers.run`."""
-        async with self._slots:
+        async with self._slots[module]:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Neither the working directory nor a user's packages may bring code into it.
