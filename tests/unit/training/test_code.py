@@ -22,7 +22,7 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def own(*modules: tuple[str, str], files: Files | None = None, spelled: tuple[str, ...] = PATH.entries) -> dict[str, str]:
-    root = tree(distribution(VENV_SITE, "numpy", "1.0"), {f"{LIBRARY}/os.py": "", "/work/own.py": ""}, files or {})
+    root = tree(distribution(VENV_SITE, "numpy", "1.0"), {f"{LIBRARY}/os.py": "", "/src/own.py": ""}, files or {})
     found = own_code_of(root, PATH, [(module, file, DIGEST) for module, file in modules], spelled)
     assert set(found.digests.values()) <= {DIGEST}
     return dict.fromkeys(found.digests, "")
@@ -30,7 +30,7 @@ def own(*modules: tuple[str, str], files: Files | None = None, spelled: tuple[st
 
 def test_what_no_distribution_and_not_the_standard_library_owns_is_own_code() -> None:
     found = own(
-        ("own.py", "/work/own.py"),
+        ("own.py", "/src/own.py"),
         ("os.py", f"{LIBRARY}/os.py"),
         ("numpy/__init__.py", f"{VENV_SITE}/numpy/__init__.py"),
         ("loose.py", f"{VENV_SITE}/loose.py"),
@@ -41,7 +41,7 @@ def test_what_no_distribution_and_not_the_standard_library_owns_is_own_code() ->
 
 def test_tools_hooks_and_generated_modules_are_not() -> None:
     names = ["mlflow/x.py", "lockstep/x.py", "sitecustomize.py", "__editable___x_finder.py", "_remote_module_non_scriptable.py"]
-    assert own(*[(name, f"/work/{name}") for name in names]) == {}
+    assert own(*[(name, f"/src/{name}") for name in names]) == {}
 
 
 def test_what_was_installed_from_a_directory_is_and_a_wheel_is_not() -> None:
@@ -58,7 +58,7 @@ def test_a_path_with_links_is_the_path_that_it_leads_to() -> None:
 
 
 def test_a_module_whose_file_could_not_be_read_is_named() -> None:
-    assert own_code_of(tree({}), PATH, [("own.py", "/work/own.py", None)], PATH.entries) == OwnCode({}, ("own.py",))
+    assert own_code_of(tree({}), PATH, [("own.py", "/src/own.py", None)], PATH.entries) == OwnCode({}, ("own.py",))
 
 
 def test_a_process_tells_its_modules_by_import_path_and_digest(tmp_path: Path) -> None:
