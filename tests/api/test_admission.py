@@ -174,6 +174,63 @@ def test_a_record_can_not_be_changed_even_by_the_operator(api: Installation) -> 
     assert "a record can't be changed" in api.apply(changed, user="rescuer", check=False).error
 
 
+PEM = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+RULE: dict[str, Any] = {"name": "release", "keys": [PEM]}
+DIGEST = "sha256:" + "a" * 64
+BAD_POLICIES: dict[str, tuple[dict[str, Any], str]] = {
+    "a private key": (
+        {"images": {"signatures": [RULE | {"keys": ["-----BEGIN PRIVATE KEY-----\nx"]}]}},
+        "a key is a public key in PEM form, which begins with -----BEGIN PUBLIC KEY-----",
+    ),
+    "more signatures than keys": (
+        {"images": {"signatures": [RULE | {"threshold": 2}]}},
+        "threshold must not be larger than the number of keys",
+    ),
+    "a rule that requires nothing": (
+        {"images": {"signatures": [RULE | {"signature": "Ignore"}]}},
+        "a rule has to require something",
+    ),
+    "two rules of one name": ({"images": {"signatures": [RULE, RULE]}}, "Duplicate value"),
+    "a signed record by more than there are": (
+        {"environment": {"signature": {"keys": [PEM], "threshold": 2}}},
+        "threshold must not be larger than the number of keys",
+    ),
+    "a base image without layers": ({"images": {"baseImages": [{"name": "python", "diffIDs": []}]}}, "at least 1 items"),
+    "a layer that is no digest": ({"images": {"baseImages": [{"name": "python", "diffIDs": ["latest"]}]}}, "diffIDs[0]"),
+    "an unknown rule for byte code": ({"environment": {"bytecode": "Maybe"}}, "environment.bytecode"),
+}
+
+
+def policy(spec: dict[str, Any]) -> dict[str, Any]:
+    registry = {"registry": {"trackingURI": "http://mlflow:5000"}}
+    metadata = {"name": "tried"}
+    return {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": metadata, "spec": registry | spec}
+
+
+@pytest.mark.parametrize(("spec", "said"), BAD_POLICIES.values(), ids=BAD_POLICIES.keys())
+def test_a_bad_policy_is_refused_in_words_that_help(api: Installation, spec: dict[str, Any], said: str) -> None:
+    answer = api.apply(policy(spec), check=False)
+    assert answer.code != 0
+    assert said in answer.error
+
+
+def test_a_good_policy_is_taken_and_comes_back_the_same(api: Installation) -> None:
+    images = {"signatures": [RULE | {"attestation": "Required"}], "baseImages": [{"name": "python", "diffIDs": [DIGEST]}]}
+    spec = {
+        "images": images,
+        "environment": {
+            "signature": {"keys": [PEM]},
+            "startup": "Ignore",
+            "bytecode": "Allow",
+            "bytecodeCache": "Fresh",
+            "packages": {"unowned": "Deny", "allowedUnowned": ["fraud/*"]},
+        },
+    }
+    api.apply(policy(spec))
+    assert _contains(api.get("ppol", "tried", "default")["spec"], spec)
+    api.kubectl("delete", "ppol", "tried")
+
+
 def _in(namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest | {"metadata": manifest["metadata"] | {"namespace": namespace}}
 
