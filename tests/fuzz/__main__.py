@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,23 +31,28 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("target", nargs="?", choices=sorted(TARGETS))
     which.add_argument("--all", action="store_true", help="every target in turn")
-    parser.add_argument("--seconds", type=float, default=60, help="for each target (default: 60)")
+    until = parser.add_mutually_exclusive_group()
+    until.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    until.add_argument("--runs", type=int, help="inputs for each target, the same ones each time, for CI")
     arguments = parser.parse_args()
-    return _all(arguments.seconds) if arguments.all else _one(arguments.target, arguments.seconds)
+    how = f"--runs={arguments.runs}" if arguments.runs else f"--seconds={arguments.seconds}"
+    return _all(how) if arguments.all else _one(arguments.target, arguments.seconds, arguments.runs)
 
 
-def _all(seconds: float) -> int:
+def _all(how: str) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = dict(zip(TARGETS, pool.map(lambda name: _apart(name, seconds), TARGETS), strict=True))
+        done = dict(zip(TARGETS, pool.map(lambda name: _apart(name, how), TARGETS), strict=True))
     failed = [name for name, good in done.items() if not good]
     print(f"faults in: {', '.join(failed)}" if failed else f"{len(done)} targets, no fault")
     return 1 if failed else 0
 
 
-def _apart(name: str, seconds: float) -> bool:
+def _apart(name: str, how: str) -> bool:
     """Run one target in a process of its own, which libFuzzer ends."""
-    command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", f"{seconds:g}"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    command = [sys.executable, "-m", "tests.fuzz", name, how]
+    # Sets and dicts in one order, so that the same inputs are the same again.
+    variables = os.environ | {"PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=variables)
     runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
     print(f"{'failed' if done.returncode else 'ok':7} {name:14} {runs[1] if runs else '?':>9} inputs", flush=True)
     if done.returncode:
@@ -54,12 +60,13 @@ def _apart(name: str, seconds: float) -> bool:
     return done.returncode == 0
 
 
-def _one(name: str, seconds: float) -> int:
-    found = _WORK / name
+def _one(name: str, seconds: int, runs: int | None) -> int:
+    # What is found helps the next search, but not where the inputs are to be the same each time.
+    found = _WORK / name if runs is None else Path(tempfile.mkdtemp(prefix="lockstep-fuzz-"))
     found.mkdir(parents=True, exist_ok=True)
+    _WORK.mkdir(exist_ok=True)
     flags = {
-        # libFuzzer counts whole seconds, and 0 is for ever.
-        "max_total_time": max(1, round(seconds)),
+        **({"max_total_time": max(1, seconds)} if runs is None else {"runs": runs, "seed": 1}),
         "timeout": _SECONDS_AN_INPUT,
         "rss_limit_mb": _MEGABYTES,
         "max_len": _LONGEST,

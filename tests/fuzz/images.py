@@ -81,11 +81,12 @@ def _theirs(archive: bytes) -> list[tuple[str, bool, int, bytes | None]] | None:
         return []
     try:
         opened = tarfile.TarFile(fileobj=io.BytesIO(archive), encoding="utf-8", errors="surrogateescape")
+        members = list(opened)
     except tarfile.ReadError:
         return None
     with opened:
         found = []
-        for member in opened:
+        for member in members:
             file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
             # Read in place: a hard link's body would be its target's.
             body = archive[member.offset_data : member.offset_data + member.size] if file else None

@@ -146,6 +146,8 @@ def _long(body: bytes) -> str:
     name = body.rstrip(b"\0")
     if b"\0" in name:
         raise ImageError(Reason.LAYER_AMBIGUOUS, "a long name goes on after its end")
+    if not name:
+        raise ImageError(Reason.LAYER_AMBIGUOUS, "a long name is empty: some programs take the short one, others none")
     return _text(name)
 
 
@@ -273,6 +275,8 @@ def _pax(body: bytes) -> dict[str, str]:
         key, _, value = record[:-1].partition(b"=")
         if _text(key) in records or (key in (b"path", b"linkpath", b"size") and b"\0" in value):
             raise ImageError(Reason.LAYER_AMBIGUOUS, "an extended header has a key twice or a zero byte in a name")
+        if key in (b"path", b"linkpath") and not value:
+            raise ImageError(Reason.LAYER_AMBIGUOUS, "an extended header has an empty name")
         records[_text(key)] = _text(value)
         at = end
     if any(key.startswith("GNU.sparse.") for key in records):

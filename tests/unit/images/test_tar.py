@@ -209,6 +209,9 @@ def test_names_stated_in_two_ways_are_refused() -> None:
     assert refused(pax_header({"path": "a"}) + pax_header({"mtime": "1"}) + file) is Reason.LAYER_AMBIGUOUS
     assert refused(gnu_long(b"a") + gnu_long(b"b") + file) is Reason.LAYER_AMBIGUOUS
     assert refused(gnu_long(b"a\0b") + file) is Reason.LAYER_AMBIGUOUS
+    # The standard library takes the empty name, others the short one.
+    assert refused(gnu_long(b"") + file) is Reason.LAYER_AMBIGUOUS
+    assert refused(pax_header({"path": ""}) + file) is Reason.LAYER_AMBIGUOUS
     twice = pax_record("path", "a") + pax_record("path", "b")
     assert refused(header(b"p", "x", octal(len(twice))) + padded(twice) + file) is Reason.LAYER_AMBIGUOUS
     zero = pax_record("path", "a\0b")
