@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.environment.storage import run_artifact
 from lockstep.gates.document_signature import judge

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.canonical import sha256_of
 from lockstep.environment.compare import compare
 from lockstep.environment.document import EnvironmentDocument, RequiredProof

@@ -44,6 +44,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[a-f0-9]{64}$", max_length=71)]
 ShortText = Annotated[str, Field(max_length=256)]
 Message = Annotated[str, Field(max_length=1024)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+"""A name with the wildcards * and ?."""
 
 
 class Condition(ApiModel):

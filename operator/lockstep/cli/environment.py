@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.cli.access import Access, access, parse_platform
 from lockstep.cli.capture import pretty

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from lockstep.api.environmentspec import BytecodeCache
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
-from lockstep.api.promotionpolicy import BytecodeCache, GuardsRule, PromotionPolicy
+from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.gather import Facts, Gatherer
 from lockstep.controller.images import ImagesOf

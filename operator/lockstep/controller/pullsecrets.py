@@ -8,8 +8,9 @@ from pathlib import Path
 
 import aiohttp
 
+from lockstep.api.imagesspec import PullCredentials
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.api.promotionpolicy import PromotionPolicy, PullCredentials
+from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, ClusterError

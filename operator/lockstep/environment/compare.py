@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockstep.api.promotionpolicy import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
+from lockstep.api.environmentspec import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
 from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, Package
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.environment.projection import (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from lockstep.api.promotionpolicy import (
+from lockstep.api.environmentspec import (
     AcceleratorRule,
     BytecodeRule,
     EnvironmentSpec,

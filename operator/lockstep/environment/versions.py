@@ -5,7 +5,7 @@ import re
 from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from lockstep.api.promotionpolicy import AcceleratorRule, EnvironmentSpec, LocalVersions
+from lockstep.api.environmentspec import AcceleratorRule, EnvironmentSpec, LocalVersions
 
 _ACCELERATOR_LABEL = re.compile(r"^(cu\d+|cpu|rocm[\d.]*|xpu)$")
 _VARIANTS = {

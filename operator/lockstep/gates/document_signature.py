@@ -1,7 +1,8 @@
 """Judges the signature of the recorded training environment: a part of the environment gate."""
 
+from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.api.promotionpolicy import EnvironmentSpec, PromotionPolicy
+from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.dsse import IN_TOTO, InvalidEnvelopeError, parse_envelope

@@ -1,7 +1,8 @@
 """Gate: the environment inside the image is the one that the registered run was made in."""
 
+from lockstep.api.environmentspec import EnvironmentEvidence, EnvironmentSpec, LocalVersions
 from lockstep.api.modeldeployment import GateMode, GateOutcome
-from lockstep.api.promotionpolicy import EnvironmentEvidence, EnvironmentSpec, LocalVersions, PromotionPolicySpec
+from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof

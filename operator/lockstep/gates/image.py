@@ -4,8 +4,9 @@ and it holds the registered model.
 
 from fnmatch import fnmatchcase
 
+from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.api.promotionpolicy import InImage, PromotionPolicySpec
+from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.gates import signatures
 from lockstep.gates.evidence import Evidence, Unknown

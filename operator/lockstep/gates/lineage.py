@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from lockstep.api.environmentspec import EnvironmentEvidence
+from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.api.promotionpolicy import EnvironmentEvidence, InImage, LineageRequirement, PromotionPolicySpec
+from lockstep.api.promotionpolicy import LineageRequirement, PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError

@@ -3,8 +3,9 @@
 from fnmatch import fnmatchcase
 
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.api.promotionpolicy import Attesting, PromotionPolicySpec, SignatureRule, Signing
+from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import Reason
+from lockstep.api.signing import Attesting, SignatureRule, Signing
 from lockstep.environment.agreement import disagreement
 from lockstep.environment.statement import ENVIRONMENT
 from lockstep.gates.evidence import Fact, Unknown

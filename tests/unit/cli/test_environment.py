@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockstep.api.promotionpolicy import BaseImage
+from lockstep.api.imagesspec import BaseImage
 from lockstep.cli.main import main
 from lockstep.environment.document import EnvironmentDocument
 from tests.fakes import builders as a

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.api.promotionpolicy import EnvironmentSpec
+from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.environment.compare import Comparison, DifferenceKind, RequiredSetError, compare
 from lockstep.environment.document import (
     BytecodeKind,
