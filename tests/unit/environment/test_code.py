@@ -7,7 +7,7 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
-from lockstep.environment.catalogue import code as code_module
+from lockstep.environment.catalogue.code import MAX_MODULES
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch
@@ -130,21 +130,22 @@ def test_what_came_from_a_directory_a_file_or_a_repository_is_own_code(stated: d
     assert sorted(described(directly("fraud", **stated)).code) == ["fraud/__init__.py", "serve.py"]
 
 
-def test_a_wheel_file_of_too_many_modules_is_left_out_and_smaller_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_module, "MAX_MODULES", 3)
-    many = "".join(record_row(f"big/{name}.py", "") for name in "abc")
+def test_a_wheel_file_of_too_many_modules_is_left_out_and_smaller_ones_stay() -> None:
+    names = [f"m{number}" for number in range(MAX_MODULES)]
+    many = "".join(record_row(f"big/{name}.py", "") for name in names)
     files = directly("fraud", archive_info={}) | distribution(
         VENV_SITE, "big", "1.0", RECORD=many, direct_url__json='{"url": "u", "archive_info": {}}'
     )
-    files |= {f"{VENV_SITE}/big/{name}.py": "" for name in "abc"}
+    files |= {f"{VENV_SITE}/big/{name}.py": "" for name in names}
     del files[f"{VENV_SITE}/big/__init__.py"]
     assert sorted(described(files).code) == ["fraud/__init__.py", "serve.py"]
 
 
-def test_too_many_own_modules_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_module, "MAX_MODULES", 3)
+def test_too_many_own_modules_are_refused() -> None:
+    # One more than there may be: the server's own script is one of them.
+    files: Files = {f"/app/m{number}.py": "" for number in range(MAX_MODULES)}
     with pytest.raises(CatalogueError) as caught:
-        described({f"/app/{name}.py": "" for name in "abc"})
+        described(files)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
 
 

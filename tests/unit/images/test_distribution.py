@@ -99,12 +99,17 @@ async def test_an_archive_of_a_layout_is_read_in_place(tmp_path: Path) -> None:
         assert (await read(f"oci-archive:{tmp_path}/layout.tar")).document.packages[0].name == "numpy"
 
 
-async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> None:
-    source = iris()
-    source.write(tmp_path / "layout")
-    path = tmp_path / "layout.tar"
+def archived(folder: Path) -> Path:
+    """Write the image as an OCI archive."""
+    iris().write(folder / "layout")
+    path = folder / "layout.tar"
     with tarfile.open(path, "w") as archive:
-        archive.add(tmp_path / "layout", ".")
+        archive.add(folder / "layout", ".")
+    return path
+
+
+async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> None:
+    path = archived(tmp_path)
     kept = LayoutSource.archive(path)
     image = await resolve(kept, "x", "1", LINUX, Limits())
     async with kept.blob(image.layers[0]) as chunks:
@@ -114,11 +119,7 @@ async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> Non
 
 
 async def test_an_archive_that_is_replaced_on_the_way_is_no_crash(tmp_path: Path) -> None:
-    source = iris()
-    source.write(tmp_path / "layout")
-    path = tmp_path / "layout.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.add(tmp_path / "layout", ".")
+    path = archived(tmp_path)
     kept = LayoutSource.archive(path)
     image = await resolve(kept, "x", "1", LINUX, Limits())
     path.write_bytes(b"no archive" * 100)

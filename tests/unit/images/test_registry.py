@@ -21,7 +21,7 @@ from lockstep.images.reference import parse_reference
 from lockstep.images.registry import RegistrySource
 from lockstep.images.resolve import resolve
 from tests.fakes.images import LINUX
-from tests.fakes.registry import basic, serving
+from tests.fakes.registry import FakeRegistry, basic, serving
 from tests.fakes.tls import contexts
 from tests.fakes.workers import scan
 from tests.unit.images.reading import LAYER, answering, client, login, read, refused, registry
@@ -348,7 +348,8 @@ async def test_a_token_service_that_trickles_is_given_up(head: bytes) -> None:
     assert (error.reason, error.retry) == (Reason.IMAGE_REGISTRY_UNREACHABLE, True)
 
 
-async def test_a_layer_that_trickles_is_given_up_before_the_scans_deadline() -> None:
+def stalling() -> tuple[FakeRegistry, asyncio.Event]:
+    """Return a registry that sends the beginning of the layer and no more until it is released."""
     fake = registry()
     release = asyncio.Event()
 
@@ -362,6 +363,11 @@ async def test_a_layer_that_trickles_is_given_up_before_the_scans_deadline() -> 
         return response
 
     fake.fault = fault
+    return fake, release
+
+
+async def test_a_layer_that_trickles_is_given_up_before_the_scans_deadline() -> None:
+    fake, release = stalling()
     async with serving(fake.handle) as host:
         error = await refused(host, limits=IMPATIENT)
         release.set()
@@ -369,19 +375,7 @@ async def test_a_layer_that_trickles_is_given_up_before_the_scans_deadline() -> 
 
 
 async def test_a_body_without_end_stops_at_the_deadline() -> None:
-    fake = registry()
-    release = asyncio.Event()
-
-    async def fault(request: web.BaseRequest) -> web.StreamResponse | None:
-        if not request.path.endswith(LAYER.descriptor.digest):
-            return None
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(LAYER.blob[:100])
-        await release.wait()
-        return response
-
-    fake.fault = fault
+    fake, release = stalling()
     async with serving(fake.handle) as host:
         began = time.monotonic()
         error = await refused(host, limits=Limits(seconds=0.3))
