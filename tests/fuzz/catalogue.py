@@ -14,7 +14,7 @@ from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.catalogue.libc import libc
-from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.catalogue.record import content_digest, rows
 from lockstep.environment.catalogue.rpm import rpm
 from lockstep.environment.catalogue.sharedobject import MAX_NEEDED, read_shared_object
 from lockstep.environment.catalogue.shellscript import commands
@@ -59,7 +59,7 @@ def record(data: bytes) -> None:
     _installed("RECORD", data)
     lines = data.decode().splitlines(keepends=True)
     if b'"' not in data and b"\r" not in data and data.endswith(b"\n") and len(lines) == data.count(b"\n"):
-        assert canonical_record_digest("".join(reversed(lines))) == canonical_record_digest(data.decode())
+        assert content_digest(rows("".join(reversed(lines)))) == content_digest(rows(data.decode()))
 
 
 def origin(data: bytes) -> None:

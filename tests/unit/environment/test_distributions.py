@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.record import canonical_record_digest
+from lockstep.environment.catalogue.record import content_digest, rows
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import Entry, EntryTree, FileKind, UnreadableFileError
 from tests.fakes.installed import packages_on
@@ -234,17 +234,17 @@ numpy/__init__.py,sha256=AAA,10
 
 def test_installers_give_the_same_content() -> None:
     target = UV.replace("../../../bin/f2py", "bin/f2py").replace("\n", "\r\n")
-    assert canonical_record_digest(PIP) == canonical_record_digest(UV) == canonical_record_digest(target)
+    assert content_digest(rows(PIP)) == content_digest(rows(UV)) == content_digest(rows(target))
 
 
 @pytest.mark.parametrize("change", [("AAA", "XXX"), ("BBB", "XXX"), ("numpy/__init__", "numpy/other")])
 def test_another_file_gives_other_content(change: tuple[str, str]) -> None:
-    assert canonical_record_digest(PIP.replace(*change)) != canonical_record_digest(PIP)
+    assert content_digest(rows(PIP.replace(*change))) != content_digest(rows(PIP))
 
 
 def test_a_record_without_hashes_says_nothing() -> None:
-    assert canonical_record_digest("x/__init__.py,,\n") is None
-    assert canonical_record_digest("") is None
+    assert content_digest(rows("x/__init__.py,,\n")) is None
+    assert content_digest(rows("")) is None
 
 
 def test_a_record_that_can_not_be_read_is_refused() -> None:
@@ -260,7 +260,7 @@ def test_a_package_whose_files_are_those_of_its_record_has_the_content_that_the_
     files = distribution(SITE, "x", "1.0")
     record = files[f"{SITE}/x-1.0.dist-info/RECORD"]
     assert isinstance(record, str)
-    assert package_of(files).content == canonical_record_digest(record)
+    assert package_of(files).content == content_digest(rows(record))
     assert package_of(files).changed is None
 
 

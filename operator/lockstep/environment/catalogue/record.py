@@ -49,15 +49,6 @@ def content_digest(found: Sequence[Row]) -> str | None:
     return sha256_of("\n".join(lines).encode()) if lines else None
 
 
-def canonical_record_digest(record: str) -> str | None:
-    """Return the content digest that a RECORD file claims.
-
-    Raises:
-        csv.Error: it is none.
-    """
-    return content_digest(rows(record))
-
-
 def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with what is really there: where a file of the wheel is another one, its own hash takes the place.
 
