@@ -9,6 +9,7 @@ from lockstep.api.base import SET, ApiModel, Pattern, ShortText, cel, list_map
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.imagesspec import ImagesSpec, InImage
 from lockstep.api.modeldeployment import GateMode
+from lockstep.api.podsspec import PodsSpec
 from lockstep.canonical import canonical_json, sha256_of
 
 PLURAL = "promotionpolicies"
@@ -117,6 +118,7 @@ class PromotionPolicySpec(ApiModel):
     images: ImagesSpec = Field(default_factory=ImagesSpec, description="Which images may be deployed.")
     environment: EnvironmentSpec = Field(default_factory=EnvironmentSpec, description="How environments are compared.")
     lineage: LineageSpec = Field(default_factory=LineageSpec, description="What a training run must have recorded.")
+    pods: PodsSpec = Field(default_factory=PodsSpec, description="What pods may be.")
     readiness: ReadinessPolicy = Field(default_factory=ReadinessPolicy, description="What candidate pods must prove.")
     rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="How a promoted revision takes over.")
     gates: list[GateRule] = Field(

@@ -119,6 +119,21 @@ class Cuda(_Frozen):
     """`9.1.0`"""
 
 
+class Start(_Frozen):
+    """In an image: what its configuration starts, and where that imports from. For people and gates, never compared."""
+
+    executable: Name
+    """The interpreter as it is called: `/opt/venv/bin/python3`."""
+    program: Name | None = None
+    """The script or module that it runs: `/opt/venv/bin/uvicorn`, `/app/serve.py`; None where it runs none."""
+    server: Name | None = None
+    """The known server that the program is: `uvicorn`, `gunicorn`, `mlflow`, ...; None for anything else."""
+    path: tuple[Name, ...] = ()
+    """`sys.path` of the process that serves, in order, with directories that are not there and would count if they were."""
+    model: Name | None = None
+    """Directory of the model that the command line or the image's configuration says is served; None where none says so."""
+
+
 class RequiredProof(StrEnum):
     """How far the `required` set is proven."""
 
@@ -152,6 +167,8 @@ class EnvironmentDocument(_Frozen):
     """In an image: modules in site directories that no distribution brought, by import path."""
     bytecode: dict[Name, BytecodeKind] | None = None
     """In an image: compiled files that run instead of their source, by path, the first 100."""
+    start: Start | None = None
+    """In an image: what is started."""
     startup: dict[Name, Sha256] | None = None
     """Digests of the start-up hooks that no distribution brought, by file name; None where nothing says so."""
     hardware: dict[str, str | None] = Field(default_factory=dict)
