@@ -51,6 +51,10 @@ class FileTree(Protocol):
         """Follow every symbolic link in `path` inside this root; None when it leads nowhere or loops."""
         ...
 
+    def destination(self, path: str) -> str:
+        """Return where `path` leads, or would if what it leads to were there: every symbolic link on the way is followed."""
+        ...
+
     def listdir(self, path: str) -> Sequence[str]:
         """Return the sorted names in the directory that `path` leads to; empty when it is none."""
         ...
@@ -185,6 +189,23 @@ class EntryTree:
             if entry is None and name not in ("", ".", "..") and above is not None and above.kind is FileKind.DIRECTORY:
                 return None
         return self._walk(path)
+
+    def destination(self, path: str) -> str:
+        """See `FileTree.destination`."""
+        parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        here, links = "/", 0
+        while parts:
+            part = parts.pop()
+            entry = self._entries.get(_join(here, part))
+            if part == "..":
+                here = here.rpartition("/")[0] or "/"
+            elif entry is not None and entry.kind is FileKind.SYMLINK and links < _MAX_LINKS:
+                links += 1
+                here = "/" if entry.target.startswith("/") else here
+                parts.extend(step for step in reversed(entry.target.split("/")) if step not in ("", "."))
+            else:
+                here = _join(here, part)
+        return here
 
     def _walk(self, path: str) -> str | None:
         parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]

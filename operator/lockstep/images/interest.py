@@ -26,11 +26,11 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
         (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
         (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
-        # Records of large packages list every file; their names say what is needed.
+        # Records list every file. Those of large packages are not kept, and their names say what is needed.
         (r"/conda-meta/[^/]+\.json$", MIB),
         (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
-        (r"/MLmodel$", 4 * MIB),
+        (r"/(?:MLmodel|model-settings\.json)$", 4 * MIB),
         # Scripts whose first line leads to the interpreter, and those by whose names entrypoints go.
         (r"/s?bin/[^/]+$|\.(?:sh|bash)$", 64 * 1024),
         (rf"^{_START_FOLDERS}(?:docker-)?(?:entrypoint|start|run|serve|cmd|launch)[^/]*$", 64 * 1024),
@@ -64,16 +64,28 @@ class Interest:
 
 
 NONE = Interest()
+_SETTINGS, _SITE_MODULE = 64 * 1024, 256 * 1024
 
 
 def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
     if path.endswith(".pyc") and "/__pycache__/" in path:
         return Interest(head=True)
-    hashed = _HASHED.search(path) is not None
-    limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
+    limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0) or _settings(path)
     program = 64 * MIB if _PROGRAM.search(path) else 0
+    hashed = _HASHED.search(path) is not None
     # Shared objects count wherever they are: search paths lead anywhere.
     needs = program > 0 or OBJECT_NAME.search(path) is not None
     head = _STARTED.search(path) is not None
     return Interest(limit, hashed, head, program, needs) if hashed or limit or head or needs else NONE
+
+
+def _settings(path: str) -> int:
+    """Return how many bytes of a file are kept that may be settings written in Python, or the system's own site module."""
+    if not path.endswith(".py"):
+        return 0
+    folder, _, name = path.rpartition("/")
+    if name == "site.py":
+        return _SITE_MODULE if folder.startswith("/usr/lib/python3") else 0
+    may_be = "conf" in name or "gunicorn" in name or folder.endswith("/gunicorn")
+    return _SETTINGS if may_be and not path.startswith(("/usr/", "/var/")) and "-packages/" not in path else 0

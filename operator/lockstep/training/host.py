@@ -42,6 +42,10 @@ class HostTree:
             return None
         return found.removeprefix(self._root) or "/"
 
+    def destination(self, path: str) -> str:
+        """See `FileTree.destination`."""
+        return os.path.realpath(self._real(path)).removeprefix(self._root) or "/"
+
     def listdir(self, path: str) -> Sequence[str]:
         """See `FileTree.listdir`."""
         try:

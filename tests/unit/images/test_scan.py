@@ -492,3 +492,26 @@ async def test_an_interpreter_that_only_some_may_execute_is_ambiguous(mode: int)
 async def test_an_entrypoint_that_nobody_may_execute_starts_nothing() -> None:
     error = await refused(layer(*items(root())), decoy(0o644), Entrypoint=["/opt/decoy/bin/python3"])
     assert error.reason is Reason.INTERPRETER_NOT_FOUND
+
+
+def uvicorn(python: str = "/opt/venv/bin/python3") -> Files:
+    text = f"#!{python}\nimport sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    return {"/opt/venv/bin/uvicorn": text, "/app/main.py": "app"}
+
+
+async def test_the_whole_start_is_told_from_layers() -> None:
+    files = root() | uvicorn() | {"/app/numpy.py": "evil"}
+    found = (await scanned(layer(*items(files)), Entrypoint=["uvicorn"], Cmd=["main:app"], WorkingDir="/app")).document
+    assert found.start is not None
+    assert (found.start.executable, found.start.program) == ("/opt/venv/bin/python3", "/opt/venv/bin/uvicorn")
+    assert (found.start.server, found.start.path[0]) == ("uvicorn", "/app")
+    assert (found.shadows or {})["numpy"].file == "/app/numpy.py"
+
+
+async def test_settings_of_servers_are_kept() -> None:
+    text = str(uvicorn()["/opt/venv/bin/uvicorn"]).replace("uvicorn.main import main", "gunicorn.app.wsgiapp import run")
+    files = root() | {"/opt/venv/bin/gunicorn": text.replace("main())", "run())")}
+    files |= {"/etc/gunicorn/conf.py": "chdir = '/opt/e'\n"}
+    found = await scanned(layer(*items(files)), Entrypoint=["gunicorn"], Cmd=["-c", "/etc/gunicorn/conf.py", "main:app"])
+    assert found.document.start is not None
+    assert found.document.start.path[0] == "/opt/e"

@@ -17,7 +17,7 @@ MAX_MODULES = 10_000
 HOOKS = frozenset({"sitecustomize", "usercustomize"})
 """Modules that run at start-up: they are compared as such."""
 # Parts of the standard library that nothing imports, whose names are those of many a project's directories.
-_NEVER_IMPORTED = frozenset({"antigravity", "idlelib", "test", "this", "turtledemo"})
+NEVER_IMPORTED = frozenset({"antigravity", "idlelib", "test", "this", "turtledemo"})
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequen
     settled: set[str] = set()
     for entry in (*models, *path.entries):
         for name, module in finder.top_levels(entry).items():
-            if name in settled or name in _NEVER_IMPORTED or name in HOOKS:
+            if name in settled or name in NEVER_IMPORTED or name in HOOKS:
                 continue
             owner = owners.owner(module.file, module.entry)
             installed = owner is not None or owners.by_system(entry)

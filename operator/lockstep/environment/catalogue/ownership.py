@@ -4,11 +4,10 @@ import posixpath
 from collections.abc import Sequence
 
 from lockstep.environment.catalogue.distributions import Installed
-from lockstep.environment.catalogue.dpkg import has_dpkg
 from lockstep.environment.catalogue.record import Row
 from lockstep.environment.tree import FileTree
 
-_DEBIANS_OWN = "/usr/lib/python3/dist-packages"
+DEBIANS_OWN = "/usr/lib/python3/dist-packages"
 """What dpkg installs (Debian Python Policy, 2.5); its packages are known by their versions."""
 
 
@@ -26,7 +25,6 @@ class Ownership:
     def __init__(self, tree: FileTree, found: Sequence[Installed]) -> None:
         self._files: dict[str, tuple[Installed, Row]] = {}
         self._names: dict[str, Installed] = {}
-        self._dpkg = has_dpkg(tree)
         for one in found:
             rows = one.rows or _installed_files(tree, one)
             for row in rows:
@@ -47,7 +45,7 @@ class Ownership:
 
     def by_system(self, entry: str) -> bool:
         """Tell whether the operating system's package manager owns what is in a directory on the path."""
-        return self._dpkg and entry == _DEBIANS_OWN
+        return entry == DEBIANS_OWN
 
     def _by_name(self, file: str, entry: str) -> Installed | None:
         top = file.removeprefix(f"{entry}/").partition("/")[0].partition(".")[0]

@@ -100,14 +100,13 @@ def _lines(body: bytes) -> list[str]:
 def _customizations(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, str]]:
     """Yield the modules that site imports at its end; the script's directory is not on the path by then."""
     wanted = [name for name, taken in (("sitecustomize", path.customized), ("usercustomize", path.user_customized)) if taken]
-    entries = [entry for entry in path.entries if entry != path.script]
     for name in wanted:
-        module = _first(tree, entries, path.series, name)
+        module = _first(tree, path.early, path.series, name)
         digest = tree.sha256(module.file) if module is not None else None
         if module is not None and digest is not None and digest not in HARMLESS:
             yield module.path, module.file, digest
 
 
-def _first(tree: FileTree, entries: list[str], series: str, name: str) -> Module | None:
+def _first(tree: FileTree, entries: Sequence[str], series: str, name: str) -> Module | None:
     finder = Finder(tree, entries, series)
     return next((module for entry in entries if (module := finder.top_level(entry, name)) is not None), None)
