@@ -13,13 +13,15 @@ from lockstep.environment.catalogue.conda import conda
 from lockstep.environment.catalogue.dpkg import dpkg_version
 from lockstep.environment.catalogue.elf import python_version
 from lockstep.environment.catalogue.entryscript import entry_point, looked_up
+from lockstep.environment.catalogue.filelists import apk_files, conda_files, md5sums
 from lockstep.environment.catalogue.follow import started
 from lockstep.environment.catalogue.gunicornconfig import settings
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.record import content_digest, rows
-from lockstep.environment.catalogue.rpm import rpm
+from lockstep.environment.catalogue.rpm import rpm, rpm_files
+from lockstep.environment.catalogue.rpmheader import rpm_files_of, rpm_package
 from lockstep.environment.catalogue.serving import serving
 from lockstep.environment.catalogue.sharedobject import MAX_NEEDED, read_shared_object
 from lockstep.environment.catalogue.shellscript import commands
@@ -87,11 +89,25 @@ def dpkg(data: bytes) -> None:
 
 def apk_(data: bytes) -> None:
     apk(tree({"/lib/apk/db/installed": data}))
+    assert all(len(digest) % 2 == 0 and path.startswith("/") for path, digest in apk_files(data, "installed"))
+
+
+def md5sums_(data: bytes) -> None:
+    """Whatever a list names has a digest."""
+    assert all(len(digest) == 32 and path.startswith("/") for path, digest in md5sums(data, "list"))
 
 
 def rpm_(data: bytes) -> None:
     """A database, and a log beside it that is believed where it is one."""
-    rpm(tree({"/var/lib/rpm/rpmdb.sqlite": data}))
+    root = tree({"/var/lib/rpm/rpmdb.sqlite": data})
+    rpm(root)
+    list(rpm_files(root))
+
+
+def rpmheader(data: bytes) -> None:
+    """One header: what identifies a package, and its lists of files."""
+    rpm_package(data)
+    list(rpm_files_of(data))
 
 
 def rpmmanifest(data: bytes) -> None:
@@ -100,6 +116,7 @@ def rpmmanifest(data: bytes) -> None:
 
 def conda_(data: bytes) -> None:
     conda(tree({"/opt/conda/conda-meta/mkl-2024.1-h1_0.json": data}), "/opt/conda")
+    list(conda_files(data, "record"))
 
 
 def gunicorn(data: bytes) -> None:

@@ -148,7 +148,9 @@ def test_what_is_captured_inside_is_what_is_scanned(one: Image, root: Path) -> N
     assert captured.model_dump(exclude={"collector"}) == one.document.model_dump(exclude={"collector"})
 
 
-def test_nothing_of_a_real_image_is_taken_for_what_hides_a_package_or_for_a_hook(one: Image) -> None:
+def test_nothing_of_a_real_image_is_taken_for_edited_or_foreign(one: Image) -> None:
+    assert one.document.library is None
+    assert {package.name: package.edited for package in one.document.packages if package.edited} == {}
     assert one.document.shadows is None
     assert list(one.document.startup or {}) == []
 

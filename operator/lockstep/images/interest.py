@@ -20,9 +20,10 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"/pyvenv\.cfg$", MIB),
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
-        # Where the dynamic linker searches.
-        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld-musl-[a-z0-9_]+\.path)$", MIB),
-        (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
+        # Where the dynamic linker searches, and what it loads first.
+        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld\.so\.preload|ld-musl-[a-z0-9_]+\.path)$", MIB),
+        # The packages, and what those of Python say of their files.
+        (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+|info/(?:lib|idle-)?python3[^/]*\.md5sums)$", 64 * MIB),
         (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
         (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
         (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
@@ -41,6 +42,10 @@ _PROGRAM = re.compile(
 )
 # A script is told from a binary of the same name by how it begins.
 _STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
+# Files of the system's own Python, of which its package manager knows other digests than sha256.
+_SYSTEM_PYTHON = re.compile(
+    r"^/usr/(?:lib(?:64)?/python3[^/]*/.*\.(?:py|so)|bin/python3[0-9.]*|lib(?:64|/[^/]*)?/libpython3[0-9.so]*)$"
+)
 # What an interpreter can import, and what stands beside it in an installed package. Packages can be installed into any
 # directory (pip install --target), so outside the system's own everything may be a file of one.
 _SYSTEM = "bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr|var"
@@ -61,10 +66,12 @@ class Interest:
     """How many bytes the file may have to be asked what it says of itself; 0 when it is not asked."""
     needs: bool = False
     """Whether it is read as a shared object, for what it needs."""
+    legacy: bool = False
+    """Whether its md5 and sha1 digests are taken too."""
 
 
 NONE = Interest()
-_SETTINGS, _SITE_MODULE = 64 * 1024, 256 * 1024
+_SETTINGS, _SITE_MODULE, _PYTHONS_RECORD = 64 * 1024, 256 * 1024, 16 * MIB
 
 
 def interest(path: str) -> Interest:
@@ -72,12 +79,16 @@ def interest(path: str) -> Interest:
     if path.endswith(".pyc") and "/__pycache__/" in path:
         return Interest(head=True)
     limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0) or _settings(path)
+    if limit and "/conda-meta/python-3" in path:
+        # The interpreter's own record is needed for its files.
+        limit = _PYTHONS_RECORD
     program = 64 * MIB if _PROGRAM.search(path) else 0
-    hashed = _HASHED.search(path) is not None
+    legacy = path.startswith("/usr/") and _SYSTEM_PYTHON.search(path) is not None
+    hashed = legacy or program > 0 or _HASHED.search(path) is not None
     # Shared objects count wherever they are: search paths lead anywhere.
     needs = program > 0 or OBJECT_NAME.search(path) is not None
     head = _STARTED.search(path) is not None
-    return Interest(limit, hashed, head, program, needs) if hashed or limit or head or needs else NONE
+    return Interest(limit, hashed, head, program, needs, legacy) if hashed or limit or head or needs else NONE
 
 
 def _settings(path: str) -> int:

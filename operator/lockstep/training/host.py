@@ -73,6 +73,11 @@ class HostTree:
         with self._opened(path) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" if file is not None else None
 
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """See `FileTree.digest`."""
+        with self._opened(path) as file:
+            return hashlib.file_digest(file, algorithm).hexdigest() if file is not None else None
+
     def head(self, path: str) -> bytes | None:
         """See `FileTree.head`."""
         with self._opened(path) as file:

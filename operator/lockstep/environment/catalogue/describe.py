@@ -11,10 +11,12 @@ from lockstep.environment.catalogue.code import own_code
 from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.intact import Intact
 from lockstep.environment.catalogue.interpreter import effective_path, interpreter, prefix
 from lockstep.environment.catalogue.launch import Launch, UnclearScriptError
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.library import library
 from lockstep.environment.catalogue.modules import Finder
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.packages import packages
@@ -62,7 +64,8 @@ def _document(tree: FileTree, serves: Serving, machine: str, collector: str, mod
         code = own_code(tree, path, modules, owners, models)
         hooks = startup(tree, path, owners)
         libraries = Libraries(tree, where.executable, serves.start.launch.env, machine=machine)
-        described = with_hooks(packages(tree, found, libraries), hooks)
+        intact = Intact(tree, found, modules, owners, prefix=where.base, scripts=serves.scripts)
+        described = with_hooks(packages(tree, found, libraries, intact=intact), hooks)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
@@ -73,6 +76,7 @@ def _document(tree: FileTree, serves: Serving, machine: str, collector: str, mod
             shadows=dict(code.shadows) or None,
             unowned=dict(code.unowned) or None,
             bytecode=bytecode(tree, path, modules, owners) or None,
+            library=library(tree, where, path, modules) or None,
             start=_start(tree, serves, path),
             startup=dict(hooks.digests),
             collector=collector,

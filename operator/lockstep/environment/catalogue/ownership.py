@@ -25,10 +25,14 @@ class Ownership:
     def __init__(self, tree: FileTree, found: Sequence[Installed]) -> None:
         self._files: dict[str, tuple[Installed, Row]] = {}
         self._names: dict[str, Installed] = {}
+        self._others: dict[str, set[str]] = {}
         for one in found:
             rows = one.rows or _installed_files(tree, one)
             for row in rows:
-                self._files.setdefault(_joined(one.site, row.path), (one, row))
+                path = _joined(one.site, row.path)
+                first = self._files.setdefault(path, (one, row))
+                if first[1].hash != row.hash:
+                    self._others.setdefault(path, set()).add(row.hash)
             if not rows:
                 for name in _top_levels(tree, one):
                     self._names.setdefault(f"{one.site}/{name}", one)
@@ -42,6 +46,12 @@ class Ownership:
         """Return what a distribution says of a file; None when none lists it."""
         listed = self._files.get(file)
         return listed[1] if listed is not None else None
+
+    def hashes(self, file: str) -> set[str]:
+        """Return the hashes that distributions state of a file, as RECORD writes them."""
+        row = self.row(file)
+        stated = {row.hash, *self._others.get(file, ())} if row is not None else set()
+        return {f"{one.rstrip('=')}" for one in stated if one}
 
     def by_system(self, entry: str) -> bool:
         """Tell whether the operating system's package manager owns what is in a directory on the path."""
