@@ -85,7 +85,8 @@ class Package(_Frozen):
 
 
 class Shadow(_Frozen):
-    """A module outside any distribution that runs instead of an installed one of its name."""
+    """A module that runs instead of another distribution's of its name: one outside any distribution, or of one that comes
+    before it on the path or beside it."""
 
     file: Name
     """Where it is: `/app/numpy.py`."""

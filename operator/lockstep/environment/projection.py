@@ -22,13 +22,12 @@ from lockstep.api.environmentspec import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
+from lockstep.environment.catalogue.intact import NOBODYS
 from lockstep.environment.companions import companions
 from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, Shadow, System
 from lockstep.environment.versions import compared_name, compared_version
 
 SCHEMA = "lockstep.dev/environment-projection/v1"
-# What many packages leave among the installed modules by mistake, and many projects have: what serves imports none of them.
-_NOBODYS = frozenset({"benchmark", "benchmarks", "doc", "docs", "example", "examples", "test", "testing", "tests"})
 # Servers such as MLServer load MLflow's models without MLflow: it counts only where the image has it.
 _ONLY_WHERE_PRESENT = ("mlflow", "mlflow-skinny", "mlflow-tracing")
 # Frameworks that compute with the CUDA libraries they find, and the wheels that bring these along.
@@ -257,7 +256,7 @@ def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str], ours: Nam
     return [
         shadow
         for name, shadow in (image.shadows or {}).items()
-        if shadow.package is None or shadow.package in names or (every and name not in _NOBODYS)
+        if shadow.package is None or shadow.package in names or (every and name not in NOBODYS)
     ]
 
 

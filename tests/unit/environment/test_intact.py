@@ -13,6 +13,7 @@ from tests.fakes.roots import VENV_SITE, Files, debian, distribution, entries, r
 from tests.unit.environment.test_entryscript import NEW_PIP, PIP, SETUPTOOLS, UV
 from tests.unit.environment.test_serving import BIN, MLFLOW, PATH, server
 
+VERSION = "VERSION = '1.0'\n"
 STRANGE = "#!/opt/venv/bin/python3\nimport sys\nsys.path.insert(0, '/opt/e')\nfrom uvicorn.main import main\nsys.exit(main())\n"
 
 
@@ -65,15 +66,31 @@ def test_a_missing_module_whose_name_something_else_answers_is_named(other: str,
     assert edited(files, gone=(f"{VENV_SITE}/{missing}",)) == {"numpy": [missing]}
 
 
-def test_a_file_that_two_distributions_bring_may_be_either_ones() -> None:
-    files = numpy()
-    rows = record_row("numpy/__init__.py", "other")
-    files |= distribution(VENV_SITE, "numpy_variant", "1.0", RECORD=rows) | {f"{VENV_SITE}/numpy/__init__.py": "other"}
-    assert edited(files) == {}
-    assert edited(files | {f"{VENV_SITE}/numpy/__init__.py": "evil"}) == {
-        "numpy": ["numpy/__init__.py"],
-        "numpy-variant": ["numpy/__init__.py"],
+def other(path: str, body: str) -> Files:
+    """Return another distribution that claims a file, which then has its content."""
+    rows = record_row(f"../../../../../{path[1:]}" if path.startswith("/") else path, body)
+    claimed = path if path.startswith("/") else f"{VENV_SITE}/{path}"
+    return distribution(VENV_SITE, "other", "1.0", RECORD=rows) | {claimed: body}
+
+
+def test_a_text_or_a_test_that_two_distributions_bring_may_be_either_ones() -> None:
+    assert edited(numpy("LICENSE", "tests/__init__.py") | other("LICENSE", "other's")) == {}
+    assert edited(numpy("LICENSE", "tests/__init__.py") | other("tests/__init__.py", "other's")) == {}
+
+
+def test_a_module_or_a_command_does_not_become_anothers_by_being_claimed() -> None:
+    assert edited(numpy("numpy/core.py") | other("numpy/core.py", "evil")) == {"numpy": ["numpy/core.py"]}
+    files = server("uvicorn") | other(f"{BIN}/uvicorn", STRANGE)
+    assert edited(files, "uvicorn", "main:app") == {"uvicorn": ["../../../bin/uvicorn"]}
+    without: Files = {
+        **files,
+        f"{VENV_SITE}/uvicorn-1.0.dist-info/RECORD": record_row("uvicorn/__init__.py", "VERSION = '1.0'\n"),
     }
+    assert edited(without, "uvicorn", "main:app") == {"uvicorn": [f"{BIN}/uvicorn"]}
+    no_hash = server("uvicorn") | {f"{BIN}/uvicorn": STRANGE}
+    record = f"{record_row('uvicorn/__init__.py', VERSION)}../../../bin/uvicorn,,\n"
+    no_hash[f"{VENV_SITE}/uvicorn-1.0.dist-info/RECORD"] = record
+    assert edited(no_hash, "uvicorn", "main:app") == {"uvicorn": [f"{BIN}/uvicorn"]}
 
 
 def test_files_that_conda_changed_are_what_its_record_says() -> None:
@@ -130,7 +147,7 @@ def test_the_command_that_mlflow_executes_is_looked_at() -> None:
 
 def test_a_command_that_calls_another_entry_point_than_the_declared_one_is_named() -> None:
     files = server("uvicorn") | {f"{BIN}/uvicorn": PIP.replace("uvicorn.main", "evil.main")}
-    assert edited(files, "uvicorn", "x:app") == {"uvicorn": ["../../../bin/uvicorn", f"{BIN}/uvicorn"]}
+    assert edited(files, "uvicorn", "x:app") == {"uvicorn": ["../../../bin/uvicorn"]}
 
 
 def test_what_setuptools_wrote_is_the_command_of_its_name() -> None:
@@ -152,7 +169,7 @@ def test_the_digest_of_the_files_is_what_the_record_states_of_all_but_the_metada
     # Neither a file that is missing nor one that was edited hides what the RECORD states.
     (slim,) = described(numpy("numpy/core.py"), gone=(f"{VENV_SITE}/numpy/core.py",)).packages
     assert (slim.files, slim.changed_count) == (was.files, 1)
-    rows = {f"{VENV_SITE}/numpy-1.0.dist-info/RECORD": record_row("numpy/__init__.py", "evil")}
+    rows: Files = {f"{VENV_SITE}/numpy-1.0.dist-info/RECORD": record_row("numpy/__init__.py", "evil")}
     (rewritten,) = described(numpy("numpy/core.py") | rows).packages
     assert rewritten.files != was.files
 

@@ -118,6 +118,35 @@ def test_the_module_beside_the_application_is_found_as_code_and_as_what_hides_a_
     assert (same.code, same.shadows) == (found.code, found.shadows)
 
 
+def test_a_distribution_that_claims_the_modules_of_another_hides_them_all_the_same() -> None:
+    evil = distribution(
+        "/opt/e", "evil", "1.0", RECORD=record_row("joblib/__init__.py", "evil") + record_row("json.py", "evil")
+    )
+    evil |= {"/opt/e/joblib/__init__.py": "evil", "/opt/e/json.py": "evil", "/usr/lib/python3.11/json/__init__.py": ""}
+    files = server("uvicorn") | distribution(VENV_SITE, "joblib", "1.6.0") | evil
+    found = described("uvicorn", "main:app", files=files, env={"UVICORN_APP_DIR": "/opt/e"}).shadows or {}
+    assert {name: (shadow.file, shadow.package) for name, shadow in found.items()} == {
+        "joblib": ("/opt/e/joblib/__init__.py", "joblib"),
+        "json": ("/opt/e/json.py", None),
+    }
+
+
+def test_an_extension_that_another_distribution_puts_beside_a_packages_source_runs_instead_of_it() -> None:
+    site = VENV_SITE
+    evil = distribution(site, "evil", "1.0", RECORD=record_row("joblib/memory.so", "evil")) | {
+        f"{site}/joblib/memory.so": "evil"
+    }
+    rows = record_row("joblib/memory.py", "") + record_row("joblib/__init__.py", "VERSION = '1.6.0'\n")
+    files = distribution(site, "joblib", "1.6.0", RECORD=rows) | {f"{site}/joblib/memory.py": ""} | evil
+    found = described(f"{BIN}/python", "/app/main.py", files=files).shadows or {}
+    assert {name: shadow.package for name, shadow in found.items()} == {"joblib.memory": "joblib"}
+
+
+def test_one_distribution_in_two_places_hides_nothing_but_itself() -> None:
+    files = distribution(VENV_SITE, "numpy", "2.0") | distribution("/deps", "numpy", "1.0") | server("uvicorn")
+    assert described("uvicorn", "main:app", files=files, env={"PYTHONPATH": "/deps"}).shadows is None
+
+
 def test_the_path_of_a_document_holds_what_is_not_there_and_where_links_would_lead() -> None:
     files = server("uvicorn") | {"/srv/link": To("/tmp/later"), f"{VENV_SITE}/x.pth": "/tmp/more\n"}
     path = start("uvicorn", "main:app", files=files, env={"PYTHONPATH": "/srv/link/lib:/gone"}, cwd="/srv").path

@@ -12,6 +12,8 @@ from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.record import MISSING, Row, row_hash
 from lockstep.environment.tree import FileTree, UnreadableFileError
 
+NOBODYS = frozenset({"benchmark", "benchmarks", "doc", "docs", "example", "examples", "test", "testing", "tests"})
+"""What many packages leave among the installed modules by mistake, and many projects have: what serves imports none of them."""
 _MODULES = (".py", ".so")
 
 
@@ -63,8 +65,9 @@ class Intact:
         path = _joined(one.site, row.path)
         if row.hash == MISSING:
             return not row.path.endswith(_MODULES) or not self._is_answered(one, row.path)
-        # Two distributions may bring one file, of which the later one wins; package managers change what they bring.
-        return row.hash in self._owners.hashes(path) or self._is_stated(path)
+        # Where two distributions bring one file, the later one wins: that is an accident of texts and tests, not of modules.
+        shared = not row.path.endswith(_MODULES) or row.path.partition("/")[0] in NOBODYS
+        return (shared and row.hash in self._owners.hashes(path)) or self._is_stated(path)
 
     def _is_stated(self, path: str) -> bool:
         return any(path in lists and lists.holds(self._tree, path) for lists in (self._system_lists, self._conda_lists))
@@ -98,7 +101,7 @@ class Intact:
         except UnreadableFileError:
             # A large binary in a directory of the system's, which is none that starts an interpreter.
             return True
-        if digest is None or row_hash(digest) in self._owners.hashes(path):
+        if digest is None or row_hash(digest) == row.hash.rstrip("="):
             return True
         return self._is_written_by_installers(one, path) or self._is_stated(path)
 
@@ -118,20 +121,13 @@ class Intact:
         found: dict[str, list[str]] = {}
         for script in scripts:
             name = script.rpartition("/")[2]
-            declaring = [one for one in self._found if name in self._commands[one.folder]]
-            if declaring and not any(self._is_command_of(one, script) for one in declaring):
-                found.setdefault(declaring[0].folder, []).append(script)
+            path = self._tree.resolve(script) or script
+            for one in (one for one in self._found if name in self._commands[one.folder]):
+                listed = any(_joined(one.site, row.path) == path for row in one.rows if _is_command(row))
+                # What its RECORD lists is looked at with the rest of it.
+                if not listed and not self._is_written_by_installers(one, script):
+                    found.setdefault(one.folder, []).append(script)
         return found
-
-    def _is_command_of(self, one: Installed, script: str) -> bool:
-        if self._is_written_by_installers(one, script):
-            return True
-        path = self._tree.resolve(script) or script
-        try:
-            digest = self._tree.sha256(path)
-        except UnreadableFileError:
-            return False
-        return digest is not None and row_hash(digest) in self._owners.hashes(path)
 
 
 def _is_command(row: Row) -> bool:
