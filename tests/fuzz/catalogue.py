@@ -1,8 +1,10 @@
 """Readers of what an image's file system holds."""
 
+import ast
 import email
 import io
 import posixpath
+from contextlib import suppress
 
 from packaging.utils import canonicalize_name
 
@@ -10,12 +12,17 @@ from lockstep.environment.catalogue.apk import apk
 from lockstep.environment.catalogue.conda import conda
 from lockstep.environment.catalogue.dpkg import dpkg_version
 from lockstep.environment.catalogue.elf import python_version
+from lockstep.environment.catalogue.entryscript import entry_point, looked_up
+from lockstep.environment.catalogue.filelists import apk_files, conda_files, md5sums
 from lockstep.environment.catalogue.follow import started
+from lockstep.environment.catalogue.gunicornconfig import settings
 from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.record import content_digest, rows
-from lockstep.environment.catalogue.rpm import rpm
+from lockstep.environment.catalogue.rpm import rpm, rpm_files
+from lockstep.environment.catalogue.rpmheader import rpm_files_of, rpm_package
+from lockstep.environment.catalogue.serving import serving
 from lockstep.environment.catalogue.sharedobject import MAX_NEEDED, read_shared_object
 from lockstep.environment.catalogue.shellscript import commands
 from lockstep.environment.catalogue.system import distribution, system
@@ -28,6 +35,8 @@ from tests.fakes.installed import packages_on
 from tests.fakes.roots import VENV_SITE, Files, debian, tree, venv
 from tests.fakes.roots import distribution as installed
 
+MLSERVER = "#!/opt/venv/bin/python3\nimport sys\nfrom mlserver.cli import main\nsys.exit(main())\n"
+COMMANDS = {"uvicorn": "uvicorn.main:main", "gunicorn": "gunicorn.app.wsgiapp:run", "flask": "flask.cli:main"}
 _ENV = {"PATH": "/opt/venv/bin:/usr/bin:/bin"}
 _IMAGE = EnvironmentDocument.parse(
     b'{"schema":"lockstep.dev/environment/v1","python":{"implementation":"cpython","version":"3.11.2"},'
@@ -80,11 +89,25 @@ def dpkg(data: bytes) -> None:
 
 def apk_(data: bytes) -> None:
     apk(tree({"/lib/apk/db/installed": data}))
+    assert all(len(digest) % 2 == 0 and path.startswith("/") for path, digest in apk_files(data, "installed"))
+
+
+def md5sums_(data: bytes) -> None:
+    """Whatever a list names has a digest."""
+    assert all(len(digest) == 32 and path.startswith("/") for path, digest in md5sums(data, "list"))
 
 
 def rpm_(data: bytes) -> None:
     """A database, and a log beside it that is believed where it is one."""
-    rpm(tree({"/var/lib/rpm/rpmdb.sqlite": data}))
+    root = tree({"/var/lib/rpm/rpmdb.sqlite": data})
+    rpm(root)
+    list(rpm_files(root))
+
+
+def rpmheader(data: bytes) -> None:
+    """One header: what identifies a package, and its lists of files."""
+    rpm_package(data)
+    list(rpm_files_of(data))
 
 
 def rpmmanifest(data: bytes) -> None:
@@ -93,6 +116,45 @@ def rpmmanifest(data: bytes) -> None:
 
 def conda_(data: bytes) -> None:
     conda(tree({"/opt/conda/conda-meta/mkl-2024.1-h1_0.json": data}), "/opt/conda")
+    list(conda_files(data, "record"))
+
+
+def gunicorn(data: bytes) -> None:
+    """Whatever settings a file has, they are texts of the names that were asked for."""
+    assert set(settings(data, ("chdir", "pythonpath"))) <= {"chdir", "pythonpath"}
+
+
+def entryscript(data: bytes) -> None:
+    """A script that is taken for an installer's is Python, and calls what it imports and nothing else."""
+    text = data.decode("utf-8", "replace")
+    found = entry_point(text)
+    looked_up(text)
+    if found is not None and text.startswith("#!"):
+        with suppress(SyntaxError, ValueError):
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+            assert len(calls) <= 6
+
+
+def modelsettings(data: bytes) -> None:
+    """Whatever MLServer's settings say, the model is an absolute path or a URI."""
+    files: Files = {"/opt/venv/bin/mlserver": MLSERVER, "/models/m/model-settings.json": data}
+    root = tree(debian() | venv() | files)
+    found = serving(root, Launch(argv=("mlserver", "start", "/models"), env=_ENV))
+    assert found.model is None or found.model.startswith("/") or ":" in found.model
+
+
+def servers(data: bytes) -> None:
+    """Whatever the command line of a server says, its directories are absolute paths."""
+    words = data.decode("utf-8", "replace").split("\n")[:20]
+    scripts: Files = {f"/opt/venv/bin/{name}": _command(entry) for name, entry in COMMANDS.items()}
+    root = tree(debian() | venv() | scripts | {"/app/main.py": ""})
+    found = serving(root, Launch(argv=tuple(words), env=_ENV, working_dir="/app"))
+    assert all(posixpath.isabs(place.folder) for place in found.places)
+
+
+def _command(entry: str) -> str:
+    module, _, name = entry.partition(":")
+    return MLSERVER.replace("from mlserver.cli import main", f"from {module} import {name}").replace("main()", f"{name}()")
 
 
 def object_(data: bytes) -> None:

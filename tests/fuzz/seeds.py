@@ -109,10 +109,34 @@ SEEDS: dict[str, list[str | bytes]] = {
         STATUS.replace("install ok installed", "deinstall ok config-files"),
         STATUS + STATUS.replace("amd64", "i386"),
     ],
-    "apk": ["C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld\n\nP:zlib\nV:1.3-r1\n"],
+    "apk": [
+        "C:Q1x=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld\n\nP:zlib\nV:1.3-r1\n",
+        "P:python3\nV:3.11-r0\nF:usr/lib/python3.11\nR:os.py\nZ:Q12jmj7l5rSw0yVb/vlWAYkK/YBwk=\n",
+    ],
     "rpm": [database(package(*BASH))],
+    "rpmheader": [package(*BASH), package("python3-libs", "3.9", "1", files={"/usr/lib64/python3.9/os.py": "a" * 64})],
+    "md5sums": [f"{'0' * 32}  usr/lib/python3.11/os.py\n{'1' * 32}  usr/bin/python3.11\n"],
+    "gunicorn": [
+        "import os\nbind = os.environ.get('X')\nchdir = '/app'\npythonpath: str = 'a,b'\n",
+        "from base import *\n\ndef post_fork(server, worker):\n    pass\n",
+    ],
+    "entryscript": [
+        "#!/opt/venv/bin/python3\nimport re\nimport sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n"
+        "    sys.argv[0] = re.sub(r'(-script\\.pyw|\\.exe)?$', '', sys.argv[0])\n    sys.exit(main())\n",
+        "#!/bin/sh\n'''exec' /x/python \"$0\" \"$@\"\n' '''\nimport sys\nfrom a import b\nsys.exit(b.c())\n",
+    ],
+    "modelsettings": ['{"name": "m", "implementation": "x.Y", "parameters": {"uri": "./model.skops", "version": "1"}}'],
+    "servers": [
+        "uvicorn\nmain:app\n--app-dir\nsrc\n--port=80",
+        "gunicorn\n-c\nx.py\n--chdir=/a\n--pythonp\nb,c\nmain:app",
+        "flask\n-A\npkg/web.py\nrun",
+        "python\n-m\nuvicorn\n--new\n--app-dir\nx",
+    ],
     "rpmmanifest": ["bash\t5.1-8\t0\t0\tv\t(none)\t1\tx86_64\t0\ts\n"],
-    "conda": ['{"name": "mkl", "version": "2024.1", "build": "h1_0", "build_number": 1}'],
+    "conda": [
+        '{"name": "mkl", "version": "2024.1", "build": "h1_0", "build_number": 1}',
+        '{"name": "mkl", "version": "2024.1", "build": "h1_0", "paths_data": {"paths": [{"_path": "a", "sha256": "b"}]}}',
+    ],
     "object": [shared("libgomp.so.1", "libc.so.6"), shared("libz.so.1", rpath="$ORIGIN/../x.libs")],
     "shell": [
         '#!/bin/sh\nset -e\nexport A=b PATH="/x:$PATH"\n. /opt/venv/bin/activate\nexec "$@"\n',

@@ -3,6 +3,8 @@
 from pydantic import ValidationError
 
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.gunicornconfig import SettingsError
+from lockstep.environment.catalogue.rpmheader import RpmHeaderError
 from lockstep.environment.catalogue.sharedobject import InvalidObjectError
 from lockstep.environment.catalogue.shellscript import NotUnderstoodError
 from lockstep.environment.document import InvalidDocumentError
@@ -37,6 +39,12 @@ TARGETS: dict[str, Target] = {
     "dpkg": Target(catalogue.dpkg, _CATALOGUE),
     "apk": Target(catalogue.apk_, _CATALOGUE),
     "rpm": Target(catalogue.rpm_, _CATALOGUE),
+    "rpmheader": Target(catalogue.rpmheader, (RpmHeaderError,)),
+    "md5sums": Target(catalogue.md5sums_, _CATALOGUE),
+    "gunicorn": Target(catalogue.gunicorn, (SettingsError,)),
+    "entryscript": Target(catalogue.entryscript),
+    "modelsettings": Target(catalogue.modelsettings, _CATALOGUE),
+    "servers": Target(catalogue.servers, _CATALOGUE),
     "rpmmanifest": Target(catalogue.rpmmanifest, _CATALOGUE),
     "conda": Target(catalogue.conda_, _CATALOGUE),
     "object": Target(catalogue.object_, (InvalidObjectError,)),

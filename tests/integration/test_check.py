@@ -39,7 +39,8 @@ class World:
 def image(source: MemorySource, tag: str, versions: dict[str, str]) -> None:
     files = debian() | venv()
     for name, version in versions.items():
-        files |= distribution(VENV_SITE, name.replace("-", "_"), version)
+        # Its file is made up, so that it can't be of the kind of wheel that training had.
+        files |= distribution(VENV_SITE, name.replace("-", "_"), version, WHEEL="Wheel-Version: 1.0\n")
     source.image([layer(*items(files))], tag=tag, settings=SETTINGS)
 
 

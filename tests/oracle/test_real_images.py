@@ -148,6 +148,49 @@ def test_what_is_captured_inside_is_what_is_scanned(one: Image, root: Path) -> N
     assert captured.model_dump(exclude={"collector"}) == one.document.model_dump(exclude={"collector"})
 
 
+def test_nothing_of_a_real_image_is_taken_for_edited_or_foreign(one: Image) -> None:
+    assert one.document.library is None
+    assert {package.name: package.edited for package in one.document.packages if package.edited} == {}
+    assert one.document.shadows is None
+    assert list(one.document.startup or {}) == []
+
+
+SERVERS = {"serve": "mlflow", "mlserver": "mlserver"}
+
+
+def test_the_server_that_a_real_image_starts_is_known(one: Image) -> None:
+    assert one.document.start is not None
+    assert one.document.start.server == SERVERS.get(one.name)
+
+
+MLSERVER_ASKS = """
+import json, os, sys
+print("PATH" + json.dumps([os.path.realpath(path) for path in sys.path if os.path.exists(path or ".")]), flush=True)
+os._exit(0)
+"""
+
+
+def test_mlservers_path_is_the_one_that_the_scan_tells(tmp_path: Path) -> None:
+    mlserver = image("mlserver")
+    with images.mounted(mlserver.built.tag) as root:
+        settings = '{"name": "m", "implementation": "runtime.Model"}'
+        models = root / "srv/models"
+        (models / "m").mkdir(parents=True)
+        (root / "srv/work").mkdir()
+        (models / "m/model-settings.json").write_text(settings)
+        (models / "m/runtime.py").write_text(MLSERVER_ASKS)
+        launch = replace(launch_of(mlserver.config), argv=("mlserver", "start", "/srv/models"), working_dir="/srv/work")
+        # Without worker processes, which would outlive it.
+        alone = dict(mlserver.config.env) | {"MLSERVER_PARALLEL_WORKERS": "0", "HOME": "/root"}
+        said = printed(root, ["sh", "-c", "cd /srv/work && exec mlserver start /srv/models"], alone)
+        document = inside(root, lambda: describe(HostTree(), launch, machine="x86_64", collector="x"))
+    path = json.loads(next(line for line in said.splitlines() if line.startswith("PATH"))[4:])
+    assert document.start is not None
+    there = {"/usr/lib/python311.zip", "/root/.local/lib/python3.11/site-packages"}
+    assert [one for one in document.start.path if one not in there] == path
+    assert document.start.model == "/srv/models/m"
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/python3", "/usr/local/bin/python3"])
 def test_another_entrypoint_of_the_same_layers_starts_another_environment(program: str) -> None:
     two = image("two")

@@ -7,5 +7,6 @@ COPY environment.lock server.lock /src/
 RUN pip install -r /src/environment.lock -r /src/server.lock
 COPY model /opt/model
 USER 10001:10001
-WORKDIR /tmp
+# Not where anybody may write: uvicorn looks for modules here first.
+WORKDIR /srv
 CMD ["mlflow", "models", "serve", "--model-uri", "/opt/model", "--env-manager", "local", "--host", "0.0.0.0", "--port", "8080", "--workers", "1"]

@@ -58,6 +58,13 @@ class Unowned(StrEnum):
     DENY = "Deny"
 
 
+class InstalledRule(StrEnum):
+    """What happens to installed packages whose files are not those that they brought."""
+
+    INTACT = "Intact"
+    IGNORE = "Ignore"
+
+
 class UnprovenRequiredSet(StrEnum):
     """What happens when the set of required packages is not proven."""
 
@@ -89,6 +96,11 @@ class PackagesSpec(ApiModel):
         max_length=256,
         description="Names that are never compared.",
         json_schema_extra=SET,
+    )
+    installed: InstalledRule = Field(
+        default=InstalledRule.INTACT,
+        description="Intact: the files of every package on the path of what serves, and the commands that are executed, must "
+        "be those that the package brought, whatever scope and level say. Ignore: only what is compared counts.",
     )
     unowned: Unowned = Field(
         default=Unowned.ALLOW,
@@ -134,6 +146,13 @@ class BytecodeRule(StrEnum):
     ALLOW = "Allow"
 
 
+class InterpreterLibrary(StrEnum):
+    """Whether the interpreter's own library must be the one that it came with."""
+
+    INTACT = "Intact"
+    IGNORE = "Ignore"
+
+
 class BytecodeCache(StrEnum):
     """Which caches of byte code the pods read."""
 
@@ -162,6 +181,11 @@ class EnvironmentSpec(ApiModel):
         default=StartupRule.COMPARE,
         description="Compare: what runs at every start of Python (.pth files with code, sitecustomize) must be the same. "
         "Ignore: it is not compared.",
+    )
+    interpreter_library: InterpreterLibrary = Field(
+        default=InterpreterLibrary.INTACT,
+        description="Intact: the modules in the library of the image's Python must be those that its package, or the layer "
+        "that brought it, put there. Ignore: they may be others.",
     )
     bytecode: BytecodeRule = Field(
         default=BytecodeRule.DENY,

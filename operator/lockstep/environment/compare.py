@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lockstep.api.environmentspec import EnvironmentSpec, LibcRule, LocalVersions, StartupRule
-from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, Package
+from lockstep.environment.catalogue.startup import PRELOAD
+from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, LibraryKind, Package
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.environment.projection import (
     RequiredSetError,
     Scope,
     compared_packages,
+    edited_files,
     environment_digest,
     own_code,
     package_facts,
@@ -86,9 +88,12 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
         *_startup(trained, image, settled),
         *_packages(trained, image, settled, spec),
         *_libraries(settled),
-        *_code(trained, image, settled),
+        *_code(trained, image, settled, spec),
         *_unowned(trained, image, settled),
         *_bytecode(trained, image, settled),
+        *_library(trained, image, settled),
+        *_edited(trained, image, settled),
+        *_rebuilt(image, settled),
         *_system(trained, image, settled),
     ]
     order = list(DifferenceKind)
@@ -160,7 +165,8 @@ def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: 
             how = "was there in training and is missing in the image"
         else:
             how = f"is another file in the image ({_short(has)}) than in training ({_short(was)})"
-        yield Difference(DifferenceKind.STARTUP, name, was, has, f"start-up hook {name} {how}")
+        what = f"{name}, which preloads libraries into every program," if name == PRELOAD else f"start-up hook {name}"
+        yield Difference(DifferenceKind.STARTUP, name, was, has, f"{what} {how}")
 
 
 def _packages(
@@ -224,7 +230,11 @@ def _libraries(settled: Scope) -> Iterator[Difference]:
         yield Difference(DifferenceKind.LIBRARY, subject, None, image, sentence)
 
 
-def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+def _code(
+    trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
+) -> Iterator[Difference]:
+    packages = compared_packages(image, spec, settled.apart)
+    compared = {package.name for name, package in packages.items() if name in settled.packages}
     theirs, ours = own_code(trained), own_code(image)
     shadows = {shadow.module: (name, shadow) for name, shadow in (image.shadows or {}).items()}
     for path in sorted(settled.code):
@@ -234,7 +244,10 @@ def _code(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
         if path in shadows:
             name, shadow = shadows[path]
             whose = "the installed package" if shadow.package is not None else "the standard library's module"
-            yield Difference(DifferenceKind.CODE, name, was, has, f"{name}: {shadow.file} runs instead of {whose} in the image")
+            sentence = f"{name}: {shadow.file} runs instead of {whose} in the image"
+            if shadow.package is not None and shadow.package not in compared:
+                sentence += f" ({shadow.package}, which is not compared: environment.packages.installed: Ignore allows it)"
+            yield Difference(DifferenceKind.CODE, name, was, has, sentence)
         elif has is None:
             sentence = (
                 f"{path} trained and is not among the image's own code: copy it to where the image's Python imports from, "
@@ -266,6 +279,46 @@ def _bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, settled:
         was, has = (trained.bytecode or {}).get(path), (image.bytecode or {}).get(path)
         if was != has and has is not None:
             yield Difference(DifferenceKind.CODE, path, was, has, f"{path} runs instead of its source ({_WHY[has]})")
+
+
+_ABOUT_LIBRARY = {
+    LibraryKind.ADDED: "the package of the image's Python does not bring it",
+    LibraryKind.CHANGED: "it is not the file that the package of the image's Python brought",
+    LibraryKind.LATER: "a later layer than the one that brought Python added or changed it",
+}
+
+
+def _library(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    theirs = trained.library or {}
+    for path in sorted(path for path in settled.library if theirs.get(path) != (image.library or {})[path]):
+        why = _ABOUT_LIBRARY[(image.library or {})[path]]
+        sentence = f"{path} is among Python's own files, and {why} (environment.interpreterLibrary: Ignore allows it)"
+        yield Difference(DifferenceKind.CODE, path, None, "not its own", sentence)
+
+
+def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    differing = {name for name in settled.edited if edited_files(trained, name) != edited_files(image, name)}
+    for package in image.packages:
+        if package.name in differing and package.edited:
+            count = package.edited_count or len(package.edited)
+            named = ", ".join(package.edited[:_NAMED]) + (", …" if count > _NAMED else "")
+            what = "1 file is not the one" if count == 1 else f"{count} files are not the ones"
+            sentence = (
+                f"{package.name} {package.version} is not as it was installed in the image: {what} that it brought ({named}); "
+                "install it anew (environment.packages.installed: Ignore allows it)"
+            )
+            yield Difference(DifferenceKind.PACKAGE, package.name, None, package.version, sentence)
+
+
+def _rebuilt(image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+    for package in image.packages:
+        if package.name in settled.rebuilt:
+            sentence = (
+                f"{package.name} {package.version} has other files in the image than the wheel of that version which training "
+                "had, although its RECORD names them: install it from the index "
+                "(environment.packages.installed: Ignore allows it)"
+            )
+            yield Difference(DifferenceKind.PACKAGE, package.name, package.version, package.version, sentence)
 
 
 def _short(digest: str | None) -> str:

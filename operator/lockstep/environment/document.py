@@ -65,6 +65,13 @@ class Package(_Frozen):
     """Files that are not those of the RECORD or are missing, sorted, the first 20; None when all are."""
     changed_count: int | None = Field(default=None, ge=1, alias="changedCount")
     """How many files are not those of the RECORD."""
+    edited: tuple[Name, ...] | None = None
+    """In an image: files, its commands among them, that are other ones than it brought, or missing so that something else runs
+    in their place, sorted, the first 20; None when there are none."""
+    edited_count: int | None = Field(default=None, ge=1, alias="editedCount")
+    """How many."""
+    files: Sha256 | None = None
+    """Digest of what its RECORD states of the wheel's files, its metadata left out, whether or not it is true of them."""
     plugs: tuple[Name, ...] | None = None
     """First parts of its entry point groups, which name what it plugs into; None when it has none."""
     startup: tuple[Name, ...] | None = None
@@ -78,7 +85,8 @@ class Package(_Frozen):
 
 
 class Shadow(_Frozen):
-    """A module outside any distribution that runs instead of an installed one of its name."""
+    """A module that runs instead of another distribution's of its name: one outside any distribution, or of one that comes
+    before it on the path or beside it."""
 
     file: Name
     """Where it is: `/app/numpy.py`."""
@@ -98,6 +106,17 @@ class BytecodeKind(StrEnum):
     """Its header tells the interpreter not to look at the source (PEP 552)."""
     STALE = "Stale"
     """The source came in a later layer with other content, and has the time and size of the one that was compiled."""
+
+
+class LibraryKind(StrEnum):
+    """Why a module of the interpreter's library is not its own."""
+
+    ADDED = "Added"
+    """The package that brought the library does not name it."""
+    CHANGED = "Changed"
+    """It has another content than its package states."""
+    LATER = "Later"
+    """A later layer than the one that brought the library added or changed it."""
 
 
 class System(_Frozen):
@@ -167,6 +186,8 @@ class EnvironmentDocument(_Frozen):
     """In an image: modules in site directories that no distribution brought, by import path."""
     bytecode: dict[Name, BytecodeKind] | None = None
     """In an image: compiled files that run instead of their source, by path, the first 100."""
+    library: dict[Name, LibraryKind] | None = None
+    """In an image: modules in the interpreter's library that are not its own, by path, the first 100."""
     start: Start | None = None
     """In an image: what is started."""
     startup: dict[Name, Sha256] | None = None

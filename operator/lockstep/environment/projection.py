@@ -5,11 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from packaging.utils import canonicalize_name
+
 from lockstep.api.environmentspec import (
     AcceleratorRule,
     BytecodeRule,
     EnvironmentSpec,
     Extras,
+    InstalledRule,
+    InterpreterLibrary,
     PackagesLevel,
     PackagesScope,
     PythonLevel,
@@ -18,6 +22,7 @@ from lockstep.api.environmentspec import (
     UnprovenRequiredSet,
 )
 from lockstep.canonical import canonical_json, sha256_of
+from lockstep.environment.catalogue.intact import NOBODYS
 from lockstep.environment.companions import companions
 from lockstep.environment.document import Cuda, EnvironmentDocument, Package, RequiredProof, Shadow, System
 from lockstep.environment.versions import compared_name, compared_version
@@ -72,6 +77,13 @@ class Scope:
     """Import paths of the image's modules that no package brought, where they count."""
     bytecode: frozenset[str]
     """Paths of the image's byte code that runs instead of its source, where that counts."""
+    library: frozenset[str]
+    """Paths of what in the library of the image's interpreter is not its own, where that counts."""
+    edited: frozenset[str]
+    """The image's packages, compared or not, that have files which are not those that they brought, where that counts."""
+    rebuilt: frozenset[str]
+    """Packages of one version and one kind of wheel on both sides whose files differ although each side's RECORD is true of
+    them, where that counts."""
     startup: frozenset[str]
     """Names of start-up hooks, those of both sides."""
     libraries: Mapping[str, tuple[str, ...]]
@@ -134,17 +146,22 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
     both = {name for name in wanted if name in theirs and name in ours}
     content = spec.packages.level is PackagesLevel.CONTENT
+    intact = spec.packages.installed is InstalledRule.INTACT
+    contents = frozenset(name for name in both if content and comparable_content(theirs[name], ours[name]))
     return Scope(
         packages=frozenset(wanted),
         apart=apart,
-        contents=frozenset(name for name in both if content and comparable_content(theirs[name], ours[name])),
+        contents=contents,
         changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
         cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
-        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted, ours)},
+        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted, ours, every=intact)},
         unowned=_unowned(image, spec),
         bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
+        library=_library(image, spec),
+        edited=frozenset(_edited(trained, image, spec)),
+        rebuilt=frozenset(_rebuilt(trained, image, spec)) - contents,
         startup=_startup(trained, image, spec),
         libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
     )
@@ -180,6 +197,42 @@ def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
     return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
 
 
+def _library(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+    return frozenset(image.library or ()) if spec.interpreter_library is InterpreterLibrary.INTACT else frozenset()
+
+
+def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
+    """Yield the packages, by their own names, that are not as they were installed; training may have the same edited ones."""
+    if spec.packages.installed is InstalledRule.INTACT:
+        theirs = {package.name: package for package in trained.packages}
+        for package in image.packages:
+            was = theirs.get(package.name)
+            same = was is not None and package.content is not None and was.content == package.content
+            if package.edited and not (same and set(package.edited) <= set(package.changed or ())):
+                yield package.name
+
+
+def _rebuilt(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
+    if spec.packages.installed is not InstalledRule.INTACT:
+        return
+    # conda builds its packages itself, and changes files when it installs them.
+    conda = {canonicalize_name(name) for side in (trained, image) for name in side.system.conda or ()}
+    theirs = {package.name: package for package in trained.packages}
+    for package in image.packages:
+        was = theirs.get(package.name)
+        if was is None or was.version != package.version or package.name in conda:
+            continue
+        # What is not as the RECORD states is named apart, so that it is enough to compare what the two state.
+        if was.files and package.files and was.files != package.files and _same_wheel(was, package):
+            yield package.name
+
+
+def _same_wheel(one: Package, other: Package) -> bool:
+    """Tell whether two packages came from an index as the same kind of wheel, and none that was built on its machine."""
+    portable = all(tag.rpartition("-")[2].startswith(("any", "manylinux", "musllinux")) for tag in one.tags)
+    return bool(one.tags) and one.tags == other.tags and portable and one.origin is None and other.origin is None
+
+
 def _unowned(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
     if spec.packages.unowned is Unowned.ALLOW:
         return frozenset()
@@ -197,11 +250,14 @@ def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Env
     return frozenset(trained.startup) | frozenset(image.startup)
 
 
-def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str], ours: Names) -> list[Shadow]:
-    shadows = image.shadows or {}
+def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str], ours: Names, *, every: bool) -> list[Shadow]:
     # Shadows know packages by their own names.
     names = {package.name for name, package in ours.items() if name in wanted}
-    return [shadow for shadow in shadows.values() if shadow.package is None or shadow.package in names]
+    return [
+        shadow
+        for name, shadow in (image.shadows or {}).items()
+        if shadow.package is None or shadow.package in names or (every and name not in NOBODYS)
+    ]
 
 
 def own_code(document: EnvironmentDocument) -> dict[str, str]:
@@ -265,6 +321,18 @@ def package_facts(package: Package | None, name: str, settled: Scope, spec: Envi
     return facts
 
 
+def edited_files(document: EnvironmentDocument, name: str) -> list[str] | None:
+    """Return what is known of a package's files that are not those that it brought; None where it has none."""
+    package = next((one for one in document.packages if one.name == name), None)
+    if package is None or not package.edited:
+        return None
+    return [str(package.edited_count), str(package.content), *package.edited]
+
+
+def _files(document: EnvironmentDocument, name: str) -> str | None:
+    return next((one.files for one in document.packages if one.name == name), None)
+
+
 def _missing(package: Package | None, libraries: Sequence[str]) -> list[str]:
     missing = package.missing if package is not None else ()
     return [name for name in libraries if name in missing]
@@ -290,6 +358,9 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
         "unowned": {path: unowned_digest(document, path) for path in settled.unowned},
         "bytecode": {path: (document.bytecode or {}).get(path) for path in settled.bytecode},
+        "library": {path: (document.library or {}).get(path) for path in settled.library},
+        "edited": {name: edited_files(document, name) for name in settled.edited},
+        "files": {name: _files(document, name) for name in settled.rebuilt},
         "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
         "code": {path: code.get(path) for path in settled.code},
         "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},

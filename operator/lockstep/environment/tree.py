@@ -4,6 +4,7 @@ Two things provide it: the training process (its own `/`) and the layer scan (th
 catalogue knows nothing else, both sides derive their document with the same code.
 """
 
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class FileStat:
     modified: int
     """Whole seconds since the epoch."""
     layer: int = 0
-    """Number of the image layer that brought it, the lowest being 0; 0 on a host."""
+    """Number of the image layer that brought its content, the lowest being 0; 0 on a host."""
+    put: int = 0
+    """Number of the last image layer that holds it, with whichever content."""
 
 
 class FileTree(Protocol):
@@ -49,6 +52,10 @@ class FileTree(Protocol):
 
     def resolve(self, path: str) -> str | None:
         """Follow every symbolic link in `path` inside this root; None when it leads nowhere or loops."""
+        ...
+
+    def destination(self, path: str) -> str:
+        """Return where `path` leads, or would if what it leads to were there: every symbolic link on the way is followed."""
         ...
 
     def listdir(self, path: str) -> Sequence[str]:
@@ -72,6 +79,14 @@ class FileTree(Protocol):
 
         Raises:
             UnreadableFileError: the file exists but is of a kind that is not hashed.
+        """
+        ...
+
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """Return the md5 or sha1 digest in hexadecimal digits, as package managers know it; None when there is no file.
+
+        Raises:
+            UnreadableFileError: the file exists but is of a kind of which they are not taken.
         """
         ...
 
@@ -124,6 +139,8 @@ class Entry:
     why_unread: str = ""
     """Why a file has no body."""
     sha256: str | None = None
+    legacy: tuple[bytes, bytes] | None = None
+    """Of a file: its md5 and sha1 digests."""
     head: bytes | None = None
     stat: FileStat | None = None
     program: Program | None = None
@@ -186,6 +203,23 @@ class EntryTree:
                 return None
         return self._walk(path)
 
+    def destination(self, path: str) -> str:
+        """See `FileTree.destination`."""
+        parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        here, links = "/", 0
+        while parts:
+            part = parts.pop()
+            entry = self._entries.get(_join(here, part))
+            if part == "..":
+                here = here.rpartition("/")[0] or "/"
+            elif entry is not None and entry.kind is FileKind.SYMLINK and links < _MAX_LINKS:
+                links += 1
+                here = "/" if entry.target.startswith("/") else here
+                parts.extend(step for step in reversed(entry.target.split("/")) if step not in ("", "."))
+            else:
+                here = _join(here, part)
+        return here
+
     def _walk(self, path: str) -> str | None:
         parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
         here, links = "/", 0
@@ -240,6 +274,17 @@ class EntryTree:
                 raise UnreadableFileError(path, entry.why_unread or "it was not hashed")
             return sha256_of(entry.body)
         return entry.sha256 if entry is not None else None
+
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """See `FileTree.digest`."""
+        entry = self._file(path)
+        if entry is None:
+            return None
+        if entry.legacy is not None:
+            return entry.legacy[("md5", "sha1").index(algorithm)].hex()
+        if entry.body is None:
+            raise UnreadableFileError(path, entry.why_unread or f"its {algorithm} digest was not taken")
+        return hashlib.new(algorithm, entry.body, usedforsecurity=False).hexdigest()
 
     def head(self, path: str) -> bytes | None:
         """See `FileTree.head`."""

@@ -20,17 +20,18 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"/pyvenv\.cfg$", MIB),
         (r"^/(?:etc|usr/lib)/os-release$", MIB),
         (r"^/etc/passwd$", MIB),
-        # Where the dynamic linker searches.
-        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld-musl-[a-z0-9_]+\.path)$", MIB),
-        (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+)$", 64 * MIB),
+        # Where the dynamic linker searches, and what it loads first.
+        (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld\.so\.preload|ld-musl-[a-z0-9_]+\.path)$", MIB),
+        # The packages, and what those of Python say of their files.
+        (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+|info/(?:lib|idle-)?python3[^/]*\.md5sums)$", 64 * MIB),
         (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
         (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
         (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
-        # Records of large packages list every file; their names say what is needed.
+        # Records list every file. Those of large packages are not kept, and their names say what is needed.
         (r"/conda-meta/[^/]+\.json$", MIB),
         (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
-        (r"/MLmodel$", 4 * MIB),
+        (r"/(?:MLmodel|model-settings\.json)$", 4 * MIB),
         # Scripts whose first line leads to the interpreter, and those by whose names entrypoints go.
         (r"/s?bin/[^/]+$|\.(?:sh|bash)$", 64 * 1024),
         (rf"^{_START_FOLDERS}(?:docker-)?(?:entrypoint|start|run|serve|cmd|launch)[^/]*$", 64 * 1024),
@@ -41,6 +42,10 @@ _PROGRAM = re.compile(
 )
 # A script is told from a binary of the same name by how it begins.
 _STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
+# Files of the system's own Python, of which its package manager knows other digests than sha256.
+_SYSTEM_PYTHON = re.compile(
+    r"^/usr/(?:lib(?:64)?/python3[^/]*/.*\.(?:py|so)|bin/python3[0-9.]*|lib(?:64|/[^/]*)?/libpython3[0-9.so]*)$"
+)
 # What an interpreter can import, and what stands beside it in an installed package. Packages can be installed into any
 # directory (pip install --target), so outside the system's own everything may be a file of one.
 _SYSTEM = "bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr|var"
@@ -61,19 +66,37 @@ class Interest:
     """How many bytes the file may have to be asked what it says of itself; 0 when it is not asked."""
     needs: bool = False
     """Whether it is read as a shared object, for what it needs."""
+    legacy: bool = False
+    """Whether its md5 and sha1 digests are taken too."""
 
 
 NONE = Interest()
+_SETTINGS, _SITE_MODULE, _PYTHONS_RECORD = 64 * 1024, 256 * 1024, 16 * MIB
 
 
 def interest(path: str) -> Interest:
     """Return what is kept of the file at `path`, an absolute path."""
     if path.endswith(".pyc") and "/__pycache__/" in path:
         return Interest(head=True)
-    hashed = _HASHED.search(path) is not None
-    limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0)
+    limit = next((limit for pattern, limit in _KINDS if pattern.search(path)), 0) or _settings(path)
+    if limit and "/conda-meta/python-3" in path:
+        # The interpreter's own record is needed for its files.
+        limit = _PYTHONS_RECORD
     program = 64 * MIB if _PROGRAM.search(path) else 0
+    legacy = path.startswith("/usr/") and _SYSTEM_PYTHON.search(path) is not None
+    hashed = legacy or program > 0 or _HASHED.search(path) is not None
     # Shared objects count wherever they are: search paths lead anywhere.
     needs = program > 0 or OBJECT_NAME.search(path) is not None
     head = _STARTED.search(path) is not None
-    return Interest(limit, hashed, head, program, needs) if hashed or limit or head or needs else NONE
+    return Interest(limit, hashed, head, program, needs, legacy) if hashed or limit or head or needs else NONE
+
+
+def _settings(path: str) -> int:
+    """Return how many bytes of a file are kept that may be settings written in Python, or the system's own site module."""
+    if not path.endswith(".py"):
+        return 0
+    folder, _, name = path.rpartition("/")
+    if name == "site.py":
+        return _SITE_MODULE if folder.startswith("/usr/lib/python3") else 0
+    may_be = "conf" in name or "gunicorn" in name or folder.endswith("/gunicorn")
+    return _SETTINGS if may_be and not path.startswith(("/usr/", "/var/")) and "-packages/" not in path else 0

@@ -12,7 +12,7 @@ from lockstep.images.needs import Needs
 class Keep:
     """Takes a file's content piece by piece and keeps what is of interest."""
 
-    __slots__ = ("_body", "_hash", "_head", "_interest", "_needs", "_size")
+    __slots__ = ("_body", "_hash", "_head", "_interest", "_legacy", "_needs", "_size")
 
     def __init__(self, interest: Interest, size: int) -> None:
         self._interest = interest
@@ -20,6 +20,9 @@ class Keep:
         # An empty body is one, too.
         self._body = bytearray() if size <= max(interest.body or -1, interest.program or -1) else None
         self._hash = hashlib.sha256() if interest.hashed else None
+        # Package managers use them; what they prove is that a file is the one that its package states.
+        legacy = (hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False)) if interest.legacy else ()
+        self._legacy = legacy
         self._head = b""
         self._needs = Needs(size) if interest.needs else None
 
@@ -29,6 +32,8 @@ class Keep:
             self._body += chunk
         if self._hash is not None:
             self._hash.update(chunk)
+        for one in self._legacy:
+            one.update(chunk)
         if self._interest.head and len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
         if self._needs is not None:
@@ -51,6 +56,11 @@ class Keep:
     def sha256(self) -> str | None:
         """Digest of the content, where it was asked for."""
         return f"sha256:{self._hash.hexdigest()}" if self._hash is not None else None
+
+    @property
+    def legacy(self) -> tuple[bytes, bytes] | None:
+        """The md5 and sha1 digests of the content, where they were asked for."""
+        return (self._legacy[0].digest(), self._legacy[1].digest()) if self._legacy else None
 
     @property
     def head(self) -> bytes | None:

@@ -133,6 +133,7 @@ def _entry(entry: TarEntry[Keep], path: str) -> Entry:
             body=keep.body,
             why_unread=keep.why_unread,
             sha256=keep.sha256,
+            legacy=keep.legacy,
             head=keep.head,
             stat=FileStat(entry.size, entry.modified),
             program=keep.program,

@@ -15,6 +15,8 @@ from lockstep.environment.tree import Entry, FileKind, FileStat
 _LEVEL = 6
 _LINES, _ROWS = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
 _BUFFER = 1024 * 1024
+_MD5 = 16
+"""Bytes of an md5 digest."""
 _KINDS = {"d": FileKind.DIRECTORY, "l": FileKind.SYMLINK, "f": FileKind.FILE, "o": FileKind.OTHER}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 
@@ -86,6 +88,11 @@ def _row(path: str, entry: Entry) -> list[Any]:
         return [path, "l", entry.target]
     if entry.kind is not FileKind.FILE:
         return [path, _LETTERS[entry.kind]]
+    known = _known(entry)
+    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+
+
+def _known(entry: Entry) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if entry.body is not None:
         known["b"] = _text(entry.body)
@@ -94,6 +101,8 @@ def _row(path: str, entry: Entry) -> list[Any]:
     if entry.sha256 is not None:
         # In the alphabet of RECORD files, so that the compressor finds the two to be the same.
         known["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
+    if entry.legacy is not None:
+        known["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
     if entry.head is not None:
         known["h"] = base64.b64encode(entry.head).decode()
     if entry.stat is not None:
@@ -102,7 +111,7 @@ def _row(path: str, entry: Entry) -> list[Any]:
         known["p"] = [entry.program.python, entry.program.libc]
     if entry.object is not Untold.NOT_READ:
         known["o"] = entry.object.name if isinstance(entry.object, Untold) else list(astuple(entry.object))
-    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+    return known
 
 
 def _entry(row: list[Any], number: int) -> Entry:
@@ -117,12 +126,18 @@ def _entry(row: list[Any], number: int) -> Entry:
         body=_bytes(known["b"]) if "b" in known else None,
         why_unread=known.get("w", ""),
         sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
+        legacy=_legacy(known["d"]) if "d" in known else None,
         head=base64.b64decode(known["h"]) if "h" in known else None,
-        stat=FileStat(known["t"][0], known["t"][1], number) if "t" in known else None,
+        stat=FileStat(known["t"][0], known["t"][1], number, number) if "t" in known else None,
         program=Program(*known["p"]) if "p" in known else None,
         object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
         executable=row[2],
     )
+
+
+def _legacy(text: str) -> tuple[bytes, bytes]:
+    raw = base64.b64decode(text)
+    return raw[:_MD5], raw[_MD5:]
 
 
 def _object(known: str | list[Any]) -> SharedObject | Untold:

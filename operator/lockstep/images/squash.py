@@ -59,7 +59,7 @@ class Squash:
         number = self._layers
         if before is not None and before.stat is not None and entry.sha256 is not None and before.sha256 == entry.sha256:
             number = before.stat.layer
-        return entry if entry.stat.layer == number else replace(entry, stat=replace(entry.stat, layer=number))
+        return entry if entry.stat.layer == number else replace(entry, stat=replace(entry.stat, layer=number, put=self._layers))
 
     def _hide(self, layer: LayerRecord) -> None:
         for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:

@@ -42,6 +42,10 @@ class HostTree:
             return None
         return found.removeprefix(self._root) or "/"
 
+    def destination(self, path: str) -> str:
+        """See `FileTree.destination`."""
+        return os.path.realpath(self._real(path)).removeprefix(self._root) or "/"
+
     def listdir(self, path: str) -> Sequence[str]:
         """See `FileTree.listdir`."""
         try:
@@ -68,6 +72,11 @@ class HostTree:
         """See `FileTree.sha256`."""
         with self._opened(path) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" if file is not None else None
+
+    def digest(self, path: str, algorithm: str) -> str | None:
+        """See `FileTree.digest`."""
+        with self._opened(path) as file:
+            return hashlib.file_digest(file, algorithm).hexdigest() if file is not None else None
 
     def head(self, path: str) -> bytes | None:
         """See `FileTree.head`."""

@@ -117,6 +117,12 @@ def test_variables_of_the_image_apply_to_each() -> None:
         "env -i python serve.py",
         "cp -r /a /b",
         "cd /deps",
+        "exec uvicorn --app-dir /opt/e main:app",
+        "exec gunicorn --pythonpath=/opt/e main:app",
+        "export UVICORN_APP_DIR=/opt/e",
+        "exec python3 -c 'import x'",
+        "exec python - <<X",
+        "cat /opt/e | python3",
     ],
 )
 def test_a_script_that_may_change_what_is_seen_stays_ambiguous(line: str) -> None:
@@ -182,3 +188,11 @@ def test_the_number_of_interpreters_is_bounded() -> None:
     for number in range(40):
         many |= venv(f"/opt/v{number}")
     assert "more than 32" in refusal(model(), many)
+
+
+def test_a_folder_that_a_script_goes_to_is_where_servers_look_first() -> None:
+    files: Files = {"/opt/e/sklearn.py": "evil", f"{VENV_SITE}/sklearn/__init__.py": "", **model()}
+    found = described(files, script="#!/bin/sh\nif x; then y; fi\ncd '/opt/e' && exec uvicorn main:app\n")
+    assert found.start is not None
+    assert found.start.path[0] == "/opt/e"
+    assert found.code["sklearn.py"] != described(files, script="#!/bin/sh\nif x; then y; fi\n").code.get("sklearn.py")

@@ -14,6 +14,7 @@ from lockstep.environment.document import (
     Cuda,
     EnvironmentDocument,
     Interpreter,
+    LibraryKind,
     Origin,
     Package,
     Platform,
@@ -234,6 +235,69 @@ def test_changed_files_count_even_where_contents_can_not_be_compared() -> None:
     assert equal(trained, image)
 
 
+def test_files_of_any_package_that_are_not_those_that_it_brought_are_named_whatever_scope_and_level_say() -> None:
+    server = package("uvicorn 0.30.0", edited=("../../../bin/uvicorn", "uvicorn/main.py"), edited_count=2)
+    trained = document("numpy 1.0", required=("numpy",), required_proof=RequiredProof.PROVEN)
+    assert sentences(trained, document("numpy 1.0", server)) == [
+        "uvicorn 0.30.0 is not as it was installed in the image: 2 files are not the ones that it brought "
+        "(../../../bin/uvicorn, uvicorn/main.py); install it anew (environment.packages.installed: Ignore allows it)"
+    ]
+    assert equal(trained, document("numpy 1.0", server), packages={"installed": "Ignore"})
+
+
+def test_a_package_that_is_edited_alike_on_both_sides_is_equal() -> None:
+    was = package("numpy 1.0", content=A, changed=("numpy/a.py",), changed_count=1)
+    has = package("numpy 1.0", content=A, changed=("numpy/a.py",), changed_count=1, edited=("numpy/a.py",), edited_count=1)
+    assert equal(document(was), document(has))
+    assert not equal(document(was), document(has.model_copy(update={"content": B})))
+
+
+def test_other_files_of_one_version_and_wheel_are_named_although_the_record_names_them() -> None:
+    def of(files: str | None, *tags: str, **parts: Any) -> EnvironmentDocument:
+        server = package("uvicorn 0.30.0", files=files, tags=tags, **parts)
+        return document("numpy 1.0", server, required=("numpy",), required_proof=RequiredProof.PROVEN)
+
+    (sentence,) = sentences(of(A, "py3-none-any"), of(B, "py3-none-any"))
+    assert sentence.startswith("uvicorn 0.30.0 has other files in the image than the wheel of that version")
+    assert equal(of(A, "py3-none-any"), of(B, "py3-none-any"), packages={"installed": "Ignore"})
+    # Built on each machine, another kind of wheel, from somewhere else, or recorded before this was told.
+    assert equal(of(A, "cp311-cp311-linux_x86_64"), of(B, "cp311-cp311-linux_x86_64"))
+    assert equal(of(A, "py3-none-any"), of(B, "py2-none-any"))
+    origin = Origin(kind="directory", url="file:///src")
+    assert equal(of(A, "py3-none-any"), of(B, "py3-none-any", origin=origin))
+    assert equal(of(None, "py3-none-any"), of(B, "py3-none-any"))
+    # A file that is missing hides nothing.
+    assert not equal(of(A, "py3-none-any"), of(B, "py3-none-any", changed=("README",), changed_count=1))
+
+
+def test_packages_that_conda_built_are_not_held_against_wheels_of_an_index() -> None:
+    def of(files: str, conda: dict[str, str] | None) -> EnvironmentDocument:
+        return document(package("joblib 1.0", files=files, tags=("py3-none-any",)), system=System(conda=conda))
+
+    assert equal(of(A, {"joblib": "1.0 pyh_0"}), of(B, None))
+    assert not equal(of(A, {"other": "1.0 pyh_0"}), of(B, None))
+
+
+def test_what_is_not_the_interpreters_own_in_its_library_is_named() -> None:
+    image = document(library={"/usr/lib/python3.11/json/__init__.py": LibraryKind.CHANGED})
+    (sentence,) = sentences(document(), image)
+    assert sentence == (
+        "/usr/lib/python3.11/json/__init__.py is among Python's own files, and it is not the file that the package of the "
+        "image's Python brought (environment.interpreterLibrary: Ignore allows it)"
+    )
+    assert equal(document(), image, interpreterLibrary="Ignore")
+
+
+def test_test_folders_that_hide_those_of_a_package_that_is_not_compared_are_no_difference() -> None:
+    module = Shadow(file="/app/tests/__init__.py", module="tests/__init__.py", sha256=B, package="sloppy")
+    assert equal(document(), document(shadows={"tests": module}))
+
+
+def test_preloaded_libraries_are_named_as_such() -> None:
+    (sentence,) = sentences(document(startup={}), document(startup={"/etc/ld.so.preload": A}))
+    assert sentence == "/etc/ld.so.preload, which preloads libraries into every program, is only in the image"
+
+
 def vcs(commit: str | None) -> EnvironmentDocument:
     origin = Origin(kind="vcs", url="https://git.example.com/x", commit=commit) if commit else None
     return document(package("x 1", origin=origin))
@@ -411,7 +475,11 @@ def shadowed(digest: str = B, package: str | None = "numpy", **parts: Any) -> En
 
 def test_a_module_that_runs_instead_of_a_compared_package_is_named() -> None:
     assert sentences(document(), shadowed()) == ["np: /app/np.py runs instead of the installed package in the image"]
-    assert equal(document(), shadowed(package="flask"))
+    assert sentences(document(), shadowed(package="flask")) == [
+        "np: /app/np.py runs instead of the installed package in the image (flask, which is not compared: "
+        "environment.packages.installed: Ignore allows it)"
+    ]
+    assert equal(document(), shadowed(package="flask"), packages={"installed": "Ignore"})
     assert equal(document(code={"np.py": B}), shadowed())
     assert sentences(document(code={"np.py": A}), shadowed()) == sentences(document(), shadowed())
 
@@ -544,7 +612,9 @@ PACKAGES = st.builds(
     ),
     version=VERSIONS,
     content=st.sampled_from([None, A, B]),
-    tags=st.sampled_from([(), ("t",), ("u",)]),
+    tags=st.sampled_from([(), ("t",), ("u",), ("py3-none-any",)]),
+    files=st.sampled_from([None, A, B]),
+    edited=st.sampled_from([None, ("a.py",), ("a.py", "../../bin/x")]),
     missing=st.sampled_from([(), ("libgomp.so.1",), ("libcuda.so.1",), ("?x.so", "libgomp.so.1", "libz.so.1")]),
     startup=st.sampled_from([None, ("x.pth",)]),
     plugs=st.sampled_from([None, ("numpy",), ("sklearn_x",)]),
@@ -574,6 +644,7 @@ DOCUMENTS = st.builds(
     required=st.none() | st.sampled_from([("flask", "numpy", "tensorflow"), ("tensorflow-cpu",)]),
     required_proof=st.sampled_from(list(RequiredProof)),
     code=st.dictionaries(st.sampled_from(["a.py", "b.py"]), st.sampled_from([A, B])),
+    library=st.none() | st.dictionaries(st.sampled_from(["/l/a.py", "/l/b.py"]), st.sampled_from(list(LibraryKind))),
     startup=st.none() | st.dictionaries(st.sampled_from(["a.pth", "b.pth"]), st.sampled_from([A, B])),
     unowned=st.none() | st.dictionaries(st.sampled_from(["a.py", "u.py"]), st.sampled_from([A, B])),
     bytecode=st.none() | st.dictionaries(st.sampled_from(["/a.pyc", "/b.pyc"]), st.sampled_from(list(BytecodeKind))),
@@ -595,6 +666,7 @@ RULES = st.fixed_dictionaries(
     optional={
         "python": st.sampled_from(["Minor", "Patch"]),
         "bytecode": st.sampled_from(["Deny", "Allow"]),
+        "interpreterLibrary": st.sampled_from(["Intact", "Ignore"]),
         "startup": st.sampled_from(["Compare", "Ignore"]),
         "accelerator": st.sampled_from(["Same", "Any"]),
         "system": st.sampled_from([[], ["libgomp*"], ["conda:*"], ["*"]]),
@@ -606,6 +678,7 @@ RULES = st.fixed_dictionaries(
                 "localVersions": st.sampled_from(["Significant", "Ignore"]),
                 "extras": st.sampled_from(["Allow", "Listed", "Deny"]),
                 "unowned": st.sampled_from(["Allow", "Deny"]),
+                "installed": st.sampled_from(["Intact", "Ignore"]),
                 "allowedUnowned": st.sampled_from([[], ["u*"]]),
                 "ignore": st.sampled_from([[], ["pip"], ["tensor*"]]),
             },

@@ -55,6 +55,22 @@ def test_debians_interpreter_looks_into_dist_packages_and_not_into_site_packages
     assert paths("python3", files=files) == (*STDLIB, "/usr/local/lib/python3.11/dist-packages", DIST)
 
 
+def test_debians_interpreter_is_told_by_its_own_site_module_and_layout_and_not_by_dpkgs_database() -> None:
+    files: Files = {"/usr/local/lib/python3.11/dist-packages": None, "/usr/lib/python3.11/site-packages": None}
+    bare = {path: body for path, body in debian().items() if "dpkg" not in path}
+    launch = Launch(("/usr/bin/python3",), {})
+
+    def found(more: Files) -> tuple[str, ...]:
+        root = tree(bare, files, more)
+        start = started(root, launch)
+        return search_path(root, prefix(root, start), start)
+
+    debians = (*STDLIB, "/usr/local/lib/python3.11/dist-packages", DIST)
+    assert found({}) == debians
+    assert found({"/usr/lib/python3.11/site.py": "# dist-packages\n"}) == debians
+    assert found({"/usr/lib/python3.11/site.py": "# site-packages\n"}) == (*STDLIB, "/usr/lib/python3.11/site-packages")
+
+
 def test_an_interpreter_elsewhere_looks_into_site_packages() -> None:
     files: Files = {
         "/usr/local/bin/python3.12": elf(0x030C01F0),

@@ -117,3 +117,18 @@ def test_a_hook_that_is_not_the_one_that_its_distribution_brought_is_nobodys(row
     found = owned(CODE, row)
     assert found.startup == {"x.pth": sha256_of(CODE.encode())}
     assert [package.startup for package in found.packages] == [None]
+
+
+def test_a_customization_beside_the_script_runs_where_the_variable_shows_its_directory_too() -> None:
+    files: Files = {"/app/sitecustomize.py": CODE}
+    assert hooks(files) == []
+    assert hooks(files, env={"PYTHONPATH": "/app"}) == ["sitecustomize.py"]
+
+
+def test_libraries_that_every_program_loads_are_a_hook() -> None:
+    assert hooks({"/etc/ld.so.preload": "\n \n"}) == []
+    files: Files = {"/etc/ld.so.preload": "/opt/evil.so\n", "/opt/evil.so": b"one"}
+    assert hooks(files) == ["/etc/ld.so.preload"]
+    other = described(files | {"/opt/evil.so": b"other"}).startup
+    assert described(files).startup != other
+    assert hooks({"/etc/ld.so.preload": "libx.so:liby.so"}) == ["/etc/ld.so.preload"]

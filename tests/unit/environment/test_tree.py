@@ -1,8 +1,11 @@
 """The tree of an image's files."""
 
+from pathlib import Path
+
 import pytest
 
 from lockstep.environment.tree import Entry, EntryTree, FileKind, UnreadableFileError
+from lockstep.training.host import HostTree
 from tests.fakes.roots import To, tree
 
 
@@ -71,3 +74,27 @@ def test_a_body_that_was_not_kept_is_no_absent_file() -> None:
     files = EntryTree({"/big": Entry(FileKind.FILE, why_unread="it is too large")})
     with pytest.raises(UnreadableFileError, match="it is too large"):
         files.read("/big")
+
+
+def test_where_a_path_leads_is_told_also_through_what_is_not_there(tmp_path: Path) -> None:
+    links = {"/a/link": "/tmp/later", "/a/up": "../b", "/tmp/round": "/tmp/round"}
+    files: dict[str, Entry] = {path: Entry(FileKind.SYMLINK, target=target) for path, target in links.items()}
+    files |= {"/b/file": Entry(FileKind.FILE, body=b""), "/a/dir": Entry(FileKind.DIRECTORY)}
+    held = EntryTree(files)
+    for path, target in links.items():
+        real = tmp_path / path[1:]
+        real.parent.mkdir(exist_ok=True)
+        # Within the root that a process sees, which this test is not in.
+        real.symlink_to(f"{tmp_path}{target}" if target.startswith("/") else target)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/file").write_bytes(b"")
+    (tmp_path / "a/dir").mkdir()
+    for path, leads in (
+        ("/a/link/lib", "/tmp/later/lib"),
+        ("/a/up/x/../file", "/b/file"),
+        ("/none/../a/dir/", "/a/dir"),
+        ("/", "/"),
+    ):
+        assert held.destination(path) == leads
+        assert HostTree(str(tmp_path)).destination(path) == leads
+    assert held.destination("/tmp/round/x").startswith("/tmp/round")

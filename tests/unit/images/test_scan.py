@@ -1,5 +1,6 @@
 """Whole images in memory: what they start, and that it does not matter how they are cut into layers."""
 
+import hashlib
 import io
 import random
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
-from lockstep.environment.document import Cuda, EnvironmentDocument
+from lockstep.environment.document import Cuda, EnvironmentDocument, LibraryKind
 from lockstep.images.image import ImageError
 from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.layout import LayoutSource
@@ -492,3 +493,61 @@ async def test_an_interpreter_that_only_some_may_execute_is_ambiguous(mode: int)
 async def test_an_entrypoint_that_nobody_may_execute_starts_nothing() -> None:
     error = await refused(layer(*items(root())), decoy(0o644), Entrypoint=["/opt/decoy/bin/python3"])
     assert error.reason is Reason.INTERPRETER_NOT_FOUND
+
+
+def uvicorn(python: str = "/opt/venv/bin/python3") -> Files:
+    text = f"#!{python}\nimport sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    return {"/opt/venv/bin/uvicorn": text, "/app/main.py": "app"}
+
+
+async def test_the_whole_start_is_told_from_layers() -> None:
+    files = root() | uvicorn() | {"/app/numpy.py": "evil"}
+    found = (await scanned(layer(*items(files)), Entrypoint=["uvicorn"], Cmd=["main:app"], WorkingDir="/app")).document
+    assert found.start is not None
+    assert (found.start.executable, found.start.program) == ("/opt/venv/bin/python3", "/opt/venv/bin/uvicorn")
+    assert (found.start.server, found.start.path[0]) == ("uvicorn", "/app")
+    assert (found.shadows or {})["numpy"].file == "/app/numpy.py"
+
+
+async def test_settings_of_servers_and_what_the_linker_preloads_are_kept() -> None:
+    text = str(uvicorn()["/opt/venv/bin/uvicorn"]).replace("uvicorn.main import main", "gunicorn.app.wsgiapp import run")
+    files = root() | {"/opt/venv/bin/gunicorn": text.replace("main())", "run())")}
+    files |= {"/etc/gunicorn/conf.py": "chdir = '/opt/e'\n", "/etc/ld.so.preload": "/x.so\n"}
+    found = await scanned(layer(*items(files)), Entrypoint=["gunicorn"], Cmd=["-c", "/etc/gunicorn/conf.py", "main:app"])
+    assert found.document.start is not None
+    assert found.document.start.path[0] == "/opt/e"
+    assert list(found.document.startup or {}) == ["/etc/ld.so.preload"]
+
+
+def library(**changes: str) -> Files:
+    names = ("os", "re", "abc", "enum", "ast", "io", "site2", "types", "json")
+    return {f"/usr/lib/python3.11/{name}.py": changes.get(name, name) for name in {*names, *changes}}
+
+
+async def test_a_module_of_the_library_that_a_later_layer_changed_or_added_is_named() -> None:
+    base = layer(*items(root() | library()))
+    own = ["/usr/lib/python3.11/os.py"]
+
+    async def named(*layers: Layer) -> list[str]:
+        return list((await scanned(*layers)).document.library or {})
+
+    assert await named(base) == []
+    assert await named(base, layer(Item(own[0][1:], b"os", mode=0o600))) == []
+    assert await named(base, layer(*items({own[0]: "evil"}))) == own
+    assert await named(base, layer(*items(library(new="x")))) == ["/usr/lib/python3.11/new.py"]
+    assert await named(layer(*items(root() | library(os="evil", new="x")))) == []
+
+
+async def test_digests_that_package_managers_know_survive_the_layers_record() -> None:
+    stated = library() | {"/usr/bin/python3.11": elf()}
+    rows = "".join(f"{hashlib.md5(_raw(body)).hexdigest()}  {path[1:]}\n" for path, body in stated.items())
+    lists = layer(*items({"/var/lib/dpkg/info/libpython3.11-stdlib:amd64.md5sums": rows}))
+    base = layer(*items(root() | library()))
+    assert (await scanned(base, lists)).document.library is None
+    evil = layer(*items({"/usr/lib/python3.11/re.py": "evil"}))
+    assert (await scanned(base, lists, evil)).document.library == {"/usr/lib/python3.11/re.py": LibraryKind.CHANGED}
+
+
+def _raw(body: bytes | str | To | None) -> bytes:
+    assert isinstance(body, bytes | str)
+    return body.encode() if isinstance(body, str) else body

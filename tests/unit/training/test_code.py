@@ -15,7 +15,7 @@ PATH = SearchPath(
     entries=("/work", LIBRARY, VENV_SITE),
     library=frozenset({LIBRARY}),
     site=(VENV_SITE,),
-    script="/work",
+    early=(LIBRARY, VENV_SITE),
     series="3.11",
 )
 DIGEST = "sha256:" + "a" * 64

@@ -11,9 +11,11 @@ from lockstep.environment.catalogue.activation import venv
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreter import Prefix, prefix, search_path
 from lockstep.environment.catalogue.launch import Launch, Started, UnclearScriptError
+from lockstep.environment.catalogue.place import Place
 from lockstep.environment.catalogue.programs import PYTHON, is_interpreter
+from lockstep.environment.catalogue.serving import Serving
 from lockstep.environment.catalogue.shellscript import NotUnderstoodError
-from lockstep.environment.document import EnvironmentDocument
+from lockstep.environment.document import EnvironmentDocument, Start
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -26,15 +28,20 @@ _CHANGES_PACKAGES = re.compile(
     r"|\b(?:conda|mamba|micromamba)\s"
     r"|\b(?:curl|wget|git|tar|unzip|cp|mv|ln|rsync|base64|xxd|eval|source|mount|chroot)\b"
     r"|\b(?:gosu|su-exec|sudo|su|runuser|setpriv|HOME|LD_PRELOAD|BASH_ENV)\b"
+    # Where a known server looks for the application, and code that is in no file.
+    r"|--(?:app-dir|pythonpath|chdir|working-dir|env-file)\b|\b(?:UVICORN_APP_DIR|GUNICORN_CMD_ARGS|GRANIAN_WORKING_DIR|FLASK_APP)\b"
+    r"|\bexec\s+(?:\S*/)?(?:python|pypy)[0-9.]*\s+-c?(?=\s|$)|\|\s*(?:\S*/)?(?:python|pypy)[0-9.]*|\b(?:python|pypy)[0-9.]*\s+-?\s*<"
     r"|(?:^|[\s;&|({])\.[ \t]|\.(?:sh|bash)\b|\benv\s+-|\b(?:python|pypy)[0-9.]*[\"']?\s+-[A-Za-z]*[IESsP]",
     re.MULTILINE,
 )
 _ACTIVATES = re.compile(r"(?:^|(?<=[\s;&]))(?:source|\.)[ \t]+[\"']?(/[\w./-]*)/bin/activate[\"']?(?=[\s;&]|$)", re.MULTILINE)
+# Where servers that it may start look for the application.
+_GOES_TO = re.compile(r"""\b(?:cd|pushd)[ \t]+(["']?)([\w./-]+)\1(?=[\s;&|)]|$)""")
 _WORDS = re.compile(r"[A-Za-z][\w.+-]*")
 _SHELL_SCRIPT = re.compile(rb"#![^\n]*sh\b")
 _PATHS = re.compile(r"/[\w.+/-]+")
 
-Describe = Callable[[Started], EnvironmentDocument]
+Describe = Callable[[Serving], EnvironmentDocument]
 
 
 def agreed(tree: FileTree, unclear: UnclearScriptError, describe: Describe) -> EnvironmentDocument:
@@ -52,11 +59,19 @@ def agreed(tree: FileTree, unclear: UnclearScriptError, describe: Describe) -> E
     meant = [start for start in _interpreters(tree, unclear) if _has_framework(tree, start)]
     if not meant:
         raise _still(unclear, "no interpreter of the image can import a model framework")
-    documents = [describe(start) for start in meant]
-    facts = {document.model_copy(update={"collector": ""}).digest for document in documents}
+    places = tuple(Place(unclear.launch.absolute(folder)) for _, folder in _GOES_TO.findall(unclear.text))
+    documents = [describe(Serving(start, start, places)) for start in meant]
+    facts = {document.model_copy(update={"collector": "", "start": None}).digest for document in documents}
     if len(facts) > 1:
         raise _still(unclear, f"these differ and each could be meant: {_names(meant)}")
-    return documents[0]
+    return documents[0].model_copy(update={"start": _either(documents)})
+
+
+def _either(documents: Sequence[EnvironmentDocument]) -> Start | None:
+    """Return the start of the first, with what is on the path of any of them."""
+    starts = [document.start for document in documents if document.start is not None]
+    every = tuple(dict.fromkeys(path for start in starts for path in start.path))
+    return starts[0].model_copy(update={"path": every}) if starts else None
 
 
 def _check_text(tree: FileTree, unclear: UnclearScriptError) -> None:

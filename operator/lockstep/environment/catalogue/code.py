@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.distributions import Installed
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.modules import Finder, Module
+from lockstep.environment.catalogue.modules import Finder, Kind, Module
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.path import SearchPath
 from lockstep.environment.catalogue.startup import HARMLESS
@@ -17,7 +18,7 @@ MAX_MODULES = 10_000
 HOOKS = frozenset({"sitecustomize", "usercustomize"})
 """Modules that run at start-up: they are compared as such."""
 # Parts of the standard library that nothing imports, whose names are those of many a project's directories.
-_NEVER_IMPORTED = frozenset({"antigravity", "idlelib", "test", "this", "turtledemo"})
+NEVER_IMPORTED = frozenset({"antigravity", "idlelib", "test", "this", "turtledemo"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     own: dict[str, Module] = {}
     archives: dict[str, list[Module]] = {}
     unowned: list[Module] = []
+    beside: list[Module] = []
     for module in found:
         if module.entry in path.library or owners.by_system(module.entry) or _is_no_code(module.path):
             continue
@@ -61,13 +63,16 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
             archives.setdefault(owner.package.name, []).append(module)
         if owner is None and module.entry in path.site:
             unowned.append(module)
+        elif owner is not None and (module.kind is Kind.EXTENSION or module.path.endswith("/__init__.py")):
+            beside.append(module)
     for _, modules in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
         if len(own) + len(modules) <= MAX_MODULES:
             own |= {module.path: module for module in modules}
     folders = [f"{model.rstrip('/')}/code" for model in models]
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
-        _beside(tree, unowned, owners) | _shadows(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
+        _beside(tree, (*unowned, *beside), owners)
+        | _shadows(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
         {path: digest for path, digest in _digests(tree, unowned).items() if digest not in HARMLESS},
     )
 
@@ -120,41 +125,50 @@ def _is_regular(module: str, among: Mapping[str, str]) -> bool:
     return not slash or any(f"{top}/__init__{suffix}" in among for suffix in (".py", ".so", ".pyc"))
 
 
-def _beside(tree: FileTree, unowned: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
-    """Find modules that run instead of a package's own of the same name beside them: an extension instead of its source."""
+def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
+    """Find modules that run instead of another's of the same name beside them: an extension instead of a package's source."""
     found: dict[str, Shadow] = {}
-    for module in unowned:
+    for module in modules:
         folder, _, file = module.file.rpartition("/")
         base = f"{folder}/{file.partition('.')[0]}"
         hidden = [f"{base}.py", f"{base}/__init__.py"]
         if base.endswith("/__init__"):
             hidden.append(f"{folder}.py")
         owner = next((one for path in hidden if owners.row(path) and (one := owners.owner(path, module.entry))), None)
-        digest = tree.sha256(module.file)
-        if owner is not None and digest is not None:
+        if owner is None or _is_one(owner, owners.owner(module.file, module.entry)):
+            continue
+        if (digest := tree.sha256(module.file)) is not None:
             name = module.path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
             found[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
     return found
 
 
+def _is_one(owner: Installed, other: Installed | None) -> bool:
+    return other is not None and owner.package.name == other.package.name
+
+
 def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
-    """Find own modules that come on the path before an installed package or the standard library's module of their name."""
+    """Find modules that come on the path before an installed package's or the standard library's of their name.
+
+    They are somebody's own, or another distribution's: who brings a directory of the path can claim what is in it.
+    """
     finder = Finder(tree, path.entries, path.series)
-    own: dict[str, Module] = {}
+    first: dict[str, tuple[Module, Installed | None]] = {}
     found: dict[str, Shadow] = {}
-    settled: set[str] = set()
     for entry in (*models, *path.entries):
         for name, module in finder.top_levels(entry).items():
-            if name in settled or name in _NEVER_IMPORTED or name in HOOKS:
+            if name in NEVER_IMPORTED or name in HOOKS:
                 continue
             owner = owners.owner(module.file, module.entry)
-            installed = owner is not None or owners.by_system(entry)
-            if entry not in path.library and not installed:
-                own.setdefault(name, module)
+            installed = owner is not None or owners.by_system(entry) or entry in path.library
+            before, its = first.setdefault(name, (module, owner))
+            if before is module or not installed or before.entry in path.library or name in found:
                 continue
-            # The first that is installed is what would run; those that come later never do.
-            settled.add(name)
-            if name in own and (digest := tree.sha256(own[name].file)) is not None:
-                package = owner.package.name if owner is not None else None
-                found[name] = Shadow(file=own[name].file, module=own[name].path, sha256=digest, package=package)
+            # One distribution in two places is known by the first; what the system brought is known by nobody.
+            if owners.by_system(before.entry) or (owner is not None and _is_one(owner, its)):
+                continue
+            digest = tree.sha256(before.file)
+            package = owner.package.name if owner is not None else None
+            if digest is not None and (its is None or owner is not None or entry in path.library):
+                found[name] = Shadow(file=before.file, module=before.path, sha256=digest, package=package)
     return found

@@ -11,17 +11,20 @@ from lockstep.environment.catalogue.code import own_code
 from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.follow import started
+from lockstep.environment.catalogue.intact import Intact
 from lockstep.environment.catalogue.interpreter import effective_path, interpreter, prefix
-from lockstep.environment.catalogue.launch import Launch, Started, UnclearScriptError
+from lockstep.environment.catalogue.launch import Launch, UnclearScriptError
 from lockstep.environment.catalogue.libc import libc
 from lockstep.environment.catalogue.libraries import Libraries
+from lockstep.environment.catalogue.library import library
 from lockstep.environment.catalogue.modules import Finder
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.packages import packages
+from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.serving import Serving, serving
 from lockstep.environment.catalogue.startup import startup, with_hooks
 from lockstep.environment.catalogue.system import system
-from lockstep.environment.document import EnvironmentDocument, Platform
+from lockstep.environment.document import EnvironmentDocument, Platform, Start
 from lockstep.environment.tree import FileTree
 
 
@@ -41,42 +44,69 @@ def describe(
         CatalogueError, UnreadableFileError: the environment can't be told.
     """
 
-    def of(start: Started) -> EnvironmentDocument:
-        return _document(tree, start, machine, collector, models)
+    def of(found: Serving) -> EnvironmentDocument:
+        return _document(tree, found, machine, collector, models)
 
     try:
-        start = started(tree, launch)
+        found = serving(tree, launch)
     except UnclearScriptError as unclear:
         return agreed(tree, unclear, of)
-    return of(start)
+    return of(found)
 
 
-def _document(tree: FileTree, start: Started, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:
-    where = prefix(tree, start)
-    path = effective_path(tree, where, start)
+def _document(tree: FileTree, serves: Serving, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:
+    where = prefix(tree, serves.start)
+    path = effective_path(tree, where, serves.start, serves.places)
     try:
         found = installed(tree, path.entries)
         owners = Ownership(tree, found)
         modules = list(Finder(tree, path.entries, path.series).modules())
         code = own_code(tree, path, modules, owners, models)
         hooks = startup(tree, path, owners)
-        libraries = Libraries(tree, where.executable, start.launch.env, machine=machine)
-        described = with_hooks(packages(tree, found, libraries), hooks)
+        libraries = Libraries(tree, where.executable, serves.start.launch.env, machine=machine)
+        intact = Intact(tree, found, modules, owners, prefix=where.base, scripts=serves.scripts)
+        described = with_hooks(packages(tree, found, libraries, intact=intact), hooks)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
             packages=described,
             system=system(tree, where.base),
             cuda=cuda(tree, described, where.base, machine),
-            code=dict(code.digests),
+            code={**code.digests, **_configuration(tree, serves)},
             shadows=dict(code.shadows) or None,
             unowned=dict(code.unowned) or None,
             bytecode=bytecode(tree, path, modules, owners) or None,
+            library=library(tree, where, path, modules) or None,
+            start=_start(tree, serves, path),
             startup=dict(hooks.digests),
             collector=collector,
         )
     except ValidationError as error:
         raise unfit(error) from error
+
+
+def _configuration(tree: FileTree, serves: Serving) -> dict[str, str]:
+    """Return the digests of the files of Python that a server executes as its configuration."""
+    return {path.lstrip("/"): digest for path in serves.code if (digest := tree.sha256(path)) is not None}
+
+
+def _start(tree: FileTree, serves: Serving, path: SearchPath) -> Start:
+    model = serves.model
+    code = f"{model.rstrip('/')}/code" if model is not None and model.startswith("/") else None
+    # MLflow puts what was logged as code_paths first when it loads the model.
+    before = [tree.destination(code)] if code is not None and tree.listdir(code) else []
+    return Start(
+        executable=_shown(serves.first.executable),
+        program=_shown(serves.first.program) if serves.first.program is not None else None,
+        server=serves.server,
+        path=tuple(dict.fromkeys(_shown(one) for one in (*before, *path.stated))),
+        model=_shown(model) if model is not None else None,
+    )
+
+
+def _shown(path: str) -> str:
+    """Return a path as documents can hold it; what it begins with stands as it is."""
+    return (path if path.isprintable() else ascii(path)[1:-1])[:512]
 
 
 def unfit(error: ValidationError) -> CatalogueError:

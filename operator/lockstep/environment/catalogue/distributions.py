@@ -13,7 +13,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue import eggs
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.plugs import plugs
-from lockstep.environment.catalogue.record import Row, content_digest, rows
+from lockstep.environment.catalogue.record import Row, content_digest, files_digest, rows
 from lockstep.environment.catalogue.sharedobject import OBJECT_NAME
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
@@ -99,6 +99,7 @@ def _read(tree: FileTree, site: str, folder: str) -> Installed:
         name=canonicalize_name(header.name),
         version=header.version,
         content=content_digest(claimed),
+        files=files_digest(claimed),
         origin=_origin(tree, folder),
         tags=_tags(tree, folder),
         plugs=plugs(tree, folder),

@@ -1,6 +1,6 @@
 """Which Python interpreter an image starts, told from its command line and files alone."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue import shell, wrappers
@@ -30,8 +30,7 @@ def started(tree: FileTree, launch: Launch) -> Started:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, "the image has no entrypoint and no command")
         program = find(tree, now)
         if is_interpreter(tree, program):
-            script, options = _called(tree, now.argv[1:], now)
-            return Started(program, script, options, now)
+            return _called(tree, program, now)
         now = _next(tree, program, now)
     raise ambiguous(" ".join(launch.argv), "too many programs start one another")
 
@@ -71,10 +70,11 @@ def _through_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     return launch.runs(*interpreter, program, *launch.argv[1:])
 
 
-def _called(tree: FileTree, arguments: Sequence[str], launch: Launch) -> tuple[str | None, frozenset[str]]:
-    """Read the interpreter's own command line (CPython's `Python/getopt.c`): its script and its options."""
+def _called(tree: FileTree, executable: str, launch: Launch) -> Started:
+    """Read the interpreter's own command line (CPython's `Python/getopt.c`)."""
     options: set[str] = set()
-    rest = list(arguments)
+    rest = list(launch.argv[1:])
+    found = Started(executable, None, launch=launch)
     while rest and rest[0].startswith("-") and len(rest[0]) > 1:
         flag = rest.pop(0)
         if flag == "--check-hash-based-pycs":
@@ -82,14 +82,23 @@ def _called(tree: FileTree, arguments: Sequence[str], launch: Launch) -> tuple[s
         if flag.startswith("--"):
             continue
         for at, letter in enumerate(flag[1:], start=2):
-            if letter in "cm":
-                return f"{launch.working_dir.rstrip('/')}/", frozenset(options)
-            if letter in "WX":
+            if letter in "cmWX":
                 # The value is what is left of the flag, else the next argument.
-                rest = rest if flag[at:] else rest[1:]
+                value, rest = (flag[at:], rest) if flag[at:] else ("".join(rest[:1]), rest[1:])
+                if letter in "cm":
+                    here = f"{launch.working_dir.rstrip('/')}/"
+                    found = replace(found, script=here, options=frozenset(options), arguments=tuple(rest))
+                    return replace(found, code=value) if letter == "c" else replace(found, program=value or None, module=True)
+                if value.startswith("pycache_prefix="):
+                    found = replace(found, pycache_prefix=value.partition("=")[2])
                 break
             options.add(letter)
-    return (_script(tree, rest[0], launch) if rest and rest[0] != "-" else None), frozenset(options)
+    found = replace(found, options=frozenset(options), arguments=tuple(rest[1:]))
+    if rest[:1] == ["-"]:
+        return replace(found, code="-")
+    if not rest:
+        return found
+    return replace(found, script=_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
 
 
 def _script(tree: FileTree, argument: str, launch: Launch) -> str:

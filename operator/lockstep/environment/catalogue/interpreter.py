@@ -1,7 +1,8 @@
 """The interpreter's version and its effective `sys.path`, told from files alone (CPython's getpath and site modules)."""
 
+import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
@@ -10,8 +11,13 @@ from lockstep.environment.catalogue.dpkg import dpkg_version, has_dpkg
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch, Started
 from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.place import Place, Position
+from lockstep.environment.catalogue.programs import check_places
 from lockstep.environment.document import Interpreter
-from lockstep.environment.tree import FileKind, FileTree
+from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
+
+MOVES_LIBRARY = ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR")
+"""Variables that move the standard library or the packages: a launch that sets one is refused."""
 
 
 @dataclass(frozen=True)
@@ -162,14 +168,20 @@ def search_path(tree: FileTree, where: Prefix, start: Started) -> tuple[str, ...
     return effective_path(tree, where, start).entries
 
 
-def effective_path(tree: FileTree, where: Prefix, start: Started) -> SearchPath:
+def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequence[Place] = ()) -> SearchPath:
     """Return the effective `sys.path`, `.pth` lines included.
 
+    Args:
+        tree: the root file system.
+        where: the interpreter's prefixes.
+        start: how it is started.
+        places: what its program puts on the path once it runs, in this order.
+
     Raises:
-        CatalogueError: InterpreterAmbiguous when a variable moves the standard library.
+        CatalogueError: InterpreterAmbiguous when a variable moves the standard library, or a directory leads into the kernel's.
     """
     launch = start.launch
-    for variable in ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"):
+    for variable in MOVES_LIBRARY:
         if launch.env.get(variable):
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image sets {variable}, which moves the packages")
     isolated = "I" in start.options
@@ -178,31 +190,53 @@ def effective_path(tree: FileTree, where: Prefix, start: Started) -> SearchPath:
     if start.script is not None and not (isolated or "P" in start.options or env.get("PYTHONSAFEPATH")):
         script.append(start.script.rpartition("/")[0] or "/")
     stated = env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []
-    own = [launch.absolute(part).rstrip("/") or "/" for part in stated]
+    # The site module makes them absolute by their text (`site.removeduppaths`).
+    own = [posixpath.normpath(posixpath.join("/", launch.absolute(part))) for part in stated]
     library = [where.standard_library, f"{where.standard_library}/lib-dynload"]
     archive = [f"{where.base.rstrip('/')}/{where.library}/python{where.series.replace('.', '')}.zip"]
     user = not (isolated or "s" in start.options or env.get("PYTHONNOUSERSITE"))
     sites = list(_site_directories(tree, where, launch, user)) if "S" not in start.options else []
     added = [path for site in sites for path in (site, *_pth(tree, site))]
-    kept: dict[str, str] = {}
     before = archive if where.implementation != "pypy" else []
-    for path in (*script, *own, *before, *library, *added):
-        resolved = tree.resolve(path)
-        if resolved is not None and tree.kind(resolved) in (FileKind.DIRECTORY, FileKind.FILE):
-            # Whether it is an egg goes by the name on the path, not by what a link leads to.
-            same = path.lower().endswith(".egg") == resolved.lower().endswith(".egg")
-            kept.setdefault(resolved, resolved if same else path)
-    cache = env.get("PYTHONPYCACHEPREFIX")
+    early = [*own, *before, *library, *added]
+    every = _placed([*script, *early], places)
+    cache = start.pycache_prefix if start.pycache_prefix is not None else env.get("PYTHONPYCACHEPREFIX")
+    destinations = tuple(dict.fromkeys(tree.destination(path) for path in every))
+    check_places(destinations)
     return SearchPath(
-        entries=tuple(kept.values()),
+        entries=_there(tree, every),
+        stated=destinations,
         library=frozenset(_resolved(tree, library)),
         site=_resolved(tree, sites),
-        script=next(iter(_resolved(tree, script)), None),
+        early=_there(tree, early),
         series=where.series,
         customized="S" not in start.options,
         user_customized="S" not in start.options and user and (where.venv is None or where.system_site),
         pycache_prefix=launch.absolute(cache) if cache else None,
     )
+
+
+def _placed(path: Sequence[str], places: Sequence[Place]) -> list[str]:
+    """Return the path after a program has put its directories there."""
+    found = list(path)
+    for place in places:
+        if place.position is Position.LAST:
+            found.append(place.folder)
+        elif place.position is Position.FIRST or place.folder not in found:
+            found.insert(0, place.folder)
+    return found
+
+
+def _there(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the directories and archives among some paths that are there, symbolic links followed, each once."""
+    kept: dict[str, str] = {}
+    for path in paths:
+        resolved = tree.resolve(path)
+        if resolved is not None and tree.kind(resolved) in (FileKind.DIRECTORY, FileKind.FILE):
+            # Whether it is an egg goes by the name on the path, not by what a link leads to.
+            same = path.lower().endswith(".egg") == resolved.lower().endswith(".egg")
+            kept.setdefault(resolved, resolved if same else path)
+    return tuple(kept.values())
 
 
 def _resolved(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
@@ -216,7 +250,7 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
             return
     if user:
         yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
-    if where.base == "/usr" and has_dpkg(tree):
+    if where.base == "/usr" and _is_debians(tree, where):
         # Debian's interpreter looks there instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
@@ -230,6 +264,17 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
         yield from local
     yield from where.sites(where.base)
+
+
+def _is_debians(tree: FileTree, where: Prefix) -> bool:
+    """Tell Debian's interpreter by its own site module, or where that is not known by Debian's layout or database."""
+    try:
+        body = tree.read(f"{where.standard_library}/site.py")
+    except UnreadableFileError:
+        body = None
+    if body:
+        return b"dist-packages" in body
+    return tree.kind("/usr/lib/python3/dist-packages") is FileKind.DIRECTORY or has_dpkg(tree)
 
 
 def home(tree: FileTree, launch: Launch) -> str:

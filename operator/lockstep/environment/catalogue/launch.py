@@ -49,6 +49,16 @@ class Started:
     """The script that it runs, when it runs one; its directory comes first on the path."""
     options: frozenset[str] = field(default=frozenset())
     """Its one-letter options (`-I`, `-E`, ...), some of which take directories off the path."""
+    program: str | None = field(default=None, compare=False)
+    """What it runs: the script as it is called (symbolic links not followed), or the module's name; None where it runs none."""
+    module: bool = field(default=False, compare=False)
+    """Whether the program is a module (`-m`)."""
+    code: str | None = field(default=None, compare=False)
+    """Code that it is given and that is in no file: the text of `-c`, `-` for its standard input; None where there is none."""
+    pycache_prefix: str | None = field(default=None, compare=False)
+    """What `-X pycache_prefix` says; None where it says nothing."""
+    arguments: tuple[str, ...] = field(default=(), compare=False)
+    """What follows the program on the command line."""
     launch: Launch = field(default=Launch((), {}), compare=False)
     """Variables, working directory and user that the interpreter gets, which scripts on the way may have changed."""
 

@@ -4,11 +4,10 @@ import posixpath
 from collections.abc import Sequence
 
 from lockstep.environment.catalogue.distributions import Installed
-from lockstep.environment.catalogue.dpkg import has_dpkg
 from lockstep.environment.catalogue.record import Row
 from lockstep.environment.tree import FileTree
 
-_DEBIANS_OWN = "/usr/lib/python3/dist-packages"
+DEBIANS_OWN = "/usr/lib/python3/dist-packages"
 """What dpkg installs (Debian Python Policy, 2.5); its packages are known by their versions."""
 
 
@@ -26,11 +25,14 @@ class Ownership:
     def __init__(self, tree: FileTree, found: Sequence[Installed]) -> None:
         self._files: dict[str, tuple[Installed, Row]] = {}
         self._names: dict[str, Installed] = {}
-        self._dpkg = has_dpkg(tree)
+        self._others: dict[str, set[str]] = {}
         for one in found:
             rows = one.rows or _installed_files(tree, one)
             for row in rows:
-                self._files.setdefault(_joined(one.site, row.path), (one, row))
+                path = _joined(one.site, row.path)
+                first = self._files.setdefault(path, (one, row))
+                if first[1].hash != row.hash:
+                    self._others.setdefault(path, set()).add(row.hash)
             if not rows:
                 for name in _top_levels(tree, one):
                     self._names.setdefault(f"{one.site}/{name}", one)
@@ -45,9 +47,15 @@ class Ownership:
         listed = self._files.get(file)
         return listed[1] if listed is not None else None
 
+    def hashes(self, file: str) -> set[str]:
+        """Return the hashes that distributions state of a file, as RECORD writes them."""
+        row = self.row(file)
+        stated = {row.hash, *self._others.get(file, ())} if row is not None else set()
+        return {f"{one.rstrip('=')}" for one in stated if one}
+
     def by_system(self, entry: str) -> bool:
         """Tell whether the operating system's package manager owns what is in a directory on the path."""
-        return self._dpkg and entry == _DEBIANS_OWN
+        return entry == DEBIANS_OWN
 
     def _by_name(self, file: str, entry: str) -> Installed | None:
         top = file.removeprefix(f"{entry}/").partition("/")[0].partition(".")[0]

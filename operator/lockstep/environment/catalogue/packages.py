@@ -1,10 +1,12 @@
 """The packages of a document: the installed distributions, with their actual content and the libraries that they lack."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.distributions import Installed
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.intact import Intact
 from lockstep.environment.catalogue.libraries import Libraries
 from lockstep.environment.catalogue.record import content_digest, present
 from lockstep.environment.document import Package
@@ -22,6 +24,7 @@ def packages(
     libraries: Libraries,
     *,
     hashed: Collection[str] | None = None,
+    intact: Intact | None = None,
     max_steps: int = MAX_STEPS,
 ) -> tuple[Package, ...]:
     """Return what `importlib.metadata` would find, sorted: for each name, the one that comes first, as it really is.
@@ -31,6 +34,7 @@ def packages(
         found: the distributions in the order of the path.
         libraries: finds shared libraries as the dynamic linker would.
         hashed: names of the distributions whose files are compared with their RECORD; None for all.
+        intact: tells which files are not those that their distribution brought; None where nobody asks.
         max_steps: requirements that are followed.
 
     Raises:
@@ -44,22 +48,27 @@ def packages(
     loaded = _Loaded(ordered, libraries, max_steps)
     return tuple(
         _with_missing(
-            one, _as_it_is(tree, one) if hashed is None or one.package.name in hashed else one.package, loaded, libraries
+            one,
+            _as_it_is(tree, one, intact) if hashed is None or one.package.name in hashed else one.package,
+            loaded,
+            libraries,
         )
         for one in ordered
     )
 
 
-def _as_it_is(tree: FileTree, one: Installed) -> Package:
+def _as_it_is(tree: FileTree, one: Installed, intact: Intact | None) -> Package:
     """Return the package with its actual content, and the files that are not what its RECORD claims."""
     actual = present(tree, one.site, one.rows)
-    changed = sorted({row.path for row, claimed in zip(actual, one.rows, strict=True) if row != claimed})
-    if not changed:
-        return one.package
-    named = tuple(path[:512] for path in changed[:MAX_CHANGED])
-    return Package(
-        **dict(one.package) | {"content": content_digest(actual), "changed": named, "changed_count": len(changed)},
-    )
+    differing = [row for row, claimed in zip(actual, one.rows, strict=True) if row != claimed]
+    more: dict[str, Any] = {}
+    if differing:
+        changed = sorted({row.path for row in differing})
+        named = tuple(path[:512] for path in changed[:MAX_CHANGED])
+        more = {"content": content_digest(actual), "changed": named, "changed_count": len(changed)}
+    if intact is not None and (edited := intact.edited(one, differing)):
+        more |= {"edited": tuple(path[:512] for path in edited[:MAX_CHANGED]), "edited_count": len(edited)}
+    return Package(**dict(one.package) | more) if more else one.package
 
 
 def _with_missing(one: Installed, package: Package, loaded: "_Loaded", libraries: Libraries) -> Package:

@@ -12,13 +12,15 @@ class SearchPath:
     """Those of the standard library."""
     site: tuple[str, ...]
     """Those in which the site module reads `.pth` files, in its order; empty with `-S`."""
-    script: str | None
-    """The script's or the working directory, which comes first, but only once start-up hooks have run."""
+    early: tuple[str, ...]
+    """Those that are on it while start-up hooks run: the script's directory and what a server adds come later."""
     series: str
     """The interpreter's, as `3.11`."""
     customized: bool = True
     """Whether `sitecustomize` is imported: not with `-S`."""
     user_customized: bool = True
     """Whether `usercustomize` is imported: where the user's own site directory is taken."""
+    stated: tuple[str, ...] = ()
+    """The whole path, with what is not there and would count if it came into being; empty where nobody asks."""
     pycache_prefix: str | None = None
     """The root below which byte code is cached instead of beside its source (PYTHONPYCACHEPREFIX)."""

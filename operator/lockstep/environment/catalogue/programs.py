@@ -1,6 +1,7 @@
 """Finding programs, and telling binaries from scripts that bear their names."""
 
 import re
+from collections.abc import Iterable
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
@@ -10,6 +11,19 @@ from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 PYTHON = re.compile(r"^(python|pypy)[0-9.]*$")
 """Names of interpreters."""
 _ELF = b"\x7fELF"
+# What these hold is not in an image: /proc/self/root/opt is /opt all the same, and /proc/self/cwd wherever a process stands.
+_KERNELS = ("/proc", "/sys", "/dev")
+
+
+def check_places(paths: Iterable[str]) -> None:
+    """Refuse paths (where they lead) below directories that the kernel fills once a container runs.
+
+    Raises:
+        CatalogueError: InterpreterAmbiguous.
+    """
+    for path in paths:
+        if path.startswith(tuple(f"{folder}/" for folder in _KERNELS)) or path in _KERNELS:
+            raise ambiguous(path, "what is there depends on the process that looks", "name the directory itself")
 
 
 def find(tree: FileTree, launch: Launch) -> str:
@@ -30,6 +44,7 @@ def find(tree: FileTree, launch: Launch) -> str:
         # An empty or relative folder is taken from the working directory (execvp(3)).
         at = launch.absolute(folder) if folder not in ("", ".") else launch.working_dir
         path = f"{at.rstrip('/')}/{program}"
+        check_places([tree.destination(path)])
         resolved = tree.resolve(path)
         file = resolved is not None and tree.kind(resolved) is FileKind.FILE
         # What may not be executed is passed over (execvp(3)), so that a decoy earlier on the PATH is never started.

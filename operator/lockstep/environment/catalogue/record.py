@@ -3,7 +3,7 @@
 import base64
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.canonical import sha256_of
@@ -45,7 +45,19 @@ def rows(record: str) -> tuple[Row, ...]:
 
 def content_digest(found: Sequence[Row]) -> str | None:
     """Return the digest over the sorted rows `path,hash` that the wheel itself brought; None when it has none."""
-    lines = sorted(f"{row.path},{row.hash}" for row in found if row.belongs_to_the_wheel)
+    return _digest(row for row in found if row.belongs_to_the_wheel)
+
+
+def files_digest(found: Sequence[Row]) -> str | None:
+    """Return the digest of the wheel's files without its metadata; None when it has none.
+
+    The metadata of one version differs with the tool that built it from its source, and nothing imports it.
+    """
+    return _digest(row for row in found if row.belongs_to_the_wheel and not row.path.partition("/")[0].endswith(".dist-info"))
+
+
+def _digest(found: Iterable[Row]) -> str | None:
+    lines = sorted(f"{row.path},{row.hash}" for row in found)
     return sha256_of("\n".join(lines).encode()) if lines else None
 
 

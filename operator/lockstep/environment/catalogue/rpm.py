@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lockstep.environment.catalogue.installed import Installed, unverifiable
-from lockstep.environment.catalogue.rpmheader import RpmHeaderError, RpmPackage, rpm_package
+from lockstep.environment.catalogue.rpmheader import RpmHeaderError, RpmPackage, rpm_files_of, rpm_package
 from lockstep.environment.catalogue.sqlitelog import LogError, with_log
 from lockstep.environment.catalogue.stanzas import stanzas
 from lockstep.environment.tree import FileTree
@@ -54,12 +54,41 @@ def _sources(tree: FileTree) -> Iterator[str]:
 
 
 def _packages(tree: FileTree, path: str) -> Iterator[RpmPackage]:
+    if path == MANIFEST:
+        yield from manifest(_body(tree, path), path)
+        return
+    try:
+        for blob in _headers(tree, path):
+            yield rpm_package(blob)
+    except RpmHeaderError as error:
+        raise unverifiable(path, str(error)) from error
+
+
+def rpm_files(tree: FileTree) -> Iterator[tuple[str, str, str]]:
+    """Yield of the files of Python's packages path, algorithm and digest.
+
+    Raises:
+        CatalogueError: the database can't be understood.
+        UnreadableFileError: the database can't be read.
+    """
+    for path in (one for one in _sources(tree) if one != MANIFEST):
+        try:
+            for blob in _headers(tree, path):
+                if "python" in rpm_package(blob).name:
+                    yield from rpm_files_of(blob)
+        except RpmHeaderError as error:
+            raise unverifiable(path, str(error)) from error
+
+
+def _body(tree: FileTree, path: str) -> bytes:
     body = tree.read(path)
     if body is None:
         raise unverifiable(path, "it is no regular file")
-    if path == MANIFEST:
-        yield from manifest(body, path)
-        return
+    return body
+
+
+def _headers(tree: FileTree, path: str) -> Iterator[bytes]:
+    body = _body(tree, path)
     if tree.read(f"{path}-journal"):
         raise unverifiable(path, "a transaction on the database was neither finished nor undone")
     try:
@@ -69,9 +98,8 @@ def _packages(tree: FileTree, path: str) -> Iterator[RpmPackage]:
         raise unverifiable(path, "this Python was built without SQLite, which reads it") from error
     try:
         log = tree.read(f"{path}-wal")
-        for blob in rpm_headers(with_log(body, log) if log else body, path):
-            yield rpm_package(blob)
-    except (LogError, RpmHeaderError) as error:
+        yield from rpm_headers(with_log(body, log) if log else body, path)
+    except LogError as error:
         raise unverifiable(path, str(error)) from error
 
 

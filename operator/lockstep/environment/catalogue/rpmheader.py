@@ -1,6 +1,7 @@
 """One package in RPM's database: a header (RPM manual, "Package format", "Header")."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_ENTRIES = 10_000
@@ -9,7 +10,12 @@ _MAX_TEXT = 512
 _INDEX = struct.Struct(">IIiI")
 """Tag, type, offset into the data, count."""
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH = 1000, 1001, 1002, 1003, 1022
-_STRING, _INT32, _BIN = 6, 4, 7
+_FILE_DIGESTS, _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _DIGEST_ALGORITHM = 1035, 1116, 1117, 1118, 5011
+_STRING, _INT32, _BIN, _STRING_ARRAY = 6, 4, 7, 8
+_ALGORITHMS = {1: "md5", 2: "sha1", 8: "sha256"}
+"""Those of OpenPGP (RFC 9580, 9.5) that FileLists knows; without the tag it is md5."""
+MAX_FILES = 200_000
+"""Files of one package."""
 _REGIONS = {61, 63}
 """RPMTAG_HEADERIMAGE and RPMTAG_HEADERIMMUTABLE."""
 
@@ -34,18 +40,7 @@ def rpm_package(blob: bytes) -> RpmPackage:
     Raises:
         RpmHeaderError: the header is malformed, or states what identifies the package twice or not at all.
     """
-    if len(blob) < 8:
-        raise RpmHeaderError("a package's header is cut off")
-    entries, size = struct.unpack_from(">II", blob)
-    if not 0 < entries <= MAX_ENTRIES:
-        raise RpmHeaderError(f"a package's header has {entries} entries, the limit is {MAX_ENTRIES}")
-    at_data = 8 + entries * _INDEX.size
-    if len(blob) != at_data + size:
-        raise RpmHeaderError(f"a package's header has {len(blob)} bytes and states {at_data + size}")
-    data = blob[at_data:]
-    index = list(_INDEX.iter_unpack(blob[8:at_data]))
-    if index[0][0] in _REGIONS:
-        _check_region(index[0], entries, data)
+    data, index = _read(blob)
     found: dict[int, tuple[int, int, int]] = {}
     for tag, kind, offset, count in index:
         if tag not in (_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH):
@@ -61,6 +56,61 @@ def rpm_package(blob: bytes) -> RpmPackage:
         architecture=_text(data, found, _ARCH) if _ARCH in found else "",
         version=f"{epoch}:{version}" if epoch else version,
     )
+
+
+def rpm_files_of(blob: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield of each regular file of a package its path, and the algorithm and hexadecimal digits of its digest.
+
+    Raises:
+        RpmHeaderError: the header is malformed, or its lists of files do not fit together.
+    """
+    data, index = _read(blob)
+    found = {tag: (kind, offset, count) for tag, kind, offset, count in reversed(index)}
+    if _BASE_NAMES not in found or _FILE_DIGESTS not in found:
+        return
+    names, folders = _texts(data, found[_BASE_NAMES]), _texts(data, found.get(_DIR_NAMES, (0, 0, 0)))
+    digests, places = _texts(data, found[_FILE_DIGESTS]), _numbers(data, found.get(_DIR_INDEXES, (0, 0, 0)))
+    number = _number(data, found[_DIGEST_ALGORITHM]) if _DIGEST_ALGORITHM in found else 1
+    if not len(names) == len(digests) == len(places) or any(place >= len(folders) for place in places):
+        raise RpmHeaderError("a package's lists of files do not fit together")
+    if number in _ALGORITHMS:
+        for name, place, digest in zip(names, places, digests, strict=True):
+            if digest:
+                yield f"{folders[place]}{name}", _ALGORITHMS[number], digest
+
+
+def _texts(data: bytes, entry: tuple[int, int, int]) -> list[str]:
+    kind, offset, count = entry
+    if kind != _STRING_ARRAY or not 0 < count <= MAX_FILES or not 0 <= offset < len(data):
+        raise RpmHeaderError("a list of texts of a package is malformed")
+    parts = data[offset:].split(b"\0", count)
+    if len(parts) <= count:
+        raise RpmHeaderError("a list of texts of a package is cut off")
+    return [part.decode("utf-8", "surrogateescape") for part in parts[:count]]
+
+
+def _numbers(data: bytes, entry: tuple[int, int, int]) -> tuple[int, ...]:
+    kind, offset, count = entry
+    if kind != _INT32 or not 0 < count <= MAX_FILES or not 0 <= offset <= len(data) - 4 * count:
+        raise RpmHeaderError("a list of numbers of a package is malformed")
+    return struct.unpack_from(f">{count}I", data, offset)
+
+
+def _read(blob: bytes) -> tuple[bytes, list[tuple[int, int, int, int]]]:
+    """Split a header into its data and its index."""
+    if len(blob) < 8:
+        raise RpmHeaderError("a package's header is cut off")
+    entries, size = struct.unpack_from(">II", blob)
+    if not 0 < entries <= MAX_ENTRIES:
+        raise RpmHeaderError(f"a package's header has {entries} entries, the limit is {MAX_ENTRIES}")
+    at_data = 8 + entries * _INDEX.size
+    if len(blob) != at_data + size:
+        raise RpmHeaderError(f"a package's header has {len(blob)} bytes and states {at_data + size}")
+    data = blob[at_data:]
+    index = list(_INDEX.iter_unpack(blob[8:at_data]))
+    if index[0][0] in _REGIONS:
+        _check_region(index[0], entries, data)
+    return data, index
 
 
 def _check_region(first: tuple[int, ...], entries: int, data: bytes) -> None:

@@ -15,7 +15,8 @@ _SET = re.compile(r"[-+][eux]+|(?:[-+][eux]*o (?:pipefail|errexit|nounset|xtrace
 _TEXT = re.compile(r"-[eux]*c[eux]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 # Variables by which a shell runs something else first, or reads words differently.
-_ODD = frozenset({"BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "POSIXLY_CORRECT", "GLOBIGNORE"})
+CHANGE_SHELLS = frozenset({"BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "POSIXLY_CORRECT", "GLOBIGNORE"})
+"""A launch of a shell that has one of them is refused, and so is one with a function of bash's (`BASH_FUNC_...`)."""
 # What a script may expand beside its own variables; nothing else of the image's is literal, since pods may set it.
 _EXPANDED = frozenset({"PATH", "PYTHONPATH", "LD_LIBRARY_PATH"})
 _HARMLESS = frozenset({"echo", "umask", "ulimit", ":", "true"})
@@ -39,8 +40,7 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
         CatalogueError: InterpreterAmbiguous for anything else that can't be told.
     """
     what = " ".join(launch.argv)
-    if odd := sorted(name for name in launch.env if name in _ODD or name.startswith("BASH_FUNC_")):
-        raise ambiguous(what, f"{odd[0]} changes what a shell does")
+    check_variables(launch)
     rest = list(launch.argv[1:])
     while taken := next((n for n in (2, 1) if rest[:n] and _OPTIONS.fullmatch(" ".join(rest[:n]))), 0):
         rest = rest[taken:]
@@ -60,6 +60,16 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
         advice = "put /root/.pyenv/versions/VERSION/bin (where it is in the image) first on the PATH"
         raise ambiguous(path, "it is a shim of pyenv, which chooses a version when it runs", advice)
     return _run(tree, launch, path, text, rest[1:])
+
+
+def check_variables(launch: Launch) -> None:
+    """Refuse variables by which a shell runs something else first, or reads words differently.
+
+    Raises:
+        CatalogueError: InterpreterAmbiguous.
+    """
+    if odd := sorted(name for name in launch.env if name in CHANGE_SHELLS or name.startswith("BASH_FUNC_")):
+        raise ambiguous(" ".join(launch.argv), f"{odd[0]} changes what a shell does")
 
 
 def _read(tree: FileTree, path: str) -> str:
@@ -159,7 +169,7 @@ class _Shell:
         if found is None:
             raise NotUnderstoodError(f"it is a shell script with {word.raw[:80]!r}")
         name, value = found[1], Word(found[2]).expanded(self._value)
-        if name in _ODD or name.startswith("BASH_"):
+        if name in CHANGE_SHELLS or name.startswith("BASH_"):
             raise NotUnderstoodError(f"it is a shell script that sets {name}")
         # A variable that the shell did not inherit stays its own until it is exported.
         if export or name in self._launch.env or name == "PATH":

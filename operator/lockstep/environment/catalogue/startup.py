@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lockstep.canonical import canonical_json, sha256_of
 from lockstep.environment.catalogue.modules import Finder, Module
 from lockstep.environment.catalogue.ownership import Ownership
 from lockstep.environment.catalogue.path import SearchPath
 from lockstep.environment.catalogue.record import row_hash
 from lockstep.environment.document import Package
-from lockstep.environment.tree import FileTree
+from lockstep.environment.tree import FileTree, UnreadableFileError
 
 HARMLESS = frozenset(
     {
@@ -22,6 +23,8 @@ HARMLESS = frozenset(
     }
 )
 """Hooks that change no prediction, by what is in them and never by name."""
+PRELOAD = "/etc/ld.so.preload"
+"""Names libraries that the dynamic linker loads into every program before its own."""
 _VIRTUALENV = "sha256:69ac3d8f27e679c81b94ab30b3b56e9cd138219b1ba94a1fa3606d5a76a1433d"
 """`import _virtualenv`: as harmless as the module that it imports."""
 _WORD = r"[A-Za-z0-9_.]+"
@@ -47,13 +50,17 @@ class Startup:
 
 
 def startup(tree: FileTree, path: SearchPath, owners: Ownership) -> Startup:
-    """Find the start-up hooks: `.pth` files that run code, sitecustomize and usercustomize. Harmless ones are left out.
+    """Find the start-up hooks: `.pth` files that run code, sitecustomize and usercustomize, libraries that every program loads.
+
+    Harmless ones are left out.
 
     Raises:
         UnreadableFileError: a hook can't be read.
     """
     digests: dict[str, str] = {}
     owned: dict[str, list[str]] = {}
+    if (preloaded := _preloaded(tree)) is not None:
+        digests[PRELOAD] = preloaded
     for name, file, digest in (*_path_files(tree, path), *_customizations(tree, path)):
         row = owners.row(file)
         # A file that is not the one that its distribution brought is nobody's.
@@ -93,6 +100,23 @@ def _path_files(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, st
                 yield name, file, found
 
 
+def _preloaded(tree: FileTree) -> str | None:
+    """Return a digest over the libraries that ld.so.preload names, by path and content; None where it names none (ld.so(8))."""
+    names = re.split(r"[ \t\n:]+", (tree.read(PRELOAD) or b"").decode("utf-8", "surrogateescape"))
+    named = [name for name in names if name]
+    if not named:
+        return None
+    return sha256_of(canonical_json([[ascii(name), _content(tree, name)] for name in named]))
+
+
+def _content(tree: FileTree, name: str) -> str | None:
+    try:
+        return tree.sha256(name) if name.startswith("/") else None
+    except UnreadableFileError:
+        # Its name alone is a difference from a training that preloads nothing.
+        return None
+
+
 def _lines(body: bytes) -> list[str]:
     return [line.rstrip() for line in body.decode("utf-8-sig", "replace").splitlines()]
 
@@ -100,14 +124,13 @@ def _lines(body: bytes) -> list[str]:
 def _customizations(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, str]]:
     """Yield the modules that site imports at its end; the script's directory is not on the path by then."""
     wanted = [name for name, taken in (("sitecustomize", path.customized), ("usercustomize", path.user_customized)) if taken]
-    entries = [entry for entry in path.entries if entry != path.script]
     for name in wanted:
-        module = _first(tree, entries, path.series, name)
+        module = _first(tree, path.early, path.series, name)
         digest = tree.sha256(module.file) if module is not None else None
         if module is not None and digest is not None and digest not in HARMLESS:
             yield module.path, module.file, digest
 
 
-def _first(tree: FileTree, entries: list[str], series: str, name: str) -> Module | None:
+def _first(tree: FileTree, entries: Sequence[str], series: str, name: str) -> Module | None:
     finder = Finder(tree, entries, series)
     return next((module for entry in entries if (module := finder.top_level(entry, name)) is not None), None)
