@@ -48,6 +48,8 @@ class Snapshot:
     pre_stop_sleep_seconds: int
     fresh_bytecode: bool = False
     """Whether the pods compile byte code anew instead of reading the image's."""
+    tmp_size_limit: str | None = None
+    """How much the pods may write to /tmp, beside which their root file system is read-only; None where it is writable."""
     pod: dict[str, Any] | None = None
     """The pod spec as it was rendered when the candidate was made: another version of the renderer changes no pods."""
     known_as: str | None = None
@@ -68,6 +70,8 @@ class Snapshot:
         }
         if self.fresh_bytecode:
             payload["freshBytecode"] = True
+        if self.tmp_size_limit is not None:
+            payload["tmpSizeLimit"] = self.tmp_size_limit
         return payload if self.pod is None else payload | {"pod": self.pod}
 
     @classmethod
@@ -88,6 +92,7 @@ class Snapshot:
             template=PodTemplate.model_validate(payload["template"]),
             pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
             fresh_bytecode=payload.get("freshBytecode", False),
+            tmp_size_limit=payload.get("tmpSizeLimit"),
             pod=payload.get("pod"),
             known_as=known_as,
         )
@@ -95,8 +100,12 @@ class Snapshot:
     def essence(self) -> dict[str, Any]:
         """Return what makes the revision. The drain time and where byte code is cached are policy's and the rendering
         is ours: none makes another one.
+
+        Whether the root file system is read-only does, although it is policy's: what was proven with a writable one may not
+        start with a read-only one. What is active goes on as it is, since a changed policy makes no candidate of it; a
+        candidate that is being checked, and an old revision that somebody goes back to, are made and checked anew.
         """
-        return {
+        essence: dict[str, Any] = {
             "model": self.model,
             "version": self.version,
             "runID": self.run_id,
@@ -105,6 +114,7 @@ class Snapshot:
             "server": self.server.essence(),
             "template": self.template.essence(),
         }
+        return essence if self.tmp_size_limit is None else essence | {"tmpSizeLimit": self.tmp_size_limit}
 
     @property
     def revision(self) -> str:

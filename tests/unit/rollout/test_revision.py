@@ -21,6 +21,7 @@ OTHER: dict[str, Any] = {
     "architecture": "arm64",
     "server": Server.model_validate({"port": 8081, "mlflow": {}}),
     "template": PodTemplate.model_validate({"env": [{"name": "WORKERS", "value": "2"}]}),
+    "tmp_size_limit": "2Gi",
 }
 
 
