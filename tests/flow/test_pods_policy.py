@@ -145,8 +145,16 @@ async def test_a_changed_setting_touches_nothing_that_serves_and_holds_for_the_n
     assert world.deployment(world.active)["spec"]["template"]["spec"] != rendered["spec"]
 
 
-async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_setting_by_now() -> None:
-    world = await serving_world(policy={"pods": {"rootFilesystem": "Writable"}})
+RENDERED: dict[str, dict[str, Any]] = {
+    "a read-only root file system": {"pods": {"rootFilesystem": "Writable"}},
+    "the drain time": {"rollout": {"preStopSleepSeconds": 5}},
+    "the cache of byte code": {"environment": {"bytecodeCache": "Fresh"}},
+}
+
+
+@pytest.mark.parametrize("before", RENDERED.values(), ids=RENDERED)
+async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_setting_by_now(before: dict[str, Any]) -> None:
+    world = await serving_world(policy=before)
     first = world.active
     await world.image("next", flask="3.0.0")
     world.change(image=f"{a.REPOSITORY}:next")
@@ -155,14 +163,15 @@ async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_
     world.change(image=f"{a.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
-    assert world.active != first, "the old one had a writable root file system: it is made and checked anew"
+    assert world.active != first, "its pods are others than those of then: it is made and checked anew"
     assert security(world, world.active)["readOnlyRootFilesystem"] is True
     assert world.owner.status.active is not None
     assert (world.owner.status.active.image or "").endswith(world.images.memory.tags["2026-11"])
 
 
-async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_anew() -> None:
-    world = await ready_world(policy={"pods": {"rootFilesystem": "Writable"}})
+@pytest.mark.parametrize("before", RENDERED.values(), ids=RENDERED)
+async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_anew(before: dict[str, Any]) -> None:
+    world = await ready_world(policy=before)
     world.auditor.unreachable = True
     await world.looks(5)
     first = world.candidate

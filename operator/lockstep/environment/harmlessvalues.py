@@ -19,8 +19,10 @@ def never(value: str) -> bool:
     return False
 
 
-is_plain = matching(r"-?[0-9.]+|(?:[A-Za-z0-9_.,:+@%=/][A-Za-z0-9_.,:+@%=/-]*)?")
-"""One word that stays one word, and no option, where a script forgets the quotes around a variable; or nothing."""
+is_plain = matching(r"(?!.*\.\.)(?:-?[0-9.]+|(?:[A-Za-z0-9_.,:+@%=/][A-Za-z0-9_.,:+@%=/-]*)?)")
+"""One word that stays one word, and no option, where a script forgets the quotes around a variable; or nothing. No `..` in it:
+some are looked up below a folder.
+"""
 
 is_switch = matching(
     r"(?i:-?[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|k|M|G|Ki|Mi|Gi|KB|MB|GB|%)?"
@@ -53,12 +55,19 @@ _GUNICORN_FLAGS = frozenset({"--preload", "--capture-output", "--enable-stdio-in
 _GUNICORN_OPTIONS = frozenset(
     {
         *("-b", "--bind", "-w", "--workers", "--threads", "-t", "--timeout", "--graceful-timeout", "--keep-alive", "--backlog"),
-        *("--worker-connections", "--max-requests", "--max-requests-jitter", "--worker-tmp-dir", "-n", "--name"),
-        *("--log-level", "--access-logfile", "--error-logfile", "--log-file", "--access-logformat", "--forwarded-allow-ips"),
-        *("--limit-request-line", "--limit-request-fields", "--limit-request-field_size"),
+        *("--worker-connections", "--max-requests", "--max-requests-jitter", "-n", "--name", "--log-level"),
+        *("--forwarded-allow-ips", "--limit-request-line", "--limit-request-fields", "--limit-request-field_size"),
     }
 )
-_GUNICORN_WORKERS = matching(r"sync|gthread|gevent|eventlet|tornado|uvicorn(?:\.workers|_worker)\.Uvicorn(?:H11)?Worker")
+# A log in a file with a format of one's own would be a module wherever it is imported from.
+_GUNICORN_VALUES = {
+    **dict.fromkeys(("--access-logfile", "--error-logfile", "--log-file"), matching("-|/dev/stdout|/dev/stderr")),
+    **dict.fromkeys(
+        ("-k", "--worker-class"),
+        matching(r"sync|gthread|gevent|eventlet|tornado|uvicorn(?:\.workers|_worker)\.Uvicorn(?:H11)?Worker"),
+    ),
+    "--worker-tmp-dir": matching("/dev/shm|/tmp"),
+}
 
 
 def gunicorn_numbers(value: str) -> bool:
@@ -77,6 +86,6 @@ def gunicorn_numbers(value: str) -> bool:
             given = words.pop(0) if words else "-?"
         if given.startswith("-") and given != "-":
             return False
-        if not (_GUNICORN_WORKERS(given) if name in ("-k", "--worker-class") else name in _GUNICORN_OPTIONS):
+        if not (name in _GUNICORN_OPTIONS or _GUNICORN_VALUES.get(name, never)(given)):
             return False
     return True

@@ -48,6 +48,12 @@ HARMLESS = frozenset(
 """Names that whoever deploys may set unasked, where the value is one plain word."""
 
 
+SPAWNING = frozenset({"UVICORN_WORKERS", "WEB_CONCURRENCY"})
+"""Of these, those by which uvicorn starts interpreters of their own, which begin in the working directory: it is on their path
+(multiprocessing, start method `spawn`), although it need not be on the path of one process alone.
+"""
+
+
 @dataclass(frozen=True)
 class Known:
     """Variables that do more than set a number."""
@@ -98,6 +104,7 @@ _OF_IMAGES_TOO: tuple[Known, ...] = (
     # Names of their own; with a colon they are import strings.
     _entry(_SERVER, "UVICORN_LOOP UVICORN_HTTP UVICORN_WS", matching(r"[a-z0-9-]*"), in_images=True),
     _entry(_SERVER, "UVICORN_APP_DIR UVICORN_ENV_FILE UVICORN_LOG_CONFIG", in_images=True),
+    _entry(_SERVER, "GRANIAN_WORKING_DIR GRANIAN_ENV_FILES GRANIAN_LOG_CONFIG CELERY_WORKDIR FLASK_ENV_FILE", in_images=True),
     _entry(
         "names a module that matplotlib imports",
         "MPLBACKEND",
@@ -112,7 +119,8 @@ _OF_IMAGES_TOO: tuple[Known, ...] = (
         in_images=True,
     ),
     _entry(_LIBRARY, "CUDA_INJECTION64_PATH NVTX_INJECTION64_PATH TF_PLUGGABLE_DEVICE_LIBRARY_PATH", in_images=True),
-    _entry(_LIBRARY, "OMP_TOOL_LIBRARIES HDF5_PLUGIN_PATH", in_images=True),
+    _entry(_LIBRARY, "OMP_TOOL_LIBRARIES HDF5_PLUGIN_PATH INTEL_LIBITTNOTIFY* INTEL_JIT_PROFILER*", in_images=True),
+    _entry(_LIBRARY, "HSA_TOOLS_LIB ROCP_TOOL_LIB", in_images=True),
 )
 
 _OF_PODS_ALONE: tuple[Known, ...] = (
@@ -141,6 +149,7 @@ _OF_PODS_ALONE: tuple[Known, ...] = (
     _entry(_LIBRARY, "*_PLUGIN_PATH *_PLUGINS NCCL_*PLUGIN* PJRT_* TPU_LIBRARY_PATH OCL_ICD_* VK_* LIBGL_* LIBVA_*"),
     _entry(_LIBRARY, "GBM_* GST_PLUGIN* GTK_PATH GTK_MODULES GIO_EXTRA_MODULES ODBCINI ODBCSYSINI KRB5_CONFIG"),
     _entry(_SERVER, "UVICORN_APP UVICORN_FACTORY UVICORN_INTERFACE UVICORN_LIFESPAN UVICORN_RELOAD* GUNICORN_* HYPERCORN_*"),
+    _entry(_SERVER, "GRANIAN_FACTORY GRANIAN_INTERFACE GRANIAN_LOOP GRANIAN_RELOAD* GRANIAN_STATIC_* CELERY_LOADER CELERY_APP"),
     _entry(_SERVER, "APP_MODULE MODULE_NAME VARIABLE_NAME WORKER_CLASS PRE_START_PATH FLASK_* QUART_* BENTO_PATH"),
     _entry(_SERVER, "*SETTINGS_MODULE *CONFIG_MODULE BENTOML_CONFIG* MLSERVER_EXTENSIONS MLSERVER_*SETTINGS MLSERVER_PATH"),
     _entry(_SERVER, "OTEL_PYTHON_* OTEL_*_EXPORTER OTEL_PROPAGATORS OTEL_TRACES_SAMPLER OTEL_EXPERIMENTAL_*"),

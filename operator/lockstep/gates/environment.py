@@ -39,16 +39,16 @@ def _variables(evidence: Evidence) -> Result | None:
     policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
     if isinstance(policy, Unknown) or isinstance(pinned, Unknown):
         return None
-    refusal = variables.of_pods(NAME, evidence.spec, pinned, policy)
-    if refusal is not None or isinstance(scan, Unknown):
-        return refusal
-    return variables.of_image(NAME, pinned, scan, policy)
+    if isinstance(scan, Unknown):
+        return variables.of_pods(NAME, evidence.spec, pinned, None, policy)
+    return variables.of_pods(NAME, evidence.spec, pinned, scan, policy) or variables.of_image(NAME, pinned, scan, policy)
 
 
 def _writable(evidence: Evidence) -> Result | None:
-    if isinstance(evidence.policy, Unknown) or isinstance(evidence.scan, Unknown):
+    policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
+    if isinstance(policy, Unknown) or isinstance(pinned, Unknown) or isinstance(scan, Unknown):
         return None
-    return rootfilesystem.judge(NAME, evidence.scan, evidence.policy)
+    return rootfilesystem.judge(NAME, pinned, scan, policy)
 
 
 def _compared(evidence: Evidence) -> tuple[Result, str | None]:

@@ -13,57 +13,56 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import Start
 from lockstep.gates.outcome import Result
+from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 
 _WRITABLE = ("/tmp", "/dev/shm")
-"""What every pod may write to."""
+"""What every pod may write to. Volumes of the image's configuration come on top: runtimes mount them writable."""
 _COMPLAINT = re.compile(r"read-only file ?system|\berrno[ :=]*30\b|\bEROFS\b", re.IGNORECASE)
 """What programs say when they are kept from writing (EROFS, errno 30 on Linux)."""
-_OR_POLICY = "; or (platform team): pods.rootFilesystem: Writable"
 
 
-def judge(gate: str, scan: ImageScan, policy: PromotionPolicy) -> Result | None:
+def judge(gate: str, image: ResolvedImage, scan: ImageScan, policy: PromotionPolicy) -> Result | None:
     """Return why the image can't serve from a read-only root file system; None when it can, or need not."""
     if policy.spec.pods.root_filesystem is RootFilesystem.WRITABLE:
         return None
     start = scan.document.start
     if start is None:
         message = "where the image's server imports from could not be determined, and pods can write to /tmp"
-        step = "Next step (image): start the interpreter or a console script directly (docs/refusals.md)"
-        return Result(gate, GateOutcome.REJECTED, Reason.WRITABLE_PATH, message, next_step=step + _OR_POLICY)
-    found = next(_findings(start, scan), None)
-    if found is None:
-        return None
-    message, step = found
-    return Result(gate, GateOutcome.REJECTED, Reason.WRITABLE_PATH, message, next_step=f"Next step (image): {step}{_OR_POLICY}")
+        step = "start the interpreter or a console script directly (docs/refusals.md)"
+        return _refused(gate, message, step)
+    places = (*_WRITABLE, *image.config.volumes)
+    for what, path, step in _served(start, scan):
+        place = next((one for one in places if _is_below(path, one)), None)
+        if place is not None:
+            message = f"{what} {path}, and pods can write to {place}"
+            return _refused(gate, message, step if place in _WRITABLE else f"take the VOLUME {place} out of the image")
+    return None
 
 
-def _findings(start: Start, scan: ImageScan) -> Iterator[tuple[str, str]]:
-    """Yield what lies where pods can write, with what to do in the Dockerfile."""
-    for what, path in (("interpreter", start.executable), ("program", start.program or "")):
-        if _is_writable(path):
-            yield (
-                f"the {what} {path} lies in a directory that pods can write to and that is empty there",
-                f"put the {what} elsewhere",
-            )
-    models = [model.path for model in scan.models]
-    if start.model is not None or models:
-        served = [start.model] if start.model is not None else models
-        if all(_is_writable(path) for path in served):
-            yield (
-                f"the model {served[0]} lies in a directory that is empty in pods",
-                "copy the model elsewhere, such as /opt/model",
-            )
+def _refused(gate: str, message: str, step: str) -> Result:
+    step = f"Next step (image): {step}; or (platform team): pods.rootFilesystem: Writable"
+    return Result(gate, GateOutcome.REJECTED, Reason.WRITABLE_PATH, message, next_step=step)
+
+
+def _served(start: Start, scan: ImageScan) -> Iterator[tuple[str, str, str]]:
+    """Yield what is said of each path that is served or imported from, the path, and what to do should it be writable."""
+    yield "the interpreter is", start.executable, "install it elsewhere"
+    if start.program is not None:
+        yield "the program is", start.program, "copy it elsewhere, such as to /app"
     for path in start.path:
-        if _is_writable(path):
-            yield (
-                f"the server imports from {path}, which pods can write to",
-                "name another WORKDIR, such as /app, and another HOME than /tmp",
-            )
+        yield "the server imports from", path, "name another WORKDIR, such as /app, and another HOME than /tmp"
+    models = sorted(model.path for model in scan.models)
+    if start.model is not None:
+        yield "the model is", start.model, "copy it elsewhere, such as to /opt/model"
+    elif len(models) == 1:
+        # Of several, any may be the one that is served.
+        yield "the model is", models[0], "copy it elsewhere, such as to /opt/model"
 
 
-def _is_writable(path: str) -> bool:
-    return any(path == place or path.startswith(f"{place}/") for place in _WRITABLE)
+def _is_below(path: str, place: str) -> bool:
+    folder = place.rstrip("/")
+    return path == folder or path.startswith(f"{folder}/")
 
 
 def says_read_only(text: str) -> bool:

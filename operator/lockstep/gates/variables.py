@@ -15,7 +15,7 @@ from lockstep.api.podsspec import VariablesSpec
 from lockstep.api.podtemplate import EnvVar
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.environment.knownvariables import HARMLESS
+from lockstep.environment.knownvariables import HARMLESS, SPAWNING
 from lockstep.environment.variables import is_forbidden, is_harmless, known, runs_code, turns
 from lockstep.gates.outcome import Result
 from lockstep.images.image import ResolvedImage
@@ -39,10 +39,12 @@ class _Refused:
         return f"{self.name} {self.why}"
 
 
-def of_pods(gate: str, spec: ModelDeploymentSpec, image: ResolvedImage, policy: PromotionPolicy) -> Result | None:
-    """Return why the variables of the pods are refused; None when all of them may be set."""
-    image_env = dict(image.config.env)
-    found = [one for var in spec.template.env if (one := _of_pod(var, image_env, policy.spec.pods.variables))]
+def of_pods(
+    gate: str, spec: ModelDeploymentSpec, image: ResolvedImage, scan: ImageScan | None, policy: PromotionPolicy
+) -> Result | None:
+    """Return why the variables of the pods are refused; None when all of them may be set, as far as is known without a scan."""
+    rules, image_env = policy.spec.pods.variables, dict(image.config.env)
+    found = [one for var in spec.template.env if (one := _of_pod(var, image_env, rules) or _spawning(var, image, scan, rules))]
     if not found:
         return None
     message = (
@@ -64,6 +66,18 @@ def _of_pod(var: EnvVar, image_env: dict[str, str], rules: VariablesSpec) -> _Re
         return None
     why = "has a value that is not one plain word" if var.name in HARMLESS else "is not known to be harmless"
     return _Refused(var.name, why, "pods.variables.allowed", fits_image=True)
+
+
+def _spawning(var: EnvVar, image: ResolvedImage, scan: ImageScan | None, rules: VariablesSpec) -> _Refused | None:
+    """More processes than the scan has reckoned with may import from a place that it has not looked at."""
+    start = scan.document.start if scan is not None else None
+    if start is None or var.name not in SPAWNING or var.name in rules.dangerous or var.value in ("", "1"):
+        return None
+    here = image.config.working_dir.rstrip("/") or "/"
+    if here in start.path:
+        return None
+    why = f"starts processes that import from the working directory {here} too, which the image's server does not"
+    return _Refused(var.name, why, "pods.variables.dangerous", fits_image=True)
 
 
 def _step(found: Sequence[_Refused]) -> str:

@@ -98,12 +98,12 @@ class Snapshot:
         )
 
     def essence(self) -> dict[str, Any]:
-        """Return what makes the revision. The drain time and where byte code is cached are policy's and the rendering
-        is ours: none makes another one.
+        """Return what makes the revision: what is served, and the pods as they were rendered.
 
-        Whether the root file system is read-only does, although it is policy's: what was proven with a writable one may not
-        start with a read-only one. What is active goes on as it is, since a changed policy makes no candidate of it; a
-        candidate that is being checked, and an old revision that somebody goes back to, are made and checked anew.
+        The rendering has parts that are the policy's (the drain time, where byte code is cached, what may be written to) and
+        is ours. What is active goes on as it was recorded, since neither a policy nor another version of ours makes a
+        candidate of it. But a candidate that is being checked, or an old revision that somebody goes back to, is made anew
+        under a name of its own: its pods would not be those that are asked for now.
         """
         essence: dict[str, Any] = {
             "model": self.model,
@@ -114,7 +114,7 @@ class Snapshot:
             "server": self.server.essence(),
             "template": self.template.essence(),
         }
-        return essence if self.tmp_size_limit is None else essence | {"tmpSizeLimit": self.tmp_size_limit}
+        return essence if self.pod is None else essence | {"pod": short_hash(self.pod)}
 
     @property
     def revision(self) -> str:

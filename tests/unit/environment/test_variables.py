@@ -198,6 +198,10 @@ def test_what_a_forgotten_quote_would_turn_into_more_than_one_word_is_not_plain(
         "--timeout 60 'unclosed",
         "-e PYTHONPATH=/opt/e",
         "--log-config /opt/e.ini",
+        "--access-logfile /tmp/yaml.py",
+        "--access-logformat x",
+        "--error-logfile=/app/yaml.py",
+        "--worker-tmp-dir /app",
     ],
 )
 def test_options_of_gunicorn_that_bring_code_are_found_among_the_others(value: str) -> None:
@@ -227,10 +231,12 @@ def test_options_of_gunicorn_that_bring_code_are_found_among_the_others(value: s
         ("UVICORN_ENV_FILE", "/opt/e.env"),
         ("UVICORN_LOG_CONFIG", "/opt/e.json"),
         ("UVICORN_LOOP", "evil:loop"),
+        ("GRANIAN_WORKING_DIR", "/opt/e"),
         ("MPLBACKEND", "module://evil"),
         ("GIT_PYTHON_GIT_EXECUTABLE", "/opt/e"),
         ("CUDA_INJECTION64_PATH", "/opt/e.so"),
         ("OMP_TOOL_LIBRARIES", "/opt/e.so"),
+        ("INTEL_LIBITTNOTIFY64", "/opt/e.so"),
     ],
 )
 def test_what_an_image_sets_to_run_code_unseen_is_found(name: str, value: str) -> None:

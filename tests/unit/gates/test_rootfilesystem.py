@@ -1,5 +1,6 @@
 """What lies where pods can write: a part of the environment gate, and what a failing server may want to write."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,12 +33,12 @@ def at(path: str) -> ImageModel:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"path": ("/opt/lib", "/tmp")}, "the server imports from /tmp, which pods can write to"),
-        ({"path": ("/tmp/.local/lib/python3.11/site-packages",)}, "imports from /tmp/.local/lib/python3.11/site-packages"),
-        ({"path": ("/dev/shm/code",)}, "imports from /dev/shm/code"),
-        ({"program": "/tmp/serve.py"}, "the program /tmp/serve.py lies in a directory that pods can write to"),
-        ({"executable": "/tmp/venv/bin/python3"}, "the interpreter /tmp/venv/bin/python3 lies"),
-        ({"model": "/tmp/model"}, "the model /tmp/model lies in a directory that is empty in pods"),
+        ({"path": ("/opt/lib", "/tmp")}, "the server imports from /tmp, and pods can write to /tmp"),
+        ({"path": ("/tmp/.local/lib/python3.11/site-packages",)}, "imports from /tmp/.local/lib/python3.11/site-packages, and"),
+        ({"path": ("/dev/shm/code",)}, "imports from /dev/shm/code, and pods can write to /dev/shm"),
+        ({"program": "/tmp/serve.py"}, "the program is /tmp/serve.py, and pods can write to /tmp"),
+        ({"executable": "/tmp/venv/bin/python3"}, "the interpreter is /tmp/venv/bin/python3, and"),
+        ({"model": "/tmp/model"}, "the model is /tmp/model, and"),
     ],
 )
 def test_what_is_served_from_where_pods_can_write_is_refused_with_what_to_do(changes: dict[str, Any], says: str) -> None:
@@ -49,6 +50,20 @@ def test_what_is_served_from_where_pods_can_write_is_refused_with_what_to_do(cha
     assert result.next_step.endswith("or (platform team): pods.rootFilesystem: Writable")
     permitted = gate.evaluate(a.evidence(scan=a.scan(document=started(**changes)), policy=WRITABLE))[0]
     assert permitted.outcome is GateOutcome.PASSED
+
+
+@pytest.mark.parametrize("volume", ["/app", "/app/", "/opt/venv", "/"])
+def test_a_volume_of_the_image_is_writable_too(volume: str) -> None:
+    pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", volume)))
+    result = gate.evaluate(a.evidence(image=pinned))[0]
+    assert result.reason is Reason.WRITABLE_PATH
+    assert f"pods can write to {volume}" in result.message
+    assert f"take the VOLUME {volume} out of the image" in message_of(result)
+
+
+def test_a_volume_for_data_is_nobodys_business() -> None:
+    pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", "/application")))
+    assert gate.evaluate(a.evidence(image=pinned))[0].outcome is GateOutcome.PASSED
 
 
 def test_the_step_names_the_lines_of_the_dockerfile() -> None:
@@ -65,7 +80,7 @@ def test_what_only_sounds_alike_passes(path: str) -> None:
 def test_models_that_the_pods_will_not_see_are_refused_unless_there_is_another() -> None:
     unsaid = started(model=None)
     assert judged(unsaid, models=(at("/tmp/model"),)).reason is Reason.WRITABLE_PATH
-    assert judged(unsaid, models=(at("/tmp/model"), at("/opt/model"))).outcome is GateOutcome.PASSED
+    assert judged(unsaid, models=(at("/opt/model"), at("/tmp/left-over"))).outcome is GateOutcome.PASSED
     assert judged(unsaid, models=()).outcome is GateOutcome.PASSED
 
 
@@ -83,7 +98,7 @@ def test_another_scikit_learn_is_told_first() -> None:
     result = judged(differing.model_copy(update={"start": start}))
     assert result.reason is Reason.ENVIRONMENT_MISMATCH
     assert result.message == (
-        "scikit-learn: trained with 1.4.2, image has 1.2.0; the server imports from /tmp, which pods can write to"
+        "scikit-learn: trained with 1.4.2, image has 1.2.0; the server imports from /tmp, and pods can write to /tmp"
     )
     assert "environment lock" in message_of(result)
 

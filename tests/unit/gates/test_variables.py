@@ -134,6 +134,19 @@ def test_without_the_image_it_is_waited_for() -> None:
     assert gate.evaluate(found)[0].outcome is GateOutcome.RETRY
 
 
+@pytest.mark.parametrize("name", ["WEB_CONCURRENCY", "UVICORN_WORKERS"])
+def test_more_processes_must_not_import_from_where_one_does_not(name: str) -> None:
+    found = evidence({name: "2"})
+    for working_dir, passed in (("/app", True), ("/app/", True), ("/opt/e", False), ("/", False)):
+        pinned = replace(a.image(), config=replace(a.image().config, working_dir=working_dir))
+        result = gate.evaluate(replace(found, image=pinned))[0]
+        assert (result.outcome is GateOutcome.PASSED) is passed
+        assert passed or "import from the working directory" in result.message
+    elsewhere = replace(a.image(), config=replace(a.image().config, working_dir="/opt/e"))
+    for alone in (evidence({name: "1"}), evidence({name: "2"}, rules={"dangerous": [name]})):
+        assert gate.evaluate(replace(alone, image=elsewhere))[0].outcome is GateOutcome.PASSED
+
+
 # --- the image's own variables ---------------------------------------------------------------------------------------------
 
 
