@@ -71,12 +71,12 @@ async def test_the_directory_of_the_model_that_the_image_sets_selects_no_other_o
 
 async def test_an_image_that_sets_what_the_scan_does_not_follow_is_refused_with_its_own_knob() -> None:
     world = await ready_world(deploy=False)
-    await world.image("evil", env={"SHELLOPTS": "xtrace", "PS4": "$(/opt/e)", "UVICORN_APP_DIR": "/opt/e"})
+    await world.image("evil", env={"SHELLOPTS": "xtrace", "PS4": "$(/opt/e)", "UVICORN_LOG_CONFIG": "/opt/e"})
     world.deploy(image=f"{a.REPOSITORY}:evil")
     message = await refused(world, "ImageVariableNotAllowed")
-    assert "UVICORN_APP_DIR chooses code or settings that the server loads" in message
-    assert "name SHELLOPTS, PS4, UVICORN_APP_DIR in pods.variables.inImages" in message
-    world.policy(**variables(inImages=["SHELLOPTS", "PS4", "UVICORN_APP_DIR"]))
+    assert "UVICORN_LOG_CONFIG chooses code or settings that the server loads" in message
+    assert "name SHELLOPTS, PS4, UVICORN_LOG_CONFIG in pods.variables.inImages" in message
+    world.policy(**variables(inImages=["SHELLOPTS", "PS4", "UVICORN_LOG_CONFIG"]))
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 

@@ -19,6 +19,11 @@ def never(value: str) -> bool:
     return False
 
 
+def always(value: str) -> bool:
+    """Take every value for harmless."""
+    return True
+
+
 is_plain = matching(r"(?!.*\.\.)(?:-?[0-9.]+|(?:[A-Za-z0-9_.,:+@%=/][A-Za-z0-9_.,:+@%=/-]*)?)")
 """One word that stays one word, and no option, where a script forgets the quotes around a variable; or nothing. No `..` in it:
 some are looked up below a folder.
@@ -70,8 +75,20 @@ _GUNICORN_VALUES = {
 }
 
 
+_GUNICORN_PLACES = frozenset({"-c", "--config", "--chdir", "--pythonpath"})
+
+
 def gunicorn_numbers(value: str) -> bool:
     """Tell whether options of gunicorn set numbers, addresses, logs and gunicorn's own kinds of workers, and nothing else."""
+    return _gunicorn(value, _GUNICORN_OPTIONS)
+
+
+def gunicorn_places(value: str) -> bool:
+    """Tell whether options of gunicorn set besides nothing but where it reads its settings and imports from."""
+    return _gunicorn(value, _GUNICORN_OPTIONS | _GUNICORN_PLACES)
+
+
+def _gunicorn(value: str, options: frozenset[str]) -> bool:
     try:
         words = shlex.split(value)
     except ValueError:
@@ -80,12 +97,12 @@ def gunicorn_numbers(value: str) -> bool:
         name, equals, given = words.pop(0).partition("=")
         if name in _GUNICORN_FLAGS and not equals:
             continue
-        if re.fullmatch(r"-[bwtnk][^-]+", name):
+        if re.fullmatch(r"-[bwtnkc][^-]+", name):
             name, given = name[:2], name[2:] + equals + given
         elif not equals:
             given = words.pop(0) if words else "-?"
         if given.startswith("-") and given != "-":
             return False
-        if not (name in _GUNICORN_OPTIONS or _GUNICORN_VALUES.get(name, never)(given)):
+        if not (name in options or _GUNICORN_VALUES.get(name, never)(given)):
             return False
     return True

@@ -4,13 +4,21 @@ import re
 from fnmatch import fnmatchcase
 
 from lockstep.api.podtemplate import FORBIDDEN_VARIABLES
-from lockstep.environment.harmlessvalues import is_plain, is_switch
+from lockstep.environment.harmlessvalues import Judge, always, gunicorn_places, is_plain, is_switch, never
 from lockstep.environment.knownvariables import HARMLESS, KNOWN, Known
 
 FOLLOWED = frozenset(
     {"PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"}
 )
 """Variables of an image whose effect the scan follows, or for which it refuses the image; they are not judged a second time."""
+
+_BY_SERVERS: dict[str, tuple[frozenset[str], Judge]] = {
+    "UVICORN_APP_DIR": (frozenset({"uvicorn", "mlflow"}), always),
+    "GUNICORN_CMD_ARGS": (frozenset({"gunicorn", "mlflow"}), gunicorn_places),
+    "GRANIAN_WORKING_DIR": (frozenset({"granian"}), always),
+    "CELERY_WORKDIR": (frozenset({"celery"}), always),
+}
+"""Those that the scan follows where it knows the server that an image starts (`Start.server`)."""
 
 _FORBIDDEN = re.compile(FORBIDDEN_VARIABLES)
 # Numbers and switches under these names may choose another model or other code.
@@ -51,9 +59,16 @@ def turns(name: str, before: str, value: str) -> bool:
     return _CHOOSES.search(name) is None and is_switch(before) and is_switch(value)
 
 
-def runs_code(name: str, value: str) -> str | None:
-    """Say what a variable of an image's own configuration does where the scan does not look; None if it does nothing such."""
-    if name in FOLLOWED:
+def runs_code(name: str, value: str, server: str | None = None) -> str | None:
+    """Say what a variable of an image's own configuration does where the scan does not look; None if it does nothing such.
+
+    Args:
+        name: the variable.
+        value: its value.
+        server: the known server that the image starts (`Start.server`); None where it is none.
+    """
+    servers, followed = _BY_SERVERS.get(name, (frozenset(), never))
+    if name in FOLLOWED or (server in servers and followed(value)):
         return None
     for entry in KNOWN:
         if any(fnmatchcase(name, pattern) for pattern in entry.names):

@@ -114,8 +114,8 @@ def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Res
     message = f"the server in pod {pod.name} ended {pod.restarts or 1} times ({ending}{code})"
     if late or pod.restarts >= _CRASH_RESTARTS:
         advice = rootfilesystem.advice(policy, told=pod.read_only)
-        fix = "fix the server, build the image again"
-        return _rejected(Reason.POD_CRASHED, message, advice if pod.read_only and advice else f"{fix}; {advice}".rstrip("; "))
+        steps = [advice] if pod.read_only and advice else ["fix the server, build the image again", advice]
+        return _rejected(Reason.POD_CRASHED, message, "; ".join(step for step in steps if step))
     return Result(NAME, GateOutcome.PENDING, Reason.POD_CRASHED, message)
 
 

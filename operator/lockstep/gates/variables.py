@@ -108,8 +108,9 @@ def of_image(gate: str, image: ResolvedImage, scan: ImageScan, policy: Promotion
 
 
 def _of_image(image: ResolvedImage, scan: ImageScan, rules: VariablesSpec) -> Iterator[_Refused]:
+    start = scan.document.start
     for name, value in dict.fromkeys(image.config.env):
-        does = runs_code(name, value)
+        does = runs_code(name, value, start.server if start is not None else None)
         if does is None or name in rules.in_images or (name == "BASH_ENV" and value == _activate(scan)):
             continue
         yield _Refused(name, does)

@@ -362,6 +362,27 @@ def test_what_the_scan_follows_is_not_judged_a_second_time() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "server"),
+    [
+        ("UVICORN_APP_DIR", "/opt/e", "uvicorn"),
+        ("UVICORN_APP_DIR", "/opt/e", "mlflow"),
+        ("GUNICORN_CMD_ARGS", "--chdir /opt/e -c /opt/e/conf.py --pythonpath=/opt/f -w 2", "gunicorn"),
+        ("GRANIAN_WORKING_DIR", "/opt/e", "granian"),
+    ],
+)
+def test_what_the_scan_follows_for_a_known_server_is_refused_for_any_other_program(name: str, value: str, server: str) -> None:
+    assert runs_code(name, value, server) is None
+    assert runs_code(name, value, None) is not None
+    assert runs_code(name, value, "bentoml") is not None
+
+
+def test_what_brings_code_of_its_own_is_refused_for_gunicorn_too() -> None:
+    assert runs_code("GUNICORN_CMD_ARGS", "--chdir /app -k evil.Worker", "gunicorn") is not None
+    assert runs_code("GUNICORN_CMD_ARGS", "-e PYTHONPATH=/opt/e", "gunicorn") is not None
+    assert not is_harmless("GUNICORN_CMD_ARGS", "--chdir /app"), "of the pods it was not scanned"
+
+
+@pytest.mark.parametrize(
     ("name", "before", "value", "may"),
     [
         ("QUEUE_SIZE", "10", "20", True),

@@ -160,6 +160,14 @@ def test_an_image_that_makes_its_shells_run_code_is_refused_by_name() -> None:
     )
 
 
+def test_where_uvicorn_looks_for_the_application_is_followed_only_where_the_scan_knows_the_server() -> None:
+    own = {"UVICORN_APP_DIR": "/opt/e"}
+    for server, passed in (("mlflow", True), ("uvicorn", True), (None, False)):
+        start = a.START.model_copy(update={"server": server})
+        scan = a.scan(document=a.document().model_copy(update={"start": start}))
+        assert passes(own=own, scan=scan) is passed
+
+
 def test_the_policy_may_make_an_exception_for_images_that_pods_do_not_get() -> None:
     rules = {"inImages": ["UVICORN_LOG_CONFIG"]}
     assert passes(own={"UVICORN_LOG_CONFIG": "/app/logging.json"}, rules=rules)
