@@ -53,6 +53,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "PYTHONPATH": (env("PYTHONPATH"), CODE),
     "LD_PRELOAD": (env("LD_PRELOAD"), CODE),
     "PATH": (env("PATH"), CODE),
+    **{name: (env(name), CODE) for name in ("SHELLOPTS", "BASHOPTS", "PS4", "BASH_ENV", "BASH_XTRACEFD", "IFS", "ENV")},
+    **{name: (env(name), CODE) for name in ("GCONV_PATH", "LOCPATH", "OPENSSL_CONF", "UVICORN_APP_DIR", "__PYVENV_LAUNCHER__")},
     "a variable with a blank": (env("A B"), "template.env[0].name"),
     "the same variable twice": ({"template": {"env": [{"name": "A"}, {"name": "A"}]}}, "Duplicate value"),
     "a quantity in words": ({"template": {"resources": {"limits": {"memory": "lots"}}}}, QUANTITY),
@@ -197,6 +199,14 @@ BAD_POLICIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a base image without layers": ({"images": {"baseImages": [{"name": "python", "diffIDs": []}]}}, "at least 1 items"),
     "a layer that is no digest": ({"images": {"baseImages": [{"name": "python", "diffIDs": ["latest"]}]}}, "diffIDs[0]"),
+    "a wildcard among what is dangerous": (
+        {"pods": {"variables": {"dangerous": ["MLSERVER_*"]}}},
+        "name the variable exactly: these lists take no wildcards",
+    ),
+    "a function of bash in images": ({"pods": {"variables": {"inImages": ["BASH_FUNC_x%%"]}}}, "name the variable exactly"),
+    "a size in words": ({"pods": {"tmpSizeLimit": "lots"}}, "write tmpSizeLimit as a number of Mi or Gi"),
+    "no size": ({"pods": {"tmpSizeLimit": "0Gi"}}, "write tmpSizeLimit as a number of Mi or Gi"),
+    "an unknown root file system": ({"pods": {"rootFilesystem": "Perhaps"}}, "pods.rootFilesystem"),
     "an unknown rule for byte code": ({"environment": {"bytecode": "Maybe"}}, "environment.bytecode"),
 }
 
@@ -225,9 +235,20 @@ def test_a_good_policy_is_taken_and_comes_back_the_same(api: Installation) -> No
             "bytecodeCache": "Fresh",
             "packages": {"unowned": "Deny", "allowedUnowned": ["fraud/*"]},
         },
+        "pods": {
+            "variables": {"allowed": ["APP_*"], "dangerous": ["MLSERVER_MODEL_URI"], "inImages": ["UVICORN_LOG_CONFIG"]},
+            "rootFilesystem": "Writable",
+            "tmpSizeLimit": "500Mi",
+        },
     }
     api.apply(policy(spec))
     assert _contains(api.get("ppol", "tried", "default")["spec"], spec)
+    api.kubectl("delete", "ppol", "tried")
+
+
+def test_a_policy_has_a_read_only_root_file_system_and_no_variables_unless_it_says_so(api: Installation) -> None:
+    api.apply(policy({"pods": {}}))
+    assert api.get("ppol", "tried", "default")["spec"]["pods"]["rootFilesystem"] == "ReadOnly"
     api.kubectl("delete", "ppol", "tried")
 
 

@@ -240,6 +240,29 @@ def test_a_policy_that_changes_is_heeded(api: Installation, start: Start, mlflow
     api.clear(namespace)
 
 
+def conditions_of(api: Installation, policy: str) -> dict[str, str]:
+    status = api.get("ppol", policy).get("status") or {}
+    return {one["type"]: one["reason"] for one in status.get("conditions") or []}
+
+
+def test_a_policy_says_what_it_leaves_open_and_its_status_is_written_once(api: Installation, start: Start) -> None:
+    policy = api.policy("open", UNREACHABLE)
+    start().leading()
+    expected = {"Accepted": "PolicyUnderstood", "RepositoriesRestricted": "AllRepositoriesAllowed"}
+    until(lambda: conditions_of(api, policy) == expected, 10, "the policy's status")
+    shown = api.kubectl("get", "ppol", policy).out
+    assert shown.split()[:6] == ["NAME", "DEFAULT", "ACCEPTED", "REPOSITORIES", "TRACKING", "AGE"]
+    assert "AllRepositoriesAllowed" in shown
+    settled(api)
+    mark = api.mark()
+    narrowed = '{"spec": {"images": {"repositories": ["registry.example.com/*"]}}}'
+    api.kubectl("patch", "ppol", policy, "--type=merge", "--patch", narrowed)
+    until(lambda: conditions_of(api, policy).get("RepositoriesRestricted") == "RepositoriesListed", 10, "it is narrowed")
+    settled(api)
+    assert len([one for one in api.writes(mark) if one.resource == "promotionpolicies/status"]) == 1
+    api.kubectl("delete", "ppol", policy)
+
+
 def test_namespaces_that_are_not_listed_are_left_alone(api: Installation, start: Start, asked: str, team: str) -> None:
     start("one", LOCKSTEP_WATCH_NAMESPACES=asked).leading()
     deploy(api, team)

@@ -270,6 +270,20 @@ def test_nobody_else_writes_the_status(api: Installation, owner: ModelDeployment
     api.kubectl(*words, "--dry-run=server", user=BREAK_GLASS)
 
 
+@pytest.mark.parametrize("user", [ADMIN, f"system:serviceaccount:{SYSTEM}:other"])
+async def test_nobody_else_writes_the_status_of_a_policy(api: Installation, cluster: KubernetesCluster, user: str) -> None:
+    api.policy("judged", "http://mlflow:5000")
+    lie = '{"status": {"conditions": []}}'
+    words = ("patch", "ppol", "judged", "--subresource=status", "--type=merge", "--patch", lie)
+    refused(api.kubectl(*words, *as_master(user), check=False), "status")
+    raw = await cluster.get(ports.PROMOTION_POLICY, None, "judged")
+    assert raw is not None
+    version = raw["metadata"]["resourceVersion"]
+    await cluster.patch_status(ports.PROMOTION_POLICY, None, "judged", {"observedGeneration": 1}, resource_version=version)
+    assert api.get("ppol", "judged")["status"] == {"observedGeneration": 1}
+    api.kubectl("delete", "ppol", "judged")
+
+
 def test_a_status_can_not_be_smuggled_in_with_the_spec(api: Installation, owner: ModelDeployment) -> None:
     manifest = model_deployment() | {"metadata": {"name": "smuggler", "namespace": owner.namespace}}
     assert create(api, manifest | {"status": {"observedGeneration": 7}}).code == 0

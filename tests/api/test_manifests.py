@@ -40,6 +40,8 @@ SNAPSHOTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "everything": {"template": PodTemplate.model_validate(EVERYTHING)},
     "without a drain": {"pre_stop_sleep_seconds": 0},
+    "read-only": {"tmp_size_limit": "2Gi"},
+    "read-only, with byte code of its own": {"tmp_size_limit": "2Gi", "fresh_bytecode": True},
     "limits only": {"template": PodTemplate.model_validate({"resources": {"limits": {"memory": "1Gi", "cpu": "100m"}}})},
     "odd quantities": {"template": PodTemplate(resources=ODD)},
     "open inference": {"server": Server.model_validate({"port": 9000, "openInferenceV2": {"modelName": "iris"}})},

@@ -31,6 +31,7 @@ def impatient(platform_images: platform.PlatformImages) -> Iterator[str]:
     spec = {
         "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
         "images": {"repositories": [f"{images.registry()}/*"]},
+        "pods": {"variables": {"allowed": ["MODE"]}},
         "readiness": {"deadlineSeconds": 2 * DEADLINE},
         "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
     }

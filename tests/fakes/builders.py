@@ -9,7 +9,7 @@ from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
-from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof
+from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof, Start
 from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineagePins, PodFact, Unknown
 from lockstep.gates.lineage import pins_of
 from lockstep.images.image import ImageConfig, ImagePlatform, ResolvedImage
@@ -24,6 +24,13 @@ DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
 UID = "11111111-2222-3333-4444-555555555555"
 TRAINED = {"numpy": "1.26.4", "scikit-learn": "1.4.2", "scipy": "1.12.0"}
+START = Start(
+    executable="/opt/venv/bin/python3",
+    program="/opt/venv/bin/mlflow",
+    server="mlflow",
+    path=("/app", "/usr/lib/python3.11", "/opt/venv/lib/python3.11/site-packages"),
+    model="/opt/model",
+)
 MLMODEL = f"run_id: {RUN}\nmodel_id: {MODEL_ID}\n".encode()
 
 
@@ -54,13 +61,14 @@ def policy(*, gates: Mapping[str, str] | None = None, **parts: Any) -> Promotion
 
 
 def document(packages: Mapping[str, str] = TRAINED, *, python: str = "3.11.2", required: bool = False) -> EnvironmentDocument:
-    """Return an environment document; with `required` the training side's."""
+    """Return an environment document; with `required` the training side's, else an image's."""
     return EnvironmentDocument(
         python=Interpreter(implementation="cpython", version=python),
         platform=Platform(os="linux", machine="x86_64", libc="glibc 2.36"),
         packages=tuple(Package(name=name, version=version) for name, version in sorted(packages.items())),
         required=tuple(sorted(packages)) if required else None,
         required_proof=RequiredProof.PROVEN if required else None,
+        start=None if required else START,
         collector="tests",
     )
 

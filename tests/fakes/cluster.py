@@ -14,7 +14,7 @@ Admission = Callable[[str, Kind, Object], str | None]
 """Is asked before each write (verb, kind, object); a sentence refuses it."""
 
 _RECORDS = (ports.ENVIRONMENT_RECORD, ports.LAYER_RECORD, ports.LINEAGE_PIN, ports.PROMOTION_RECORD)
-_WITH_STATUS = (ports.MODEL_DEPLOYMENT, ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE)
+_WITH_STATUS = (ports.MODEL_DEPLOYMENT, ports.PROMOTION_POLICY, ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE)
 # Maps and lists that a server-side apply replaces as a whole.
 _ATOMIC = ("selector", "nodeSelector", "matchLabels", "command", "args")
 

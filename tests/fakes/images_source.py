@@ -1,6 +1,6 @@
 """An image registry in memory, with tags that move and outages on demand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from lockstep.api.modeldeployment import ModelDeployment
@@ -28,9 +28,10 @@ class FakeImages:
     def repository(self) -> str:
         return self.memory.repository
 
-    def push(self, tag: str, content: str) -> str:
-        """Push an image of one file and return its digest."""
-        return self.memory.image([layer(Item("opt/content", body=content.encode()))], tag=tag)
+    def push(self, tag: str, content: str, env: Mapping[str, str] | None = None) -> str:
+        """Push an image of one file, with variables of its own, and return its digest."""
+        settings = {"Env": [f"{name}={value}" for name, value in (env or {}).items()]}
+        return self.memory.image([layer(Item("opt/content", body=content.encode()))], tag=tag, settings=settings)
 
     def of(self, owner: ModelDeployment) -> Images:
         return self

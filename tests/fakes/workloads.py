@@ -19,6 +19,7 @@ class Fate(StrEnum):
     READY = "ready"
     STARTING = "starting"
     CRASHING = "crashing"
+    WRITING = "writing to its root file system"
     UNSCHEDULABLE = "unschedulable"
     PULL_FAILS = "pull fails"
 
@@ -205,6 +206,16 @@ def _crashing(pod: Object, image: str) -> Object:
     }
 
 
+def _writing(pod: Object, image: str) -> Object:
+    """Serve where the root file system is writable, else crash as Python does."""
+    if not pod["spec"]["containers"][0]["securityContext"].get("readOnlyRootFilesystem"):
+        return _serving(pod, image)
+    status = _crashing(pod, image)
+    (container,) = status["containerStatuses"]
+    container["lastState"]["terminated"]["message"] = "OSError: [Errno 30] Read-only file system: '/data'"
+    return status
+
+
 def _unschedulable(pod: Object, image: str) -> Object:
     return {"phase": "Pending", "conditions": _conditions(scheduled=False, message="0/1 nodes: insufficient memory")[:1]}
 
@@ -222,6 +233,7 @@ _STATUS = {
     Fate.READY: _serving,
     Fate.STARTING: _starting,
     Fate.CRASHING: _crashing,
+    Fate.WRITING: _writing,
     Fate.UNSCHEDULABLE: _unschedulable,
     Fate.PULL_FAILS: _pull_fails,
 }

@@ -119,10 +119,18 @@ class World:
 
     # --- what people do --------------------------------------------------------------------------------------------
 
-    async def image(self, tag: str = "2026-11", *, of: Lineage | None = None, scanned: bool = True, **packages: str) -> str:
+    async def image(
+        self,
+        tag: str = "2026-11",
+        *,
+        of: Lineage | None = None,
+        scanned: bool = True,
+        env: Mapping[str, str] | None = None,
+        **packages: str,
+    ) -> str:
         """Push an image whose scan is recorded, with the training environment's packages but for those given."""
         lineage = of or a.lineage()
-        digest = self.images.push(tag, json.dumps([lineage.version, packages, scanned]))
+        digest = self.images.push(tag, json.dumps([lineage.version, packages, scanned]), env)
         if scanned:
             names = {name.replace("_", "-"): version for name, version in packages.items()}
             assert lineage.mlmodel is not None

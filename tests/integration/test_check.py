@@ -156,6 +156,24 @@ def test_the_environment_that_was_trained_in_would_go_on(
     assert (status, said.splitlines()[0]) == (0, "team/iris: would go on to the pods"), said
 
 
+def test_variables_are_judged_as_the_cluster_judges_them_whatever_the_schema_would_have_said(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(deployment(world, tmp_path, "same"))
+    manifest = json.loads(path.read_text())
+    manifest["spec"]["template"] = {"env": [{"name": "PS4", "value": "$(id)"}, {"name": "DATABASE_URL", "value": "s3cret"}]}
+    path.write_text(json.dumps(manifest))
+    assert check(world, str(path), policy(world, tmp_path, pods={"variables": {"allowed": ["*"], "dangerous": ["PS4"]}})) == 1
+    said = capsys.readouterr().out
+    assert "VariableNotAllowed" in said
+    assert "PS4 changes which code the server loads" in said
+    assert "DATABASE_URL" not in said
+    assert check(world, str(path), policy(world, tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "name DATABASE_URL in pods.variables.allowed" in said
+    assert "s3cret" not in said
+
+
 def test_what_is_in_audit_mode_would_go_on(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rules = policy(world, tmp_path, gates=[{"name": "environment", "mode": "Audit"}])
     assert check(world, deployment(world, tmp_path, "other"), rules) == 0

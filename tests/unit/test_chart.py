@@ -180,6 +180,54 @@ def test_shipped_policies_are_understood(everything: list[dict[str, Any]]) -> No
     assert len(read["strict"].lineage.require) == 8
 
 
+def test_the_policy_that_only_reports_lets_images_write_and_the_others_do_not(everything: list[dict[str, Any]]) -> None:
+    read = {p["metadata"]["name"]: PromotionPolicy.from_object(p).spec for p in of_kind(everything, "PromotionPolicy")}
+    found = {name: str(spec.pods.root_filesystem) for name, spec in read.items()}
+    assert found == {"starter": "Writable", "standard": "ReadOnly", "strict": "ReadOnly"}
+    assert not [name for name, spec in read.items() if spec.pods.variables.allowed or spec.pods.variables.dangerous]
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the chart with its notes as a template, since helm shows notes to a cluster only."""
+    chart = tmp_path_factory.mktemp("noted") / "lockstep"
+    shutil.copytree(CHART, chart)
+    text = (chart / "templates" / "NOTES.txt").read_text()
+    (chart / "templates" / "_notes.tpl").write_text('{{- define "notes" -}}\n' + text + "\n{{- end -}}\n")
+    (chart / "templates" / "notes.yaml").write_text('notes: |\n{{ include "notes" . | indent 2 }}\n')
+    return chart
+
+
+def notes(chart: Path, *values: str) -> str:
+    command = [helm(), "template", "lockstep", str(chart), "--kube-version", "1.30.0"]
+    command += ["--api-versions", POLICY_KIND, "--show-only", "templates/notes.yaml"]
+    command += [word for value in ("policies.trackingURI=http://mlflow:5000", *values) for word in ("--set", value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return str(yaml.safe_load(done.stdout)["notes"])
+
+
+@pytest.mark.parametrize("patterns", ["*", "**", "*/*", "registry.example.com/ml/*,*"])
+def test_the_notes_say_loudly_that_images_may_come_from_everywhere(noted: Path, patterns: str) -> None:
+    told = notes(noted, f"policies.repositories={{{patterns}}}")
+    assert "IMAGES MAY COME FROM EVERYWHERE" in told
+    assert "--set 'policies.repositories={registry.example.com/ml/*}'" in told
+
+
+def test_the_notes_are_silent_where_repositories_are_named(noted: Path) -> None:
+    assert "EVERYWHERE" not in notes(noted, "policies.repositories={registry.example.com/ml/*,*.example.org/*}")
+    assert "EVERYWHERE" in notes(noted), "the default is usable, and open"
+
+
+def test_the_operator_alone_writes_the_status_of_policies(everything: list[dict[str, Any]]) -> None:
+    (guard,) = [p for p in of_kind(everything, "ValidatingAdmissionPolicy") if p["metadata"]["name"] == "lockstep-status"]
+    (rule,) = guard["spec"]["matchConstraints"]["resourceRules"]
+    assert rule["resources"] == ["modeldeployments/status", "promotionpolicies/status"]
+    rules = [rule for role in of_kind(everything, "ClusterRole") for rule in role["rules"]]
+    verbs = [rule["verbs"] for rule in rules if "promotionpolicies/status" in rule["resources"]]
+    assert verbs == [["get", "patch", "update"]]
+
+
 def test_the_operator_understands_what_is_said_of_registries() -> None:
     documents = render(
         "registries.insecure={r.example.com:5000}",

@@ -97,3 +97,12 @@ spec:
   policyName: {{ include "lockstep.fullname" .root }}-{{ .name }}
   validationActions: [Deny]
 {{- end -}}
+
+{{- /* Whether the policies let images come from everywhere; empty when they do not. */ -}}
+{{- define "lockstep.everywhere" -}}
+{{- range .Values.policies.repositories -}}
+{{- if regexMatch "^[*?/]+$" . -}}
+yes
+{{- end -}}
+{{- end -}}
+{{- end -}}

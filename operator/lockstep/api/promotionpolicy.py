@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lockstep.api.base import SET, ApiModel, Pattern, ShortText, cel, list_map
+from lockstep.api.base import SET, ApiModel, Condition, Pattern, ShortText, cel, list_map
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.imagesspec import ImagesSpec, InImage
 from lockstep.api.modeldeployment import GateMode
@@ -147,6 +147,15 @@ class PromotionPolicySpec(ApiModel):
     def mode(self, gate: str) -> GateMode:
         """Return the mode of a gate; Enforce unless the policy says otherwise."""
         return next((rule.mode for rule in self.gates if rule.name == gate), GateMode.ENFORCE)
+
+
+class PromotionPolicyStatus(ApiModel):
+    """What Lockstep makes of a policy. Written by Lockstep's controller alone."""
+
+    observed_generation: int | None = Field(default=None, ge=0, description="metadata.generation that this is about.")
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=16, description="Conditions, by type.", json_schema_extra=list_map("type")
+    )
 
 
 class PromotionPolicy(ApiModel):

@@ -37,6 +37,13 @@ class ConditionType(_Documented):
     STALLED = "Stalled", "Nothing proceeds until somebody changes something (kstatus)."
 
 
+class PolicyConditionType(_Documented):
+    """Condition types of a PromotionPolicy."""
+
+    ACCEPTED = "Accepted", "This version of Lockstep understands the policy and decides by it."
+    REPOSITORIES_RESTRICTED = "RepositoriesRestricted", "The policy names the repositories that images may come from."
+
+
 class Reason(_Documented):
     """Reasons of gate results, conditions and refusals: a closed list."""
 
@@ -54,6 +61,12 @@ class Reason(_Documented):
     # --- what governs -------------------------------------------------------------------------------------------
     POLICY_MISSING = "PolicyMissing", "No PromotionPolicy applies to this namespace."
     POLICY_INVALID = "PolicyInvalid", "The PromotionPolicy can't be understood or more than one is marked default."
+    POLICY_UNDERSTOOD = "PolicyUnderstood", "The PromotionPolicy is understood."
+    REPOSITORIES_LISTED = "RepositoriesListed", "The policy lists the repositories that images may come from."
+    ALL_REPOSITORIES_ALLOWED = (
+        "AllRepositoriesAllowed",
+        "The policy allows images from everywhere: whoever writes ModelDeployments chooses the registry.",
+    )
     GATE_UNKNOWN = "GateUnknown", "The policy names a gate that this version of Lockstep does not have."
     SPEC_INVALID = "SpecInvalid", "The ModelDeployment can't be understood."
     GUARDS_MISSING = "GuardsMissing", "The guarding admission policies are not installed, so nothing is promoted."
@@ -152,6 +165,19 @@ class Reason(_Documented):
     REQUIRED_SET_INCOMPLETE = (
         "RequiredSetIncomplete",
         "The recorded set of required packages lacks the model's framework.",
+    )
+
+    VARIABLE_NOT_ALLOWED = (
+        "VariableNotAllowed",
+        "spec.template.env sets a variable that is neither known to be harmless nor allowed by the policy.",
+    )
+    IMAGE_VARIABLE_NOT_ALLOWED = (
+        "ImageVariableNotAllowed",
+        "The image's own configuration sets a variable that runs or chooses code where the scan does not look.",
+    )
+    WRITABLE_PATH = (
+        "WritablePath",
+        "What the image serves, or imports from, lies in a directory that its pods can write to, or may lie there.",
     )
 
     # --- readiness ----------------------------------------------------------------------------------------------

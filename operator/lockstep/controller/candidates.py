@@ -5,6 +5,7 @@ from datetime import datetime
 
 from lockstep.api.environmentspec import BytecodeCache
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
+from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.gather import Facts, Gatherer
@@ -125,7 +126,7 @@ class Candidates:
         lineage, image, policy = facts.lineage, facts.image, look.known_policy
         if isinstance(lineage, Unknown) or isinstance(image, Unknown) or policy is None or lineage.run is None:
             return None
-        spec = look.owner.spec
+        spec, pods = look.owner.spec, policy.spec.pods
         snapshot = Snapshot(
             name=look.owner.name,
             model=lineage.name,
@@ -137,6 +138,7 @@ class Candidates:
             template=spec.template,
             pre_stop_sleep_seconds=policy.spec.rollout.pre_stop_sleep_seconds,
             fresh_bytecode=policy.spec.environment.bytecode_cache is BytecodeCache.FRESH,
+            tmp_size_limit=pods.tmp_size_limit if pods.root_filesystem is RootFilesystem.READ_ONLY else None,
         )
         return rendered(snapshot)
 

@@ -18,6 +18,7 @@ from lockstep.controller.leader import Leader
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.pods import PodAudits
 from lockstep.controller.policies import Guards
+from lockstep.controller.policystatus import PolicyStatuses
 from lockstep.controller.ports import Clock, Cluster, ClusterError
 from lockstep.controller.poster import EventPoster
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
@@ -117,6 +118,7 @@ class Controller:
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep)
+        self._policies = PolicyStatuses(cluster, clock)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 
     def stop(self) -> None:
@@ -184,11 +186,13 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leader.hold())
             group.create_task(self._queue.run())
+            group.create_task(self._policies.run())
             group.create_task(self._resync())
 
     async def _resync(self) -> None:
         """Look at everything now and then: whatever event was lost, nothing stays wrong for ever."""
         while True:
+            self._policies.wake()
             try:
                 await self._add_all()
                 await self._pruner.prune()
@@ -205,6 +209,7 @@ class Controller:
                 self._queue.add((namespace, name))
 
     def _wake_all(self) -> None:
+        self._policies.wake()
         task = asyncio.create_task(self._add_all_or_wait())
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)

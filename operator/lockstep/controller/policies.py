@@ -8,6 +8,7 @@ from lockstep.controller import ports
 from lockstep.controller.ports import Clock, Cluster
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.rollout import labels
+from lockstep.rollout.policystatus import marked_default, policy_problem
 
 _GUARDS_SECONDS = 15.0
 
@@ -22,14 +23,15 @@ async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
             message = f"the namespace's label {labels.POLICY} names the PromotionPolicy {wanted}, which does not exist"
             return Unknown(Reason.POLICY_MISSING, message, retry=False)
         return _read(raw)
-    marked = [raw for raw in await cluster.list(ports.PROMOTION_POLICY, None) if (raw.get("spec") or {}).get("default") is True]
+    policies = await cluster.list(ports.PROMOTION_POLICY, None)
+    marked = marked_default(policies)
     if not marked:
         message = f"no PromotionPolicy is marked default and the namespace has no label {labels.POLICY}"
         return Unknown(Reason.POLICY_MISSING, message, retry=False)
     if len(marked) > 1:
-        names = ", ".join(sorted(raw["metadata"]["name"] for raw in marked))
-        return Unknown(Reason.POLICY_INVALID, f"more than one PromotionPolicy is marked default: {names}", retry=False)
-    return _read(marked[0])
+        message = f"more than one PromotionPolicy is marked default: {', '.join(marked)}"
+        return Unknown(Reason.POLICY_INVALID, message, retry=False)
+    return _read(next(raw for raw in policies if raw["metadata"]["name"] == marked[0]))
 
 
 async def is_ending(cluster: Cluster, namespace: str) -> bool:
@@ -42,9 +44,7 @@ def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
     try:
         return PromotionPolicy.from_object(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"PromotionPolicy {raw['metadata']['name']}: {where}: {first['msg']}"
+        message = f"PromotionPolicy {raw['metadata']['name']}: {policy_problem(error)}"
         return Unknown(Reason.POLICY_INVALID, message, retry=False)
 
 

@@ -25,7 +25,7 @@ def evaluate(evidence: Evidence) -> Verdict:
         lineage_gate.evaluate(evidence),
         image_gate.evaluate(evidence),
         environment_result,
-        *_unknown_gates(evidence.policy),
+        *_strangers(evidence.policy),
         readiness.evaluate(evidence),
     )
     judged = tuple(result for result in (_with_mode(result, evidence) for result in results) if result is not None)
@@ -59,18 +59,18 @@ def _unpinned(gate: str, evidence: Evidence) -> bool:
     return False
 
 
-def _unknown_gates(policy: Fact[PromotionPolicy]) -> tuple[Result, ...]:
+def _strangers(policy: Fact[PromotionPolicy]) -> tuple[Result, ...]:
     """Refuse for the gates that a policy of a newer version names: what can't be evaluated has not passed."""
     if isinstance(policy, Unknown):
         return ()
-    strangers = [rule for rule in policy.spec.gates if rule.name not in _NAMES and rule.mode is not GateMode.OFF]
+    strangers = unknown_gates(policy)
     if not strangers:
         return ()
-    names = ", ".join(rule.name for rule in strangers)
-    enforced = any(rule.mode is GateMode.ENFORCE for rule in strangers)
+    names = ", ".join(strangers)
+    enforced = any(policy.spec.mode(name) is GateMode.ENFORCE for name in strangers)
     return (
         Result(
-            strangers[0].name,
+            strangers[0],
             GateOutcome.REJECTED,
             Reason.GATE_UNKNOWN,
             f"the policy {policy.name} names gates that this version of Lockstep does not have: {names}",
@@ -78,6 +78,11 @@ def _unknown_gates(policy: Fact[PromotionPolicy]) -> tuple[Result, ...]:
             next_step="Next step (platform team): upgrade the operator, or remove them from the policy",
         ),
     )
+
+
+def unknown_gates(policy: PromotionPolicy) -> list[str]:
+    """Return the gates that a policy wants evaluated and that this version does not have."""
+    return [rule.name for rule in policy.spec.gates if rule.name not in _NAMES and rule.mode is not GateMode.OFF]
 
 
 def _ordered(results: tuple[Result, ...]) -> tuple[Result, ...]:

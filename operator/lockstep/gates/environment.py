@@ -1,5 +1,7 @@
 """Gate: the environment inside the image is the one that the registered run was made in."""
 
+from dataclasses import replace
+
 from lockstep.api.environmentspec import EnvironmentEvidence, EnvironmentSpec, LocalVersions
 from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
@@ -7,7 +9,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
-from lockstep.gates import document_signature, image
+from lockstep.gates import document_signature, image, rootfilesystem, variables
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
@@ -18,7 +20,38 @@ _SHOWN = 3
 
 
 def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
-    """Compare the environments; return the result and the image's environment digest where it is known."""
+    """Judge the environment; return the result and the image's environment digest where it is known.
+
+    Variables that change the environment from outside its files are told first, then how the files differ, then what is
+    served from where pods can write.
+    """
+    compared, digest = _compared(evidence)
+    first, then = _variables(evidence), _writable(evidence)
+    if first is None:
+        first, then = (then, None) if then is not None and compared.outcome is GateOutcome.PASSED else (compared, then)
+    else:
+        then = compared
+    also = f"; {then.message}" if then is not None and compared.differences else ""
+    return replace(first, message=first.message + also, differences=compared.differences), digest
+
+
+def _variables(evidence: Evidence) -> Result | None:
+    policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
+    if isinstance(policy, Unknown) or isinstance(pinned, Unknown):
+        return None
+    if isinstance(scan, Unknown):
+        return variables.of_pods(NAME, evidence.spec, pinned, None, policy)
+    return variables.of_pods(NAME, evidence.spec, pinned, scan, policy) or variables.of_image(NAME, pinned, scan, policy)
+
+
+def _writable(evidence: Evidence) -> Result | None:
+    policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
+    if isinstance(policy, Unknown) or isinstance(pinned, Unknown) or isinstance(scan, Unknown):
+        return None
+    return rootfilesystem.judge(NAME, pinned, scan, policy)
+
+
+def _compared(evidence: Evidence) -> tuple[Result, str | None]:
     policy, lineage, scan = evidence.policy, evidence.lineage, evidence.scan
     if isinstance(policy, Unknown):
         return _waiting(policy, told=True), None

@@ -59,6 +59,8 @@ class PodFact:
     waiting_message: str | None = None
     terminated_reason: str | None = None
     exit_code: int | None = None
+    read_only: bool = False
+    """Whether its last words complain of a read-only file system."""
     unschedulable: str | None = None
     """Message of the PodScheduled condition when it is False."""
     tampered: str | None = None

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 from lockstep.api.modeldeployment import GateOutcome, ReadinessSpec
-from lockstep.api.promotionpolicy import ReadinessPolicy
+from lockstep.api.promotionpolicy import PromotionPolicy, ReadinessPolicy
 from lockstep.api.reasons import Reason
+from lockstep.gates import rootfilesystem
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.images.image import ResolvedImage, digests_of
@@ -28,8 +29,8 @@ def evaluate(evidence: Evidence) -> Result:
     late = evidence.now - pods.since >= timedelta(seconds=deadline)
     return (
         _tampered(pods)
-        or _failed_audit(pods)
-        or _crashed(pods, late=late)
+        or _failed_audit(pods, evidence.policy)
+        or _crashed(pods, evidence.policy, late=late)
         or _no_room(pods)
         or _not_pulled(pods, late=late)
         or _not_ready(pods, deadline, late=late)
@@ -94,14 +95,16 @@ def _other_image(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | No
     return None
 
 
-def _failed_audit(pods: CandidatePods) -> Result | None:
+def _failed_audit(pods: CandidatePods, policy: PromotionPolicy) -> Result | None:
     failed = next((audit for audit in pods.audits if not audit.passed and not audit.unreachable), None)
     if failed is None:
         return None
-    return _rejected(Reason.AUDIT_FAILED, f"pod {failed.pod}: {failed.failure}", "fix the server or the model")
+    told = rootfilesystem.says_read_only(failed.failure or "")
+    step = (rootfilesystem.advice(policy, told=True) if told else "") or "fix the server or the model"
+    return _rejected(Reason.AUDIT_FAILED, f"pod {failed.pod}: {failed.failure}", step)
 
 
-def _crashed(pods: CandidatePods, *, late: bool) -> Result | None:
+def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Result | None:
     """A restart is a crash of the candidate: it is refused at the deadline, or as soon as it has become a loop."""
     pod = next((pod for pod in pods.pods if pod.restarts or pod.phase == "Failed"), None)
     if pod is None:
@@ -110,7 +113,9 @@ def _crashed(pods: CandidatePods, *, late: bool) -> Result | None:
     code = f", exit code {pod.exit_code}" if pod.exit_code is not None else ""
     message = f"the server in pod {pod.name} ended {pod.restarts or 1} times ({ending}{code})"
     if late or pod.restarts >= _CRASH_RESTARTS:
-        return _rejected(Reason.POD_CRASHED, message, "fix the server, build the image again")
+        advice = rootfilesystem.advice(policy, told=pod.read_only)
+        steps = [advice] if pod.read_only and advice else ["fix the server, build the image again", advice]
+        return _rejected(Reason.POD_CRASHED, message, "; ".join(step for step in steps if step))
     return Result(NAME, GateOutcome.PENDING, Reason.POD_CRASHED, message)
 
 

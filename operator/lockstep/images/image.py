@@ -51,6 +51,8 @@ class ImageConfig:
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = "/"
     user: str = ""
+    volumes: tuple[str, ...] = ()
+    """Directories that the runtime mounts, writable, over those of the image; what the image has there is copied into them."""
     labels: tuple[tuple[str, str], ...] = ()
     """Self-declared by whoever built the image; never evidence."""
 

@@ -67,6 +67,7 @@ class _Settings(_Object):
     env: list[str] | None = Field(default=None, alias="Env")
     working_dir: str | None = Field(default=None, alias="WorkingDir")
     user: str | None = Field(default=None, alias="User")
+    volumes: dict[str, Any] | None = Field(default=None, alias="Volumes")
     labels: dict[str, str] | None = Field(default=None, alias="Labels")
 
 
@@ -193,6 +194,7 @@ async def _config(source: ImageSource, descriptor: _Descriptor, limits: Limits) 
         env=tuple(_variable(line) for line in settings.env or ()),
         working_dir=settings.working_dir or "/",
         user=settings.user or "",
+        volumes=tuple(sorted(settings.volumes or {})),
         labels=tuple(sorted((settings.labels or {}).items())),
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from lockstep.api.base import Condition
-from lockstep.api.reasons import ConditionType, Reason
+from lockstep.api.reasons import ConditionType, PolicyConditionType, Reason
 
 Truth = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 1024
@@ -19,7 +19,7 @@ class Conditions:
         self._generation = generation
         self._now = now
 
-    def set(self, type_: ConditionType, status: Truth, reason: Reason, message: str) -> None:
+    def set(self, type_: ConditionType | PolicyConditionType, status: Truth, reason: Reason, message: str) -> None:
         """Set one condition."""
         before = self._by_type.get(type_)
         flipped = before is None or before.status != status
@@ -32,7 +32,7 @@ class Conditions:
             message=shortened(message),
         )
 
-    def drop(self, type_: ConditionType) -> None:
+    def drop(self, type_: ConditionType | PolicyConditionType) -> None:
         """Leave one condition out."""
         self._by_type.pop(str(type_), None)
 

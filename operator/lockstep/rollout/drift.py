@@ -16,7 +16,8 @@ _QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?
 TRAFFIC_KEYS = ("externalIPs", "externalName", "publishNotReadyAddresses")
 """Parts of a Service that ours never has and that decide who gets the traffic."""
 # Keys under which the API server rewrites quantities into its canonical form ("0.5" becomes "500m").
-_QUANTITY_KEYS = ("limits", "requests")
+_QUANTITIES_BELOW = ("limits", "requests")
+_QUANTITIES = ("sizeLimit",)
 
 
 def deployment_drift(desired: Manifest, live: Manifest) -> str | None:
@@ -84,10 +85,10 @@ def _list_difference(desired: list[Any], live: list[Any], path: str) -> str | No
 
 
 def _mapping_difference(desired: Manifest, live: Manifest, path: str) -> str | None:
-    quantities = path.rpartition(".")[2] in _QUANTITY_KEYS
+    quantities = path.rpartition(".")[2] in _QUANTITIES_BELOW
     for key in sorted(desired.keys() | live.keys()):
         wanted, have = desired.get(key), live.get(key)
-        if quantities and _quantity(wanted) == _quantity(have) is not None:
+        if (quantities or key in _QUANTITIES) and _quantity(wanted) == _quantity(have) is not None:
             continue
         where = difference(wanted, have, f"{path}.{key}")
         if where:

@@ -19,6 +19,8 @@ CONTAINER = "server"
 _PORT_NAME = "http"
 _BYTECODE = "lockstep-bytecode"
 _BYTECODE_PATH = "/var/cache/lockstep-bytecode"
+_TMP = "lockstep-tmp"
+_TMP_PATH = "/tmp"
 
 
 def owner_reference(owner: ModelDeployment) -> Manifest:
@@ -99,6 +101,8 @@ def _pod_spec(snapshot: Snapshot) -> Manifest:
     }
     if snapshot.fresh_bytecode:
         spec["volumes"] = [{"name": _BYTECODE, "emptyDir": {"sizeLimit": "2Gi"}}]
+    if snapshot.tmp_size_limit is not None:
+        spec.setdefault("volumes", []).append({"name": _TMP, "emptyDir": {"sizeLimit": snapshot.tmp_size_limit}})
     if template.service_account_name is not None:
         spec["serviceAccountName"] = template.service_account_name
         spec["serviceAccount"] = template.service_account_name
@@ -135,6 +139,10 @@ def _container(snapshot: Snapshot) -> Manifest:
         # The interpreter reads and writes caches there alone: what the image has cached is never read.
         env.append({"name": "PYTHONPYCACHEPREFIX", "value": _BYTECODE_PATH})
         container["volumeMounts"] = [{"name": _BYTECODE, "mountPath": _BYTECODE_PATH}]
+    if snapshot.tmp_size_limit is not None:
+        # Nothing that is served can be written to; the environment gate has seen that nothing of it lies in /tmp.
+        container["securityContext"]["readOnlyRootFilesystem"] = True
+        container.setdefault("volumeMounts", []).append({"name": _TMP, "mountPath": _TMP_PATH})
     if env:
         container["env"] = env
     if snapshot.pre_stop_sleep_seconds:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lockstep.gates.evidence import PodFact
+from lockstep.gates.rootfilesystem import says_read_only
 from lockstep.rollout.drift import difference
 from lockstep.rollout.manifests import CONTAINER, pod_spec
 from lockstep.rollout.revision import Snapshot
@@ -35,6 +36,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message"),
         terminated_reason=_ending(ended),
+        read_only=says_read_only(ended.get("message") or ""),
         exit_code=ended.get("exitCode"),
         unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
         tampered=tampering(pod, snapshot),
@@ -78,6 +80,8 @@ def _container_tampering(have: Object, want: Object) -> str | None:
     for key in _COMPARED:
         if difference(want.get(key), have.get(key), key):
             return f"its {key} is {_shown(have.get(key))}, asked for was {_shown(want.get(key))}"
+    if lost := _security_tampering(have.get("securityContext") or {}, want.get("securityContext") or {}):
+        return lost
     commands = [key for key in _PROBES if (have.get(key) or {}).get("exec")]
     if commands:
         return f"its {', '.join(commands)} runs a command"
@@ -88,6 +92,15 @@ def _container_tampering(have: Object, want: Object) -> str | None:
         return f"something is mounted at {', '.join(foreign)}"
     missing = [one["mountPath"] for one in ours if not any(_same(m, one) for m in mounts)]
     return f"nothing is mounted at {', '.join(missing)}" if missing else None
+
+
+def _security_tampering(have: Object, want: Object) -> str | None:
+    """Admission may choose a user, a group or SELinux labels, as OpenShift does; what confines the container has to stay."""
+    weaker = [key for key, value in want.items() if have.get(key) != value]
+    capabilities = (have.get("capabilities") or {}).get("add")
+    added = [key for key, value in (("privileged", have.get("privileged")), ("capabilities.add", capabilities)) if value]
+    changed = [f"securityContext.{key}" for key in (*weaker, *added)]
+    return f"its {', '.join(changed)} is not what was asked for" if changed else None
 
 
 def _same(mount: Object, wanted: Object) -> bool:

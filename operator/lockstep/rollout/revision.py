@@ -48,6 +48,8 @@ class Snapshot:
     pre_stop_sleep_seconds: int
     fresh_bytecode: bool = False
     """Whether the pods compile byte code anew instead of reading the image's."""
+    tmp_size_limit: str | None = None
+    """How much the pods may write to /tmp, beside which their root file system is read-only; None where it is writable."""
     pod: dict[str, Any] | None = None
     """The pod spec as it was rendered when the candidate was made: another version of the renderer changes no pods."""
     known_as: str | None = None
@@ -68,6 +70,8 @@ class Snapshot:
         }
         if self.fresh_bytecode:
             payload["freshBytecode"] = True
+        if self.tmp_size_limit is not None:
+            payload["tmpSizeLimit"] = self.tmp_size_limit
         return payload if self.pod is None else payload | {"pod": self.pod}
 
     @classmethod
@@ -88,15 +92,20 @@ class Snapshot:
             template=PodTemplate.model_validate(payload["template"]),
             pre_stop_sleep_seconds=payload["preStopSleepSeconds"],
             fresh_bytecode=payload.get("freshBytecode", False),
+            tmp_size_limit=payload.get("tmpSizeLimit"),
             pod=payload.get("pod"),
             known_as=known_as,
         )
 
     def essence(self) -> dict[str, Any]:
-        """Return what makes the revision. The drain time and where byte code is cached are policy's and the rendering
-        is ours: none makes another one.
+        """Return what makes the revision: what is served, and the pods as they were rendered.
+
+        The rendering has parts that are the policy's (the drain time, where byte code is cached, what may be written to) and
+        is ours. What is active goes on as it was recorded, since neither a policy nor another version of ours makes a
+        candidate of it. But a candidate that is being checked, or an old revision that somebody goes back to, is made anew
+        under a name of its own: its pods would not be those that are asked for now.
         """
-        return {
+        essence: dict[str, Any] = {
             "model": self.model,
             "version": self.version,
             "runID": self.run_id,
@@ -105,6 +114,7 @@ class Snapshot:
             "server": self.server.essence(),
             "template": self.template.essence(),
         }
+        return essence if self.pod is None else essence | {"pod": short_hash(self.pod)}
 
     @property
     def revision(self) -> str:

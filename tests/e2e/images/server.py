@@ -1,5 +1,7 @@
 """A small serving image for tests: speaks MLflow's scoring protocol and misbehaves as the variable MODE says.
 
+With MODE=tmp each answer goes through a file in /tmp; with MODE=data the server writes to /data before it starts.
+
 On SIGTERM it closes its connections as well-behaved servers do: each answer from then on says `Connection: close`, and it
 ends when none is open any more.
 """
@@ -50,10 +52,16 @@ class Handler(BaseHTTPRequestHandler):
         if MODE == "wrong":
             self._reply(400, b'{"error_code": "BAD_REQUEST"}')
             return
-        self._reply(200, json.dumps({"predictions": [ANSWER]}).encode())
+        self._reply(200, json.dumps({"predictions": [written_and_read(ANSWER) if MODE == "tmp" else ANSWER]}).encode())
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def written_and_read(text: str) -> str:
+    path = Path(f"/tmp/answer-{threading.get_ident()}")
+    path.write_text(text)
+    return path.read_text()
 
 
 def end() -> None:
@@ -67,6 +75,8 @@ def end() -> None:
 if MODE == "crash":
     print("ModuleNotFoundError: No module named '_loss'", file=sys.stderr)
     sys.exit(3)
+if MODE == "data":
+    Path("/data/started").write_text("yes")
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end).start())
 ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer(("", 8080), Handler).serve_forever()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.api.modeldeployment import GateOutcome
+from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.gates import readiness as gate
 from lockstep.gates.outcome import Result
@@ -229,3 +230,34 @@ def test_one_pod_of_another_image_is_enough() -> None:
 def test_pods_of_an_unknown_image_wait() -> None:
     result = running(a.DIGEST, a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
+
+
+WRITABLE = a.policy(pods={"rootFilesystem": "Writable"})
+
+
+def crashed(policy: PromotionPolicy | None = None, **changes: Any) -> str:
+    pods = a.candidate(**one(restarts=3, **changes))
+    result = gate.evaluate(a.evidence(policy=policy or a.policy(), candidate=pods))
+    assert result.reason is Reason.POD_CRASHED
+    return str(result.next_step)
+
+
+def test_a_server_that_says_that_it_could_not_write_is_told_which_knob_would_let_it() -> None:
+    step = crashed(read_only=True)
+    assert step.startswith("Next step: let it write below /tmp, or let the platform team set pods.rootFilesystem: Writable")
+    assert "pods.rootFilesystem" not in crashed(WRITABLE, read_only=True)
+
+
+def test_a_server_that_ends_without_saying_why_may_have_wanted_to_write() -> None:
+    step = crashed()
+    assert step.startswith("Next step: fix the server, build the image again; if it has to write elsewhere than to /tmp, ")
+    assert "pods.rootFilesystem: Writable" in step
+    assert crashed(WRITABLE) == "Next step: fix the server, build the image again, or raise spec.retry"
+
+
+def test_an_answer_that_complains_of_a_read_only_file_system_names_the_knob() -> None:
+    failure = "POST /invocations was answered with 500: [Errno 30] Read-only file system: '/app/cache'"
+    audits = (a.audit("iris-1"), a.audit("iris-2", passed=False, failure=failure))
+    assert "pods.rootFilesystem: Writable" in str(judged(audits=audits).next_step)
+    other = (a.audit("iris-1"), a.audit("iris-2", passed=False, failure="it answered 500"))
+    assert "pods.rootFilesystem" not in str(judged(audits=other).next_step)

@@ -31,6 +31,7 @@ async def test_a_tag_leads_to_a_verified_image() -> None:
             "Env": ["A=b=c", "D"],
             "User": "app",
             "WorkingDir": "/app",
+            "Volumes": {"/data": {}, "/cache": {}},
             "Labels": {"env": "x", "Env": "y"},
         },
     )
@@ -42,6 +43,7 @@ async def test_a_tag_leads_to_a_verified_image() -> None:
     assert (found.config.entrypoint, found.config.cmd) == (("tini",), ("python",))
     assert found.config.env == (("A", "b=c"), ("D", ""))
     assert (found.config.user, found.config.working_dir) == ("app", "/app")
+    assert found.config.volumes == ("/cache", "/data")
     assert found.config.labels == (("Env", "y"), ("env", "x"))
 
 

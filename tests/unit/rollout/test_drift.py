@@ -47,8 +47,11 @@ def test_other_quantities_differ(desired: Any, live: Any) -> None:
     assert difference(limits(desired), limits(live), "resources") == "resources.limits.cpu"
 
 
-def test_only_resources_hold_quantities() -> None:
+def test_only_resources_and_the_size_of_a_volume_are_quantities() -> None:
     assert difference({"value": "1000m"}, {"value": "1"}, "env") == "env.value"
+    assert difference({"sizeLimit": "2048Mi"}, {"sizeLimit": "2Gi"}, "emptyDir") is None
+    assert difference({"sizeLimit": "2048Mi"}, {"sizeLimit": "3Gi"}, "emptyDir") == "emptyDir.sizeLimit"
+    assert difference({"sizeLimit": "2Gi"}, {}, "emptyDir") == "emptyDir.sizeLimit"
 
 
 @pytest.mark.parametrize("empty", [None, {}, [], ""])

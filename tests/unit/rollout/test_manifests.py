@@ -36,11 +36,12 @@ SERVERS = [
 @pytest.mark.parametrize("server", SERVERS, ids=["mlflow", "v2", "custom"])
 @pytest.mark.parametrize("drain", [0, 10])
 @pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("tmp", [None, "2Gi", "2048Mi"])
 def test_a_deployment_as_the_api_server_returns_it_has_not_drifted(
-    template: PodTemplate, server: dict[str, Any], drain: int, fresh: bool
+    template: PodTemplate, server: dict[str, Any], drain: int, fresh: bool, tmp: str | None
 ) -> None:
     parsed = Server.model_validate(server)
-    of = snapshot(template=template, server=parsed, pre_stop_sleep_seconds=drain, fresh_bytecode=fresh)
+    of = snapshot(template=template, server=parsed, pre_stop_sleep_seconds=drain, fresh_bytecode=fresh, tmp_size_limit=tmp)
     desired = manifests.deployment(a.owner(), of, replicas=2, paused=True)
     stored = live.deployment(a.owner(), of)
     assert deployment_drift(desired, stored) is None
@@ -101,6 +102,22 @@ def test_byte_code_is_compiled_anew_into_an_empty_directory_where_policy_says_so
     plain = manifests.pod_spec(snapshot(template=FULL))
     assert "volumes" not in plain
     assert "volumeMounts" not in plain["containers"][0]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_under_a_read_only_root_file_system_tmp_is_an_empty_directory_of_bounded_size(fresh: bool) -> None:
+    pods = manifests.pod_spec(snapshot(tmp_size_limit="500Mi", fresh_bytecode=fresh))
+    server = pods["containers"][0]
+    assert server["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True}
+    mount = next(mount for mount in server["volumeMounts"] if mount["mountPath"] == "/tmp")
+    assert {"name": mount["name"], "emptyDir": {"sizeLimit": "500Mi"}} in pods["volumes"]
+    assert len(pods["volumes"]) == len(server["volumeMounts"]) == (2 if fresh else 1)
+
+
+def test_a_writable_root_file_system_brings_no_directory_along() -> None:
+    pods = manifests.pod_spec(snapshot())
+    assert "volumes" not in pods
+    assert "readOnlyRootFilesystem" not in pods["containers"][0]["securityContext"]
 
 
 def test_a_token_is_mounted_only_where_a_service_account_was_asked_for() -> None:

@@ -161,3 +161,64 @@ def test_a_mount_for_byte_code_that_leads_elsewhere_or_is_missing_is_found_out()
     assert "something is mounted at" in str(tampering(moved, FRESH))
     server(missing)["volumeMounts"] = []
     assert "nothing is mounted at" in str(tampering(missing, FRESH))
+
+
+READ_ONLY = snapshot(tmp_size_limit="2Gi")
+
+
+def running_read_only() -> Object:
+    return live.pod(live.replica_set(live.deployment(a.owner(), READ_ONLY)), "iris-1")
+
+
+def test_a_read_only_pod_is_the_pod_that_was_asked_for() -> None:
+    assert tampering(running_read_only(), READ_ONLY) is None
+
+
+LOOSENED: list[tuple[str, Callable[[Object], Any], str]] = [
+    (
+        "writable",
+        lambda p: server(p)["securityContext"].pop("readOnlyRootFilesystem"),
+        "securityContext.readOnlyRootFilesystem",
+    ),
+    ("switched off", lambda p: server(p)["securityContext"].update(readOnlyRootFilesystem=False), "readOnlyRootFilesystem"),
+    (
+        "none at all",
+        lambda p: server(p).pop("securityContext"),
+        "securityContext.allowPrivilegeEscalation, securityContext.read",
+    ),
+    ("privileged", lambda p: server(p)["securityContext"].update(privileged=True), "its securityContext.privileged is not"),
+    (
+        "more capabilities",
+        lambda p: server(p)["securityContext"].update(capabilities={"add": ["SYS_ADMIN"]}),
+        "its securityContext.capabilities.add is not what was asked for",
+    ),
+    ("nothing at /tmp", lambda p: server(p).update(volumeMounts=[]), "nothing is mounted at /tmp"),
+    (
+        "a host's directory at /tmp",
+        lambda p: p["spec"].update(volumes=[{"name": "lockstep-tmp", "hostPath": {"path": "/opt/e"}}]),
+        "its volume lockstep-tmp is another one",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), [case[1:] for case in LOOSENED], ids=[case[0] for case in LOOSENED])
+def test_a_pod_that_admission_has_loosened_is_found_out(change: Callable[[Object], Any], says: str) -> None:
+    pod = running_read_only()
+    change(pod)
+    assert says in str(tampering(pod, READ_ONLY))
+
+
+def test_users_groups_and_labels_that_a_cluster_assigns_are_no_tampering() -> None:
+    pod = running_read_only()
+    pod["spec"]["securityContext"] |= {"fsGroup": 1000650000, "seLinuxOptions": {"level": "s0:c26,c5"}}
+    server(pod)["securityContext"] |= {"runAsUser": 1000650000, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
+    assert tampering(pod, READ_ONLY) is None
+
+
+def test_last_words_about_a_read_only_file_system_are_recognised_wherever_they_stand() -> None:
+    text = "OSError: [Errno 30] Read-only file system: '/app/x'\nworker exited\n"
+    ended = {"terminated": {"reason": "Error", "exitCode": 1, "message": text}}
+    fact = facts(status(restartCount=1, state=ended))
+    assert fact.read_only
+    assert fact.terminated_reason == "Error: worker exited"
+    assert not facts(status(restartCount=1, state={"terminated": {"reason": "Error", "exitCode": 1}})).read_only

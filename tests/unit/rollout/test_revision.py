@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
+from lockstep.rollout.manifests import rendered
 from lockstep.rollout.revision import Snapshot, short_hash, spec_hash
 from tests.fakes import builders as a
 from tests.fakes.live import snapshot
@@ -22,6 +23,7 @@ OTHER: dict[str, Any] = {
     "server": Server.model_validate({"port": 8081, "mlflow": {}}),
     "template": PodTemplate.model_validate({"env": [{"name": "WORKERS", "value": "2"}]}),
 }
+RENDERED: dict[str, Any] = {"pre_stop_sleep_seconds": 99, "fresh_bytecode": True, "tmp_size_limit": "2Gi"}
 
 
 @pytest.mark.parametrize("part", sorted(OTHER))
@@ -29,9 +31,20 @@ def test_another_part_is_another_revision(part: str) -> None:
     assert replace(snapshot(), **{part: OTHER[part]}).revision != snapshot().revision
 
 
-@pytest.mark.parametrize("part", [{"pre_stop_sleep_seconds": 99}, {"fresh_bytecode": True}, {"name": "iris-canary"}])
-def test_drain_time_and_name_make_no_other_revision(part: dict[str, Any]) -> None:
-    assert replace(snapshot(), **part).revision == snapshot().revision
+@pytest.mark.parametrize("part", sorted(RENDERED))
+def test_pods_that_the_policy_has_rendered_otherwise_are_another_revision(part: str) -> None:
+    changed = replace(snapshot(), **{part: RENDERED[part]})
+    assert rendered(changed).revision != rendered(snapshot()).revision
+
+
+def test_what_was_rendered_keeps_its_name_whatever_is_rendered_now() -> None:
+    before = rendered(snapshot())
+    assert Snapshot.parse(before.payload()).revision == before.revision
+    assert replace(before, **RENDERED).revision == before.revision
+
+
+def test_the_name_makes_no_other_revision() -> None:
+    assert rendered(replace(snapshot(), name="iris-canary")).revision == rendered(snapshot()).revision
 
 
 @pytest.mark.parametrize(
@@ -87,7 +100,7 @@ def test_defaults_that_are_written_out_make_no_new_pins() -> None:
 
 
 def test_a_snapshot_is_read_back_as_it_was_written() -> None:
-    for found in (snapshot(), replace(snapshot(), **OTHER)):
+    for found in (snapshot(), replace(snapshot(), **OTHER, **RENDERED), rendered(replace(snapshot(), **RENDERED))):
         assert Snapshot.parse(found.payload()) == found
         assert Snapshot.parse(found.payload()).revision == found.revision
 
