@@ -44,6 +44,7 @@ KNOBS: dict[str, Any] = {
     "environment.system": ["libgomp1"],
     "environment.signature": {"keys": [PEM]},
     "lineage.require": ["GitCommit"],
+    "pods.priorityClasses": ["batch-*"],
     "readiness.requests": 4,
     "readiness.timeoutSeconds": 11,
     "readiness.deadlineSeconds": 601,
