@@ -1,7 +1,9 @@
 """Ready and Available follow what is there, also while Lockstep is busy, is refused, or has nothing to do with it any more."""
 
+import pytest
+
 from lockstep.controller import ports
-from lockstep.controller.ports import Object
+from lockstep.controller.ports import Object, UnavailableError
 from tests.fakes import builders as a
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, serving_world
@@ -55,6 +57,25 @@ async def test_a_change_that_the_api_server_keeps_from_being_put_right_is_said_w
         await world.look()
     assert world.since(mark) == []
     refusing.clear()
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted")
+
+
+async def test_an_api_server_that_fails_keeps_nobody_from_learning_that_the_service_selects_nothing() -> None:
+    world = await serving_world()
+
+    def fail(verb: str, kind: ports.Kind, body: Object) -> str | None:
+        if kind is ports.SERVICE and verb != "edit" and failing:
+            raise UnavailableError("PUT /api/v1/…/services/iris was answered with 500: failed calling webhook")
+        return None
+
+    failing = [True]
+    world.cluster.admission.append(fail)
+    world.cluster.edit(ports.SERVICE, TEAM, "iris", steal)
+    with pytest.raises(UnavailableError):
+        await world.look()
+    assert world.condition("Available") == ("False", "Switching")
+    failing.clear()
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 

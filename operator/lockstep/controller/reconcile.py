@@ -125,6 +125,9 @@ class Reconciler:
             reason = error.reason if isinstance(error, NameTakenError) else Reason.UPKEEP_REFUSED
             await self._keep_true(look, replace(upkeep, impairment=Impairment(reason, message)))
             return _REFUSED
+        except UnavailableError:
+            await self._keep_true(look, upkeep)
+            raise
         self._reporter.corrected(upkeep.actions)
         await self._keep_true(look, upkeep)
         return _SOON
@@ -151,12 +154,12 @@ class Reconciler:
         active = await active_of(owner, observed, self._records)
         status = ending_status(owner, observed, active.status if active else None, self._clock.now())
         try:
-            await self._store(raw, status)
+            if raw.get("status") != status.payload():
+                await self._store(raw, status)
         except ConflictError:
             return _SOON
         except RejectedError:
-            # Gone since it was read.
-            return None
+            _log.info("%s/%s is gone", owner.namespace, owner.name)
         return None
 
     async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
@@ -234,19 +237,16 @@ class Reconciler:
 
     async def _write(self, look: Look, status: ModelDeploymentStatus) -> Look:
         """Write the status where it differs from what the API server holds, and return the look with it."""
-        payload = status.payload()
         raw = look.raw
-        if raw.get("status") != payload:
+        if raw.get("status") != status.payload():
             self._trusted.forget(look.owner.uid)
             raw = await self._store(raw, status)
         self._trusted.keep(look.owner.uid, status)
         return replace(look, raw=raw, owner=look.owner.model_copy(update={"status": status}))
 
     async def _store(self, raw: Object, status: ModelDeploymentStatus) -> Object:
-        metadata, payload = raw["metadata"], status.payload()
-        if raw.get("status") == payload:
-            return raw
-        namespace, name, version = metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+        namespace, name, version = (str(raw["metadata"][key]) for key in ("namespace", "name", "resourceVersion"))
+        payload = status.payload()
         return await self._cluster.patch_status(ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=version)
 
     async def _perform(self, look: Look, actions: Sequence[Action]) -> None:

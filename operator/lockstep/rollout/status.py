@@ -136,10 +136,11 @@ def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus 
         reason = Reason.NOTHING_ACTIVE
     elif observed.service is None:
         reason = Reason.SWITCHING
-    elif observed.ready_pods(selected_revision(observed.service)) or owner.spec.replicas == 0:
+    elif owner.spec.replicas == 0 or observed.ready_pods(selected_revision(observed.service)):
         return None
     else:
-        reason = Reason.PODS_NOT_READY
+        # Where its pods are ready, it is the Service that does not lead to them.
+        reason = Reason.SWITCHING if observed.ready_pods(active.revision or "") else Reason.PODS_NOT_READY
     return Impairment(reason, reason.sentence)
 
 
