@@ -3,8 +3,8 @@
 The rule is integrity first where it costs no availability:
 
 - A stranger (`Standing.STRANGER`) goes at once, even where nothing else is ready: its answers are nobody's.
-- A pod that was edited after it was made goes as well, since the one that takes its place is as it was promoted: all of them
-  at once while a pod as promoted is ready, else one after the other.
+- A pod that was edited after it was made goes as well, since the one that takes its place is as it was promoted: at once where
+  it is not ready itself or a pod as promoted is, else one after the other.
 - A pod that admission changed, and one as promoted that has lost its ReplicaSet, go one after the other, and only while a pod
   as promoted is ready. The last ready one stays: a model with a variable too many in its environment is more use than none,
   and the status says that it serves. While the newest pod is changed too none goes for that, since the next would be as well.
@@ -84,8 +84,9 @@ def _turn(mine: Sequence[Bearer], now: datetime) -> tuple[list[Bearer], float | 
     wait = (PACE - (now - newest.made)).total_seconds() if newest is not None else 0.0
     safe = any(one.standing is Standing.OWN and one.ready for one in mine)
     edited = [one for one in mine if one.standing is Standing.EDITED]
-    if edited and safe:
-        return edited, None
+    idle = [one for one in edited if safe or not one.ready]
+    if idle:
+        return idle, None
     if newest is not None and newest.standing is Standing.OWN and not newest.ready:
         # What replaces the one before is still coming up; it is looked at again when it is ready.
         return [], None

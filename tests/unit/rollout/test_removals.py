@@ -1,5 +1,6 @@
 """Which pods go, and what is said of those that stay."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,6 +52,9 @@ def test_edited_pods_go_all_at_once_while_one_as_promoted_is_ready_and_else_one_
     edited = [bearer(name, EDITED) for name in "xyz"]
     assert gone(*FINE, *edited) == ["x", "y", "z"]
     assert gone(*edited) == ["x"]
+    young = bearer("y", EDITED, made=a.NOW - timedelta(seconds=5))
+    assert gone(young) == []
+    assert gone(replace(young, ready=False)) == ["y"], "it serves nobody"
     starting = bearer("n", ready=False, made=a.NOW - timedelta(seconds=5))
     assert gone(*edited, starting) == [], "the one that replaces the first is still coming up"
 
