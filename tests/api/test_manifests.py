@@ -1,5 +1,6 @@
 """What is desired equals what the API server returns: else everything that is settled would look like drift for ever."""
 
+import json
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from lockstep.controller.ports import Object
 from lockstep.rollout import manifests
 from lockstep.rollout.drift import budget_drift, deployment_drift, difference, service_drift
 from lockstep.rollout.revision import Snapshot
-from tests.api.installation import Installation, model_deployment
+from tests.api.installation import BREAK_GLASS, Installation, model_deployment
 from tests.fakes import live
 
 pytestmark = pytest.mark.api
@@ -123,18 +124,47 @@ async def test_a_snapshot_comes_back_as_it_was_kept_and_never_changes(
     await cluster.create(ports.CONTROLLER_REVISION, owner.namespace, desired)
     found = await cluster.get(ports.CONTROLLER_REVISION, owner.namespace, snapshot.object_name)
     assert found is not None
-    assert found["data"] == snapshot.payload()
-    assert Snapshot.parse(found["data"]).revision == snapshot.revision
-    # Its data is compared byte by byte: only who writes it as we do may even label it.
+    assert found["data"] == desired["data"]
+    assert Snapshot.parse(json.loads(found["data"]["snapshot"])).revision == snapshot.revision
     relabelled = found | {"metadata": found["metadata"] | {"labels": {**found["metadata"]["labels"], "a": "b"}}}
     version = found["metadata"]["resourceVersion"]
     made = await cluster.replace(ports.CONTROLLER_REVISION, owner.namespace, relabelled, resource_version=version)
     assert made["metadata"]["labels"]["a"] == "b"
-    changed = found | {"data": found["data"] | {"version": "4"}}
+    changed = found | {"data": {"snapshot": "{}"}}
     with pytest.raises(ports.RejectedError, match="immutable"):
         await cluster.replace(
             ports.CONTROLLER_REVISION, owner.namespace, changed, resource_version=made["metadata"]["resourceVersion"]
         )
+
+
+UGLY = "a&b<c>\u2028 \u00e9 \U0001f600 \"quoted\" back\\slash \x7f tab\t {{json: [1, 2]}} 'x' #no: comment"
+
+
+@pytest.mark.parametrize("kind", ["strategic-merge-patch", "merge-patch", "json-patch"])
+async def test_a_snapshot_can_be_left_by_its_owner_whatever_it_holds(
+    api: Installation, cluster: KubernetesCluster, owner: ModelDeployment, kind: str
+) -> None:
+    env = [{"name": f"A{number}", "value": value} for number, value in enumerate([UGLY, UGLY[::-1], "\n", "1e5", "~", "null"])]
+    kept = live.snapshot(template=PodTemplate.model_validate({"env": env}))
+    desired = manifests.controller_revision(owner, kept)
+    made = await cluster.create(ports.CONTROLLER_REVISION, owner.namespace, desired)
+    assert made["data"] == desired["data"]
+    # What the garbage collector sends for --cascade=orphan (pkg/controller/garbagecollector/patch.go), and what people could.
+    patches: dict[str, Any] = {
+        "strategic-merge-patch": {
+            "metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": made["metadata"]["uid"]}
+        },
+        "merge-patch": {"metadata": {"ownerReferences": None}},
+        "json-patch": [{"op": "remove", "path": "/metadata/ownerReferences"}],
+    }
+    words = ("patch", "controllerrevision", kept.object_name, "--namespace", owner.namespace)
+    types = {"strategic-merge-patch": "strategic", "merge-patch": "merge", "json-patch": "json"}
+    api.kubectl(*words, f"--type={types[kind]}", "--patch", json.dumps(patches[kind]), user=BREAK_GLASS)
+    after = await cluster.get(ports.CONTROLLER_REVISION, owner.namespace, kept.object_name)
+    assert after is not None
+    assert not after["metadata"].get("ownerReferences")
+    assert Snapshot.parse(json.loads(after["data"]["snapshot"])) == kept
+    api.kubectl("label", "controllerrevision", kept.object_name, "a=b", "--namespace", owner.namespace, user=BREAK_GLASS)
 
 
 def spec_of(stored: Object) -> Object:

@@ -30,8 +30,18 @@ class ApiServer:
     Both processes die with the thread that entered the context, so even a killed test run leaves none behind.
     """
 
-    def __init__(self, *, users: Mapping[str, Sequence[str]] | None = None, flags: Sequence[str] = ()) -> None:
-        """Take the users besides the administrator, with their groups, and further flags of kube-apiserver."""
+    def __init__(
+        self,
+        *,
+        users: Mapping[str, Sequence[str]] | None = None,
+        flags: Sequence[str] = (),
+        service_accounts: bool = False,
+    ) -> None:
+        """Take the users besides the administrator, with their groups, and further flags of kube-apiserver.
+
+        With `service_accounts` pods need one, which the test has to make: nobody else makes the default ones.
+        """
+        self._service_accounts = service_accounts
         self._users = {"lockstep-admin": (_MASTERS,)} | dict(users or {})
         self._flags = flags
         self._tokens = {user: secrets.token_hex(16) for user in self._users}
@@ -117,8 +127,7 @@ class ApiServer:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={authority.key('service-accounts')}",
             f"--service-account-signing-key-file={authority.key('service-accounts')}",
-            # Nobody makes the service accounts that it asks for.
-            "--disable-admission-plugins=ServiceAccount",
+            *(() if self._service_accounts else ("--disable-admission-plugins=ServiceAccount",)),
             f"--audit-policy-file={self.folder / 'audit-policy.json'}",
             f"--audit-log-path={self.audit_log}",
             "--profiling=false",

@@ -1,4 +1,4 @@
-"""An auditor that finds what a test tells it to find."""
+"""An auditor that finds what a test tells it to find, and a prober that hears what a test tells it to hear."""
 
 from dataclasses import dataclass, field
 
@@ -30,3 +30,15 @@ class FakeAuditor:
         if self.failure is not None:
             return AuditFact(pod, passed=False, answered=0, failure=self.failure)
         return AuditFact(pod, passed=True, answered=requests, latencies=(0.01,) * requests)
+
+
+@dataclass
+class FakeProber:
+    """Implements `readiness.probe.Prober`."""
+
+    answer: str = "GET /ping on port 8080: connection refused"
+    asked: list[str] = field(default_factory=list)
+
+    async def said(self, *, address: str, server: Server) -> str:
+        self.asked.append(address)
+        return self.answer

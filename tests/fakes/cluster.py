@@ -12,6 +12,8 @@ from lockstep.controller.ports import Clock, ConflictError, Kind, Object, Reject
 Key = tuple[str, str | None, str]
 Admission = Callable[[str, Kind, Object], str | None]
 """Is asked before each write (verb, kind, object); a sentence refuses it."""
+Mutation = Callable[[Kind, Object], None]
+"""Changes what is about to be created or replaced, as a mutating webhook or policy does."""
 
 _RECORDS = (ports.ENVIRONMENT_RECORD, ports.LAYER_RECORD, ports.LINEAGE_PIN, ports.PROMOTION_RECORD)
 _WITH_STATUS = (ports.MODEL_DEPLOYMENT, ports.PROMOTION_POLICY, ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE)
@@ -40,6 +42,7 @@ class FakeCluster:
         self._versions = itertools.count(1)
         self._uids = itertools.count(1)
         self.admission: list[Admission] = []
+        self.mutations: list[Mutation] = []
         self.watchers: list[Callable[[Write], None]] = []
         """Called after each change of an object, whoever made it."""
 
@@ -78,6 +81,7 @@ class FakeCluster:
         metadata = made["metadata"]
         namespace = namespace or metadata.get("namespace")
         key = _key(kind, namespace, metadata["name"])
+        self._mutate(kind, made)
         self._admit("create", kind, made)
         if key in self._objects:
             raise ConflictError(f'{kind.plural} "{metadata["name"]}" already exists')
@@ -100,7 +104,9 @@ class FakeCluster:
     async def apply(self, kind: Kind, namespace: str | None, body: Object, *, resource_version: str) -> Object:
         present = self._present(kind, namespace, body["metadata"]["name"])
         _match(present, resource_version)
-        return self._update("apply", kind, namespace, _merged(present, _without(body, "status")))
+        merged = _merged(present, _without(body, "status"))
+        self._mutate(kind, merged)
+        return self._update("apply", kind, namespace, merged)
 
     async def replace(self, kind: Kind, namespace: str | None, body: Object, *, resource_version: str) -> Object:
         present = self._present(kind, namespace, body["metadata"]["name"])
@@ -113,6 +119,7 @@ class FakeCluster:
             new |= {"status": present["status"]} if "status" in present else {}
         allocated = ("uid", "generation", "creationTimestamp", "namespace", "deletionTimestamp")
         new["metadata"] |= {key: present["metadata"][key] for key in allocated if key in present["metadata"]}
+        self._mutate(kind, new)
         return self._update("replace", kind, namespace, {"apiVersion": kind.api_version, "kind": kind.kind} | new)
 
     async def patch_status(
@@ -134,10 +141,11 @@ class FakeCluster:
         if uid is not None and present["metadata"]["uid"] != uid:
             raise ConflictError("the uid in the precondition is another one")
         self._admit("delete", kind, present)
-        if kind is ports.POD and "deletionTimestamp" not in present["metadata"]:
-            # It ends in its own time; `reap` takes it away.
-            present["metadata"]["deletionTimestamp"] = self._clock.now().isoformat()
-            self._store("delete", kind, _key(kind, namespace, name), present)
+        if kind is ports.POD or present["metadata"].get("finalizers"):
+            # It ends in its own time, a pod when `reap` takes it away.
+            if "deletionTimestamp" not in present["metadata"]:
+                present["metadata"]["deletionTimestamp"] = self._clock.now().isoformat()
+                self._store("delete", kind, _key(kind, namespace, name), present)
             return
         self.remove(kind, namespace, name)
 
@@ -187,6 +195,10 @@ class FakeCluster:
         for refuses in self.admission:
             if why := refuses(verb, kind, copy.deepcopy(body)):
                 raise RejectedError(why)
+
+    def _mutate(self, kind: Kind, body: Object) -> None:
+        for change in self.mutations:
+            change(kind, body)
 
     def _update(self, verb: str, kind: Kind, namespace: str | None, new: Object) -> Object:
         key = _key(kind, namespace, new["metadata"]["name"])

@@ -152,6 +152,8 @@ def pod(of: Object, name: str = "") -> Object:
             "name": name,
             "uid": f"uid-{name}",
             "resourceVersion": "102",
+            "generation": 1,
+            "creationTimestamp": "2026-11-20T11:00:00Z",
             "labels": dict(of["spec"]["template"]["metadata"]["labels"]),
             "ownerReferences": _controlled("ReplicaSet", of),
         },
@@ -209,7 +211,7 @@ def cluster(
         deployments[one.revision] = live
         revisions[one.revision] = controller_revision(owner, one)
         sets.append(made)
-        pods += [pod(made, f"{made['metadata']['name']}-{n}") for n in range(replicas)]
+        pods += [pod(made, f"{made['metadata']['name']}-{n:05d}") for n in range(replicas)]
     front = {"service": service(owner, active), "budget": budget(owner, active)} if active else {}
     if running:
         first = {"deployment": deployments[running[0].revision], "replica_set": sets[0]} | ({"pod": pods[0]} if pods else {})

@@ -33,6 +33,8 @@ class FakeWorkloads:
         """By image; pods of all other images become ready."""
         self.quota: str | None = None
         """Why no pod may be created any more."""
+        self.names: dict[str, str] = {}
+        """By image, what the node reports to run (imageID) where that is not what the pod asks for."""
         self._addresses = 1
 
     def step(self) -> None:
@@ -53,6 +55,7 @@ class FakeWorkloads:
 
     def _deploy(self, deployment: Object) -> None:
         namespace, spec = deployment["metadata"]["namespace"], deployment["spec"]
+        self._claim(deployment, ports.REPLICA_SET, spec["selector"]["matchLabels"])
         hashed = sha256_of(canonical_json(spec["template"]))[-10:]
         owned = self._owned(ports.REPLICA_SET, deployment)
         current = next((rs for rs in owned if rs["metadata"]["labels"].get(_HASH) == hashed), None)
@@ -89,10 +92,31 @@ class FakeWorkloads:
             ports.REPLICA_SET, metadata["namespace"], metadata["name"], lambda rs: rs["spec"].update(replicas=replicas)
         )
 
+    def _claim(self, owner: Object, kind: Kind, selector: Object) -> None:
+        """Let go of what no longer bears the labels, and adopt what bears them and is nobody's (controller_ref_manager.go)."""
+        for obj in self._cluster.all(kind, owner["metadata"]["namespace"]):
+            metadata = obj["metadata"]
+            fits = all((metadata.get("labels") or {}).get(key) == value for key, value in selector.items())
+            references = metadata.get("ownerReferences") or []
+            if controlled_by(obj, owner["metadata"]["uid"]) and not fits:
+                references = [one for one in references if not one.get("controller")]
+            elif fits and not any(one.get("controller") for one in references):
+                references = [*references, _reference(owner["kind"], owner)]
+            self._own(kind, obj, references)
+
+    def _own(self, kind: Kind, obj: Object, references: list[Object]) -> None:
+        metadata = obj["metadata"]
+        if references != (metadata.get("ownerReferences") or []):
+            self._cluster.edit(
+                kind, metadata["namespace"], metadata["name"], lambda o: o["metadata"].update(ownerReferences=references)
+            )
+
     # --- ReplicaSets → Pods ----------------------------------------------------------------------------------------
 
     def _replicate(self, replica_set: Object) -> None:
-        namespace = replica_set["metadata"]["namespace"]
+        namespace, selector = replica_set["metadata"]["namespace"], replica_set["spec"].get("selector") or {}
+        if selector:
+            self._claim(replica_set, ports.POD, selector["matchLabels"])
         pods = [pod for pod in self._owned(ports.POD, replica_set) if "deletionTimestamp" not in pod["metadata"]]
         wanted = replica_set["spec"]["replicas"]
         for pod in pods[wanted:]:
@@ -106,7 +130,7 @@ class FakeWorkloads:
     def _add_pod(self, namespace: str, replica_set: Object) -> None:
         self._addresses += 1
         pod = live.pod(replica_set, f"{replica_set['metadata']['name']}-{self._addresses:05d}")
-        for key in ("uid", "resourceVersion"):
+        for key in ("uid", "resourceVersion", "generation", "creationTimestamp"):
             del pod["metadata"][key]
         pod["metadata"]["ownerReferences"] = [_reference("ReplicaSet", replica_set)]
         pod["status"] = {"phase": "Pending"}
@@ -126,6 +150,8 @@ class FakeWorkloads:
         status = _STATUS[fate](pod, image)
         if "podIP" not in pod["status"] and fate is not Fate.UNSCHEDULABLE:
             status["podIP"] = f"10.88.1.{metadata['name'][-5:].lstrip('0')}"
+        for container in status.get("containerStatuses") or []:
+            container["imageID"] = container["imageID"] and self.names.get(image, container["imageID"])
         merged = pod["status"] | status
         self._cluster.edit(ports.POD, metadata["namespace"], metadata["name"], lambda p: p.update(status=merged))
 

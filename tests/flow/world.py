@@ -22,7 +22,7 @@ from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
 from tests.fakes import builders as a
-from tests.fakes.auditor import FakeAuditor
+from tests.fakes.auditor import FakeAuditor, FakeProber
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, Write
 from tests.fakes.connection import Connection, Kill, KilledError
@@ -45,6 +45,7 @@ class World:
         self.registry = FakeModelRegistry()
         self.images = FakeImages()
         self.auditor = FakeAuditor()
+        self.prober = FakeProber()
         self.settings = Settings(namespace=SYSTEM, identity="lockstep-1", guard_bindings=(GUARD,))
         self.log: list[Write] = []
         """Every change of an object, whoever made it."""
@@ -59,7 +60,9 @@ class World:
         """Start the operator's process anew: all that it remembered is gone."""
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
-        parts = Parts(self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
+        parts = Parts(
+            self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics, self.prober
+        )
         self.reconciler, self.scans = build_reconciler(parts, self.settings)
         self.woken = asyncio.Event()
 

@@ -72,3 +72,10 @@ class PodsSpec(ApiModel):
         description="Size limit of /tmp under a read-only root file system, of the node's ephemeral storage.",
         json_schema_extra=cel((f"self.matches('{_SIZE}')", "write tmpSizeLimit as a number of Mi or Gi, such as 500Mi or 2Gi")),
     )
+    priority_classes: list[Pattern] = Field(
+        default_factory=list,
+        max_length=64,
+        description="PriorityClasses that a candidate may have although its pods could push away those that serve, being of "
+        "higher value; * and ? are wildcards. Classes that never preempt, or are of no higher value, need not be listed.",
+        json_schema_extra=SET,
+    )

@@ -104,3 +104,13 @@ class PodTemplate(ApiModel):
     termination_grace_period_seconds: int = Field(
         default=60, ge=1, le=3600, description="Seconds that a pod has to end by itself, draining included."
     )
+
+    # A revision is kept as one object, which etcd takes up to 1.5 MiB: each character there twice, in up to seven bytes.
+    model_config = ApiModel.model_config | {
+        "json_schema_extra": cel(
+            (
+                "!has(self.env) || self.env.map(v, size(v.name) + (has(v.value) ? size(v.value) : 0)).sum() <= 65536",
+                "the environment variables have more than 65536 characters together: put what is long into the image",
+            )
+        )
+    }

@@ -56,6 +56,13 @@ class Reason(_Documented):
     PAUSED = "Paused", "spec.paused is true: the candidate is not promoted until it is false."
     NOTHING_ACTIVE = "NothingActive", "No revision has been promoted yet."
     PODS_NOT_READY = "PodsNotReady", "The active revision has no ready pods."
+    ACTIVE_POD_TAMPERED = (
+        "ActivePodTampered",
+        "A pod that gets traffic is not the pod that was promoted, and no other one is ready in its place.",
+    )
+    FOREIGN_POD = "ForeignPod", "Pods that Lockstep did not ask for bear the labels by which the Service selects."
+    UPKEEP_REFUSED = "UpkeepRefused", "The cluster refuses or undoes what would keep the active revision as it was promoted."
+    DELETING = "Deleting", "The ModelDeployment is being deleted: nothing is kept up or checked any more."
     INTERNAL_ERROR = "InternalError", "Lockstep itself failed; the step is tried again."
 
     # --- what governs -------------------------------------------------------------------------------------------
@@ -72,6 +79,12 @@ class Reason(_Documented):
     GUARDS_MISSING = "GuardsMissing", "The guarding admission policies are not installed, so nothing is promoted."
     NAME_CONFLICT = "NameConflict", "A Service or Deployment of this name exists that Lockstep does not own."
     FOREIGN_SERVICE = "ForeignService", "Another Service selects the candidate's pods."
+    REVISION_FORGED = "RevisionForged", "What has the name of the candidate's ControllerRevision was not written by Lockstep."
+    SPEC_TOO_LARGE = "SpecTooLarge", "The pods that the spec asks for are described by more than a cluster stores."
+    PRIORITY_NOT_ALLOWED = (
+        "PriorityNotAllowed",
+        "The candidate's PriorityClass would let its pods push away those that serve, or does not exist.",
+    )
 
     # --- lineage ------------------------------------------------------------------------------------------------
     REGISTRY_UNREACHABLE = "RegistryUnreachable", "The model registry (MLflow) did not answer."
@@ -183,11 +196,22 @@ class Reason(_Documented):
     # --- readiness ----------------------------------------------------------------------------------------------
     PODS_STARTING = "PodsStarting", "The candidate's pods are starting."
     PODS_UNSCHEDULABLE = "PodsUnschedulable", "The candidate's pods find no room in the cluster."
-    QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota or an admission rule forbids the candidate's pods."
+    QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota has no room for the candidate's pods."
+    SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing", "The ServiceAccount of the candidate's pods does not exist."
+    PODS_FORBIDDEN = (
+        "PodsForbidden",
+        "An admission rule of the cluster (Pod Security, a LimitRange, a policy, a webhook) forbids the candidate's pods.",
+    )
+    PODS_INVALID = "PodsInvalid", "The API server does not understand the pods that the spec asks for."
+    CLUSTER_FAILED = (
+        "ClusterFailed",
+        "The API server, or a webhook that it asks, failed while the candidate's objects were made; it is tried again.",
+    )
     POD_CRASHED = "PodCrashed", "A candidate's container exits or restarts."
     POD_NOT_READY = "PodNotReady", "The candidate's pods did not become ready before the deadline."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The node could not pull the candidate's image before the deadline."
     POD_TAMPERED = "PodTampered", "A candidate's pod is not the pod that was asked for."
+    IMAGE_UNVERIFIED = "ImageUnverified", "It is unknown whether the image that a node names is the one that was pinned."
     AUDITING = "Auditing", "The readiness audit of the candidate's pods is under way."
     AUDIT_FAILED = "AuditFailed", "The candidate's pods did not answer the readiness audit as a ready model does."
     PROBE_FAILED = "ProbeFailed", "A candidate's pod could not be reached by the readiness audit."
@@ -202,4 +226,7 @@ class EventReason(_Documented):
     PROMOTED = "Promoted", "The candidate became the active revision."
     DRIFT_CORRECTED = "DriftCorrected", "Somebody else changed an object that Lockstep owns; it was put right."
     STATUS_CORRECTED = "StatusCorrected", "Somebody else changed the status; it was put right."
-    ACTIVE_DEGRADED = "ActiveDegraded", "The active revision no longer meets the policy or its pods fail."
+    ACTIVE_DEGRADED = (
+        "ActiveDegraded",
+        "The active revision no longer meets the policy, its pods fail, or they can't be kept as they were promoted.",
+    )

@@ -30,7 +30,7 @@ def snapshots_of(observed: Observed) -> dict[str, Snapshot]:
     """
     found: dict[str, Snapshot] = {}
     for revision, raw in observed.revisions.items():
-        snapshot = _parsed(raw.get("data") or {})
+        snapshot = _from_text((raw.get("data") or {}).get("snapshot"))
         if snapshot is not None and snapshot.revision == revision:
             found[revision] = snapshot
     return found
@@ -70,14 +70,11 @@ def _restored(record: Object) -> RevisionStatus:
 
 
 def _from_record(record: Object) -> Snapshot | None:
-    try:
-        return _parsed(json.loads(record["spec"]["snapshot"]), known_as=str(record["spec"]["revision"]))
-    except (ValueError, KeyError):
-        return None
+    return _from_text(record["spec"].get("snapshot"), known_as=str(record["spec"]["revision"]))
 
 
-def _parsed(payload: dict[str, Any], *, known_as: str | None = None) -> Snapshot | None:
+def _from_text(text: Any, *, known_as: str | None = None) -> Snapshot | None:
     try:
-        return Snapshot.parse(payload, known_as=known_as)
-    except (KeyError, TypeError, ValidationError):
+        return Snapshot.parse(json.loads(text), known_as=known_as)
+    except (ValueError, KeyError, TypeError, ValidationError):
         return None

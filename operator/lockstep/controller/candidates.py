@@ -16,11 +16,13 @@ from lockstep.controller.outcome import Outcome
 from lockstep.controller.pods import PodAudits, ready_count
 from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Cluster
+from lockstep.controller.priorities import Priorities
 from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Unknown
 from lockstep.gates.outcome import Verdict
+from lockstep.rollout.bearers import Standing, bearers
 from lockstep.rollout.candidate import (
     Pins,
     Situation,
@@ -35,7 +37,7 @@ from lockstep.rollout.candidate import (
     wanted_pods,
 )
 from lockstep.rollout.manifests import rendered
-from lockstep.rollout.revision import Snapshot, spec_hash
+from lockstep.rollout.revision import MAX_SNAPSHOT_BYTES, Snapshot, spec_hash
 from lockstep.rollout.status import Hold, Outlook, promoted_history
 
 _WITH_PODS = 5.0
@@ -63,6 +65,7 @@ class Candidates:
         images: ImagesOf,
         audits: PodAudits,
         guards: Guards,
+        priorities: Priorities,
     ) -> None:
         self._cluster = cluster
         self._records = records
@@ -70,6 +73,7 @@ class Candidates:
         self._images = images
         self._audits = audits
         self._guards = guards
+        self._priorities = priorities
 
     async def evaluate(self, look: Look) -> Outcome:
         """Decide the candidate's next step."""
@@ -78,6 +82,10 @@ class Candidates:
             return self._outcome(look, before, again=None)
         facts = await self._facts(look, before)
         snapshot = self._snapshot(look, facts)
+        too_large = _too_large(snapshot)
+        if too_large is not None:
+            # Nothing that would hold it is made, no record either.
+            snapshot = None
         if look.active is not None and snapshot is not None and snapshot.essence() == look.active.snapshot.essence():
             return self._same_revision(look)
         version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
@@ -85,7 +93,7 @@ class Candidates:
         progress = await self._progress(look, before, snapshot, facts)
         verdict = evaluate(look.evidence(facts, progress.pods))
         await self._pin(look, facts, verdict)
-        hold = await self._hold(look, snapshot)
+        hold = too_large or await self._hold(look, snapshot)
         situation = Situation(
             owner=look.owner,
             policy=look.known_policy,
@@ -152,7 +160,7 @@ class Candidates:
         policy = look.known_policy
         deployment = look.observed.deployments.get(snapshot.revision) if snapshot is not None else None
         since = could_come_up_since(before, deployment, look.now)
-        if policy is None or snapshot is None or since is None:
+        if policy is None or snapshot is None or since is None or _rendered_otherwise(look, snapshot):
             return _Progress(None, recorded=False)
         recorded = await self._recorded(look, before, snapshot, policy)
         example = None if isinstance(facts.lineage, Unknown) else facts.lineage.input_example
@@ -163,6 +171,7 @@ class Candidates:
             snapshot,
             wanted=wanted_pods(look.owner, policy, recorded=recorded),
             since=since,
+            now=look.now,
             input_example=example,
         )
         images = self._images.of(look.owner)
@@ -190,8 +199,9 @@ class Candidates:
     async def _hold(self, look: Look, snapshot: Snapshot | None) -> Hold | None:
         """Find out what besides the gates stands in the way."""
         policy = look.known_policy
-        if look.observed.conflict is not None:
-            return Hold(Reason.NAME_CONFLICT, look.observed.conflict)
+        taken = look.observed.conflict or look.observed.taken.get(snapshot.revision if snapshot else "")
+        if taken is not None:
+            return Hold(Reason.NAME_CONFLICT, taken)
         if policy is not None and policy.spec.guards is GuardsRule.REQUIRED:
             missing = await self._guards.missing()
             if missing:
@@ -203,6 +213,14 @@ class Candidates:
             if strangers:
                 message = f"the Service {', '.join(strangers)} selects the candidate's pods too: change its selector"
                 return Hold(Reason.FOREIGN_SERVICE, message)
+            stranger = _stranger(look, snapshot)
+            if stranger is not None:
+                message = f"the pod {stranger} bears the candidate's labels and is not Lockstep's: it is deleted as it comes"
+                return Hold(Reason.FOREIGN_POD, f"{message}. Next step: find out who makes it")
+            if policy is not None and look.active is not None and look.owner.spec.replicas:
+                hold = await self._priorities.hold(policy, snapshot, look.active, look.observed)
+                if hold is not None:
+                    return hold
         if look.owner.spec.paused:
             return Hold(Reason.PAUSED, Reason.PAUSED.sentence, refusal=False)
         return None
@@ -271,6 +289,26 @@ class Candidates:
         if step.candidate.pods_since is not None or step.actions:
             return _WITH_PODS
         return _BLOCKED
+
+
+def _rendered_otherwise(look: Look, snapshot: Snapshot) -> bool:
+    """Tell whether the candidate's pods were asked for under another policy: they are no others for that, and make way."""
+    kept = look.snapshots.get(snapshot.revision)
+    return kept is not None and kept.text() != snapshot.text()
+
+
+def _too_large(snapshot: Snapshot | None) -> Hold | None:
+    if snapshot is None or snapshot.size <= MAX_SNAPSHOT_BYTES:
+        return None
+    message = f"the pods that the spec asks for take {snapshot.size} bytes to describe, and {MAX_SNAPSHOT_BYTES} are the most"
+    return Hold(Reason.SPEC_TOO_LARGE, f"{message}. Next step (manifest): make template smaller, its variables first")
+
+
+def _stranger(look: Look, snapshot: Snapshot) -> str | None:
+    """Return the name of a pod that would get traffic with the candidate and is none of its own."""
+    found = bearers(look.observed, {snapshot.revision: snapshot}, in_use=())
+    foreign = (Standing.STRANGER, Standing.STRAY)
+    return next((one.name for one in found if one.revision == snapshot.revision and one.standing in foreign), None)
 
 
 def _pins(facts: Facts) -> Pins:

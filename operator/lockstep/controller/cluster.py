@@ -10,6 +10,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException
 
 from lockstep.controller.ports import (
+    CONTROLLER_REVISION,
     ConflictError,
     DeposedError,
     Kind,
@@ -25,6 +26,7 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_YAML = "application/yaml"
 
 Fence = Callable[[], float]
 """Returns for how many seconds this process may still write for sure; not positive when it may not."""
@@ -64,7 +66,9 @@ class KubernetesCluster:
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """See `Cluster.create`."""
-        return await self._write("POST", _path(kind, namespace), body, query={"fieldManager": FIELD_MANAGER})
+        content_type, sent = _sent(kind, body)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("POST", _path(kind, namespace), sent, query=query, content_type=content_type)
 
     async def apply(self, kind: Kind, namespace: str | None, body: Object, *, resource_version: str) -> Object:
         """See `Cluster.apply`."""
@@ -78,7 +82,8 @@ class KubernetesCluster:
         metadata = dict(body["metadata"], resourceVersion=resource_version)
         whole = {"apiVersion": kind.api_version, "kind": kind.kind} | body | {"metadata": metadata}
         path = _path(kind, namespace, body["metadata"]["name"])
-        return await self._write("PUT", path, whole, query={"fieldManager": FIELD_MANAGER})
+        content_type, sent = _sent(kind, whole)
+        return await self._write("PUT", path, sent, query={"fieldManager": FIELD_MANAGER}, content_type=content_type)
 
     async def patch_status(
         self, kind: Kind, namespace: str | None, name: str, status: Object, *, resource_version: str
@@ -173,6 +178,15 @@ def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
     base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     scope = f"/namespaces/{namespace}" if kind.namespaced and namespace is not None else ""
     return f"{base}{scope}/{kind.plural}" + (f"/{name}" if name is not None else "")
+
+
+def _sent(kind: Kind, body: Object) -> tuple[str, Object | str]:
+    """Return how an object is sent: as JSON, and a ControllerRevision as YAML (of which JSON is a part).
+
+    Of JSON the API server keeps a ControllerRevision's data byte for byte, our blanks included, and compares it byte for byte
+    with what it writes itself when somebody patches a label or the owners. Of YAML it writes the data itself from the first.
+    """
+    return (_YAML, json.dumps(body)) if kind == CONTROLLER_REVISION else (_JSON, body)
 
 
 def _error(method: str, path: str, status: int, body: str, retry_after: str = "") -> Exception:

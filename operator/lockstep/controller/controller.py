@@ -21,6 +21,7 @@ from lockstep.controller.policies import Guards
 from lockstep.controller.policystatus import PolicyStatuses
 from lockstep.controller.ports import Clock, Cluster, ClusterError
 from lockstep.controller.poster import EventPoster
+from lockstep.controller.priorities import Priorities
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
 from lockstep.controller.pruner import Pruner
 from lockstep.controller.queue import Key, WorkQueue
@@ -38,6 +39,7 @@ from lockstep.images.worker.processes import Processes
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor
+from lockstep.readiness.probe import HttpProber, Prober
 
 _log = logging.getLogger(__name__)
 LEASE_NAME = "lockstep-controller"
@@ -54,6 +56,7 @@ class Parts:
     images: ImagesOf
     workers: Workers
     metrics: Metrics
+    prober: Prober
 
 
 def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scans]:
@@ -76,8 +79,9 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         records=records,
         gatherer=gatherer,
         images=images,
-        audits=PodAudits(parts.auditor),
+        audits=PodAudits(parts.auditor, parts.prober),
         guards=Guards(cluster, clock, settings.guard_bindings),
+        priorities=Priorities(cluster, clock),
     )
     reconciler = Reconciler(
         cluster=cluster,
@@ -114,7 +118,7 @@ class Controller:
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
         workers = Processes(settings.limits.record, at_once=settings.scan_processes)
-        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
+        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics, HttpProber(session))
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep)

@@ -18,7 +18,7 @@ from lockstep.gates.lineage import pins_of
 from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
-from lockstep.images.reference import reported_digest
+from lockstep.images.reference import reported_digest, reported_repository
 from lockstep.images.scan import Scanner
 from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
@@ -157,14 +157,19 @@ class Gatherer:
         image: Fact[ResolvedImage],
         pods: CandidatePods,
     ) -> Mapping[str, Fact[ResolvedImage]]:
-        """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are."""
+        """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are.
+
+        In the pinned repository first. The repository that the node names, which is somebody else's to choose, is asked
+        only for a pod that no other evidence speaks for, with the namespace's own credentials and where the policy allows it.
+        """
         if isinstance(image, Unknown):
             return {}
-        named = {reported_digest(pod.image_id) for pod in pods.pods} - digests_of(image) - {None}
         found: dict[str, Fact[ResolvedImage]] = {}
-        for digest in sorted(digest for digest in named if digest is not None)[:_REPORTED]:
-            opened = await self._image(owner, policy, images, platform, f"{image.repository}@{digest}")
-            found[digest] = opened if isinstance(opened, Unknown) else opened.image
+        for digest, name, unchanged in sorted(_named(pods, digests_of(image)))[:_REPORTED]:
+            for repository in [image.repository] if unchanged else [image.repository, name]:
+                if repository and not isinstance(found.get(digest), ResolvedImage):
+                    opened = await self._image(owner, policy, images, platform, f"{repository}@{digest}")
+                    found[digest] = opened if isinstance(opened, Unknown) else opened.image
         return found
 
     async def _image(
@@ -198,3 +203,16 @@ class Gatherer:
         pins = LineagePins(**pins_of(lineage), first_seen=now)
         await self._records.pin(policy.spec.registry.tracking_uri, lineage.name, lineage.version, pins)
         return pins
+
+
+def _named(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str, str, bool]]:
+    """Return digest and repository of each name that nodes report beside the known digests, and whether all its pods are
+    unchanged.
+    """
+    found: dict[tuple[str, str], bool] = {}
+    for pod in pods.pods:
+        digest = reported_digest(pod.image_id)
+        if digest is not None and digest not in known:
+            name = (digest, reported_repository(pod.image_id))
+            found[name] = found.get(name, True) and pod.unchanged
+    return {(*name, unchanged) for name, unchanged in found.items()}

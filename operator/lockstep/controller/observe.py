@@ -1,18 +1,25 @@
 """Reads what the cluster holds for one ModelDeployment."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, Object
 from lockstep.rollout import labels
+from lockstep.rollout.chain import controller_of, is_named_after
 from lockstep.rollout.observed import Observed
 from lockstep.rollout.pods import controlled_by
+
+_UNLABELLED = 8
+"""ReplicaSets that are read by name in one look: a revision has one, for moments two."""
 
 
 async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
     """Read the owned objects, and those that only look owned.
+
+    They are listed by label, which costs no more in a large namespace. What has lost that label is read by its name: the
+    Deployments of revisions in use, and the ReplicaSets that listed pods name as their controller.
 
     Raises:
         ClusterError: the API server did not answer.
@@ -29,15 +36,16 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
     )
     found = {_named_after(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
     hidden = await _hidden(cluster, owner, found.keys())
-    strangers = [deployment for deployment in hidden.values() if not controlled_by(deployment, owner.uid)]
+    found |= {revision: deployment for revision, deployment in hidden.items() if controlled_by(deployment, owner.uid)}
     return Observed(
-        deployments=found | {r: d for r, d in hidden.items() if controlled_by(d, owner.uid)},
+        deployments=found,
         revisions={_named_after(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
-        replica_sets=replica_sets,
+        replica_sets=[*replica_sets, *await _unlabelled(cluster, namespace, found.values(), replica_sets, pods)],
         pods=pods,
         service=service,
         budget=budget,
-        conflict=_conflict(owner, service, budget, *strangers),
+        conflict=_conflict(owner, service, budget),
+        taken={revision: _taken("Deployment", one) for revision, one in hidden.items() if not controlled_by(one, owner.uid)},
     )
 
 
@@ -51,18 +59,40 @@ async def _hidden(cluster: Cluster, owner: ModelDeployment, known: Collection[st
     return {revision: deployment for revision, deployment in zip(missing, got, strict=True) if deployment is not None}
 
 
+async def _unlabelled(
+    cluster: Cluster, namespace: str, deployments: Iterable[Object], listed: Iterable[Object], pods: Iterable[Object]
+) -> list[Object]:
+    """Return the ReplicaSets of ours that pods name as their controller and that have lost the label they are listed by.
+
+    Only names that a ReplicaSet of ours can have are read: who makes pods with our labels does not make us read more.
+    """
+    known = {str(one["metadata"]["uid"]) for one in listed}
+    ours = [str(one["metadata"]["name"]) for one in deployments]
+    named: dict[str, set[str]] = {}
+    for pod in pods:
+        reference = controller_of(pod) or {}
+        name, uid = str(reference.get("name")), str(reference.get("uid"))
+        if reference.get("kind") == "ReplicaSet" and uid not in known and any(is_named_after(name, one) for one in ours):
+            named.setdefault(name, set()).add(uid)
+    got = [await cluster.get(ports.REPLICA_SET, namespace, name) for name in sorted(named)[:_UNLABELLED]]
+    return [one for one in got if one is not None and one["metadata"]["uid"] in named[str(one["metadata"]["name"])]]
+
+
 def _named_after(obj: Object, owner: ModelDeployment) -> str:
     """Return the revision by the object's name, which can't be changed; its label can."""
     return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
 
 
-def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None, *deployments: Object) -> str | None:
-    named = [("Service", service), ("PodDisruptionBudget", budget), *(("Deployment", one) for one in deployments)]
-    for kind, obj in named:
+def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None) -> str | None:
+    for kind, obj in (("Service", service), ("PodDisruptionBudget", budget)):
         if obj is not None and not controlled_by(obj, owner.uid):
-            name = obj["metadata"]["name"]
-            return f"the {kind} {name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
+            return _taken(kind, obj)
     return None
+
+
+def _taken(kind: str, obj: Object) -> str:
+    name = obj["metadata"]["name"]
+    return f"the {kind} {name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
 
 
 async def foreign_services(cluster: Cluster, owner: ModelDeployment, revision: str, extra: dict[str, str]) -> list[str]:

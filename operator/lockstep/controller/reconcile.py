@@ -11,27 +11,50 @@ from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller import ports
-from lockstep.controller.act import Actor, NameTakenError
+from lockstep.controller.act import Actor, ChangedAtAdmissionError, NameTakenError
 from lockstep.controller.active import active_of, snapshots_of
+from lockstep.controller.allowances import Allowances
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.policies import is_ending, policy_for
-from lockstep.controller.ports import Clock, Cluster, ConflictError, Events, Object, RejectedError
+from lockstep.controller.ports import (
+    Clock,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    Events,
+    Object,
+    RejectedError,
+    UnavailableError,
+)
 from lockstep.controller.records import Records
 from lockstep.controller.report import Reporter
 from lockstep.controller.settled import Settled
 from lockstep.controller.trusted import TrustedStatus
-from lockstep.rollout.actions import Action
+from lockstep.gates.refusal import refusal
+from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.conditions import Conditions
 from lockstep.rollout.maintain import Upkeep, maintain
-from lockstep.rollout.status import Hold, Outlook, next_status
+from lockstep.rollout.removals import Impairment
+from lockstep.rollout.status import Hold, Outlook, ending_status, kept_status, next_status
 
 _log = logging.getLogger(__name__)
 _SOON = 0.2
 _REFUSED = 15.0
+_WAITED_FOR = (Reason.QUOTA_EXCEEDED, Reason.CLUSTER_FAILED)
+_REFUSALS = (
+    *_WAITED_FOR,
+    Reason.SERVICE_ACCOUNT_MISSING,
+    Reason.PODS_FORBIDDEN,
+    Reason.PODS_INVALID,
+    Reason.SPEC_TOO_LARGE,
+    Reason.NAME_CONFLICT,
+    Reason.REVISION_FORGED,
+)
+"""What it can mean that the API server does not do what was decided."""
 
 
 class Reconciler:
@@ -58,6 +81,7 @@ class Reconciler:
         self._candidates = candidates
         self._reporter = reporter
         self._actor = Actor(cluster, events)
+        self._allowances = Allowances(clock)
         self._trusted = TrustedStatus()
 
     async def reconcile(self, namespace: str, name: str, again: Callable[[], None]) -> float | None:
@@ -65,9 +89,7 @@ class Reconciler:
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             self._reporter.forget((namespace, name))
-            if raw is not None:
-                self._trusted.forget(str(raw["metadata"]["uid"]))
-            return None
+            return await self._ending(raw) if raw is not None else None
         try:
             owner, foreign = self._trusted.read(raw)
         except ValidationError as error:
@@ -93,15 +115,52 @@ class Reconciler:
         return await self._conclude(look, outcome, upkeep)
 
     async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
+        """Put right what serves, and say meanwhile what does not hold: somebody may undo it for as long as they like."""
         try:
             await self._perform(look, upkeep.actions)
         except (RejectedError, NameTakenError) as error:
             if await is_ending(self._cluster, look.owner.namespace):
                 return None
-            await self._reporter.degraded(look, f"what serves can't be kept as it was promoted: {error}")
+            message = f"what serves can't be kept as it was promoted: {error}"
+            reason = error.reason if isinstance(error, NameTakenError) else Reason.UPKEEP_REFUSED
+            await self._keep_true(look, replace(upkeep, impairment=Impairment(reason, message)))
             return _REFUSED
+        except UnavailableError:
+            await self._keep_true(look, upkeep)
+            raise
         self._reporter.corrected(upkeep.actions)
+        await self._keep_true(look, upkeep)
         return _SOON
+
+    async def _keep_true(self, look: Look, upkeep: Upkeep) -> None:
+        """Write what the status can't go on claiming. A status that was never written claims nothing."""
+        if look.owner.status.observed_generation is None:
+            return
+        active = look.active.status if look.active else None
+        observed = look.observed.without(upkeep.strangers)
+        status = kept_status(look.owner, observed, active, look.now, upkeep.impairment)
+        await self._reporter.before(look, status)
+        await self._write(look, status)
+        self._reporter.kept(look, status)
+
+    async def _ending(self, raw: Object) -> float | None:
+        """Say of a ModelDeployment that is being deleted, and that somebody's finalizer keeps, that nobody keeps it up."""
+        self._trusted.forget(str(raw["metadata"]["uid"]))
+        try:
+            owner = ModelDeployment.from_object(raw)
+        except ValidationError:
+            return None
+        observed = await observe(self._cluster, owner)
+        active = await active_of(owner, observed, self._records)
+        status = ending_status(owner, observed, active.status if active else None, self._clock.now())
+        try:
+            if raw.get("status") != status.payload():
+                await self._store(raw, status)
+        except ConflictError:
+            return _SOON
+        except RejectedError:
+            _log.info("%s/%s is gone", owner.namespace, owner.name)
+        return None
 
     async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
         observed = await observe(self._cluster, owner)
@@ -137,24 +196,32 @@ class Reconciler:
             keep=frozenset({revision} if revision else ()),
             rollout=look.known_policy.spec.rollout if look.known_policy else RolloutSpec(),
             now=look.now,
+            allowance=self._allowances.of(owner.uid),
+            admitted=self._actor.admitted,
         )
 
     async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
         """Write the status, and only after it has been accepted carry out what it justifies."""
-        status = next_status(look.owner, look.observed, _still_held(look, outcome), look.now)
+        observed = look.observed.without(upkeep.strangers)
+        outlook = _still_held(look, outcome)
+        # What is promoted now is another revision than the one that upkeep looked at.
+        impairment = None if outcome.promoted else upkeep.impairment
+        status = next_status(look.owner, observed, outlook, look.now, impairment=impairment)
         await self._reporter.before(look, status)
         written = await self._write(look, status)
         try:
             await self._perform(look, outcome.actions)
             if outcome.promoted:
                 await self._switch(written, outcome)
-        except (RejectedError, NameTakenError) as error:
+        except (RejectedError, NameTakenError, UnavailableError) as error:
             if await is_ending(self._cluster, look.owner.namespace):
                 return None
-            hold = _hold(Reason.NAME_CONFLICT if isinstance(error, NameTakenError) else Reason.QUOTA_EXCEEDED, str(error))
-            held = replace(outcome.outlook, hold=hold)
+            held = replace(outcome.outlook, hold=_refused(error))
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
-            await self._write(current, next_status(current.owner, look.observed, held, look.now))
+            await self._write(current, next_status(current.owner, observed, held, look.now, impairment=impairment))
+            if isinstance(error, UnavailableError):
+                # The queue counts it, and waits longer each time.
+                raise
             _log.warning("%s/%s: the API server refuses: %s", *look.key, error)
             return _REFUSED
         await self._reporter.after(look, status, outcome)
@@ -170,20 +237,23 @@ class Reconciler:
 
     async def _write(self, look: Look, status: ModelDeploymentStatus) -> Look:
         """Write the status where it differs from what the API server holds, and return the look with it."""
-        payload = status.payload()
         raw = look.raw
-        if raw.get("status") != payload:
+        if raw.get("status") != status.payload():
             self._trusted.forget(look.owner.uid)
-            namespace, name = look.key
-            raw = await self._cluster.patch_status(
-                ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=raw["metadata"]["resourceVersion"]
-            )
+            raw = await self._store(raw, status)
         self._trusted.keep(look.owner.uid, status)
         return replace(look, raw=raw, owner=look.owner.model_copy(update={"status": status}))
+
+    async def _store(self, raw: Object, status: ModelDeploymentStatus) -> Object:
+        namespace, name, version = (str(raw["metadata"][key]) for key in ("namespace", "name", "resourceVersion"))
+        payload = status.payload()
+        return await self._cluster.patch_status(ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=version)
 
     async def _perform(self, look: Look, actions: Sequence[Action]) -> None:
         for action in actions:
             await self._actor.perform(look.raw, action)
+            if isinstance(action, Delete) and action.kind == "Pod":
+                self._allowances.spend(look.owner.uid, 1)
 
     async def _report_foreign_status(self, raw: Object) -> None:
         await self._events.post(
@@ -220,14 +290,24 @@ def _still_held(look: Look, outcome: Outcome) -> Outlook:
     ready = next((c for c in look.owner.status.conditions if c.type == ConditionType.READY), None)
     if not outcome.actions or outcome.outlook.hold is not None or ready is None:
         return outcome.outlook
-    if ready.reason not in (Reason.QUOTA_EXCEEDED, Reason.NAME_CONFLICT):
+    if ready.reason not in _REFUSALS:
         return outcome.outlook
     return replace(outcome.outlook, hold=_hold(Reason(ready.reason), ready.message))
 
 
+def _refused(error: ClusterError | NameTakenError) -> Hold:
+    """Return what it means that the API server did not do what was decided."""
+    if isinstance(error, NameTakenError):
+        return _hold(error.reason, str(error))
+    if isinstance(error, ChangedAtAdmissionError):
+        return _hold(Reason.UPKEEP_REFUSED, str(error))
+    reason, step = (Reason.CLUSTER_FAILED, "") if isinstance(error, UnavailableError) else refusal(str(error))
+    return _hold(reason, f"{error}. {step}" if step else str(error))
+
+
 def _hold(reason: Reason, message: str) -> Hold:
     """Room may come by itself, a name that is taken is somebody's to give up."""
-    return Hold(reason, message, refusal=reason is Reason.NAME_CONFLICT)
+    return Hold(reason, message, refusal=reason not in _WAITED_FOR)
 
 
 def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:

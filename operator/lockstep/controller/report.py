@@ -11,8 +11,7 @@ from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
 from lockstep.gates.evidence import Unknown
 from lockstep.observability.metrics import Key, Metrics
-from lockstep.rollout.actions import Action, Correct, Delete
-from lockstep.rollout.revision import short_hash
+from lockstep.rollout.actions import Action, Correct, Delete, Scale
 from lockstep.rollout.status import Hold, Transition, blocking_gate, transitions
 
 _log = logging.getLogger(__name__)
@@ -88,7 +87,8 @@ class Reporter:
             since = candidate.blocked_since or look.now
             self._metrics.refused(look.key, gate.name, gate.reason, since.timestamp())
         else:
-            self._metrics.waits(look.key, gate.name, str(hold.reason) if hold is not None else gate.reason)
+            reason = str(hold.reason) if hold is not None else gate.reason
+            self._metrics.waits(look.key, gate.name, reason, refused=candidate.blocked_since is not None)
         self._metrics.degraded(look.key, self._degraded(status, hold))
         earlier = look.owner.status.candidate
         before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
@@ -103,7 +103,7 @@ class Reporter:
             return str(hold.reason)
         conditions = {condition.type: condition for condition in status.conditions}
         available = conditions.get("Available")
-        if available is not None and available.status == "False":
+        if available is not None and (available.status, available.reason) != ("True", Reason.PROMOTED):
             return available.reason
         if status.candidate is not None:
             return None
@@ -118,21 +118,13 @@ class Reporter:
         for dependency in set(_UNREACHABLE.values()):
             self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
 
-    async def degraded(self, look: Look, note: str) -> None:
-        """Report what keeps the active revision from being kept as it was promoted, once for each cause."""
-        _log.warning("%s/%s: %s", *look.key, note)
-        await self._events.post(
-            look.raw,
-            type_="Warning",
-            reason=str(EventReason.ACTIVE_DEGRADED),
-            action="Correct",
-            note=note,
-            key=f"degraded-{short_hash(note)}",
-        )
+    def kept(self, look: Look, status: ModelDeploymentStatus) -> None:
+        """Report what holds of the active revision while it is being put right."""
+        self._metrics.degraded(look.key, self._degraded(status, None))
 
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""
-        corrections = [a for a in actions if isinstance(a, Correct | Delete) and a.why is not None]
+        corrections = [a for a in actions if isinstance(a, Correct | Delete | Scale) and a.why is not None]
         self._metrics.drift.inc(len(corrections))
 
     def forget(self, key: Key) -> None:

@@ -43,7 +43,7 @@ class Settled:
         status, findings, pending = await self._evaluated(look, active)
         if pending:
             again = min(again or _ALIAS_SECONDS, 15.0)
-        conflict = look.observed.conflict
+        conflict = look.observed.conflict or look.observed.taken.get(active.snapshot.revision)
         outlook = Outlook(
             active=status,
             candidate=None,

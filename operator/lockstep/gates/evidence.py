@@ -65,6 +65,10 @@ class PodFact:
     """Message of the PodScheduled condition when it is False."""
     tampered: str | None = None
     """How the pod differs from the pod that was asked for; None when it does not."""
+    unchanged: bool = False
+    """True when the API server vouches that the pod's spec has never been changed since it was made."""
+    said: str | None = None
+    """What a pod that is not ready answered when it was asked at the deadline, as a sentence."""
     deleting: bool = False
 
 
@@ -93,8 +97,8 @@ class CandidatePods:
     """When the candidate's Deployment was asked for."""
     pods: tuple[PodFact, ...] = ()
     audits: tuple[AuditFact, ...] = ()
-    quota: str | None = None
-    """Message of the ReplicaFailure condition (quota, admission) when there is one."""
+    refused: str | None = None
+    """Why the API server makes no pods: message of the ReplicaFailure condition when there is one."""
     reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
     """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 

@@ -8,12 +8,20 @@ from lockstep.api.reasons import Reason
 from lockstep.gates import rootfilesystem
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.outcome import Result
+from lockstep.gates.refusal import refusal
 from lockstep.images.image import ResolvedImage, digests_of
 from lockstep.images.reference import reported_digest
 
 NAME = "readiness"
-NO_ROOM = (Reason.QUOTA_EXCEEDED, Reason.PODS_UNSCHEDULABLE)
-"""Reasons of waiting for capacity, which is no fault of the candidate's."""
+NO_ROOM = (
+    Reason.QUOTA_EXCEEDED,
+    Reason.PODS_UNSCHEDULABLE,
+    Reason.SERVICE_ACCOUNT_MISSING,
+    Reason.PODS_FORBIDDEN,
+    Reason.PODS_INVALID,
+    Reason.CLUSTER_FAILED,
+)
+"""Reasons why there are no pods yet that could become ready: their deadline does not run, and nothing of it is final."""
 _PULL_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
 _CRASH_RESTARTS = 3
 
@@ -25,7 +33,7 @@ def evaluate(evidence: Evidence) -> Result:
     pods = evidence.candidate
     if pods is None:
         return _waiting("the candidate's pods are started once the gates before have passed")
-    deadline = effective_deadline(evidence)
+    deadline = effective_deadline(evidence.spec.readiness, evidence.policy.spec.readiness)
     late = evidence.now - pods.since >= timedelta(seconds=deadline)
     return (
         _tampered(pods)
@@ -39,12 +47,9 @@ def evaluate(evidence: Evidence) -> Result:
     )
 
 
-def effective_deadline(evidence: Evidence) -> int:
+def effective_deadline(own: ReadinessSpec, policy: ReadinessPolicy) -> int:
     """Return the deadline in seconds: the policy's, or the user's where it is tighter."""
-    assert not isinstance(evidence.policy, Unknown)
-    own = evidence.spec.readiness.deadline_seconds
-    limit = evidence.policy.spec.readiness.deadline_seconds
-    return min(own, limit) if own is not None else limit
+    return min(own.deadline_seconds or policy.deadline_seconds, policy.deadline_seconds)
 
 
 def effective_requests(own: ReadinessSpec, policy: ReadinessPolicy) -> int:
@@ -72,27 +77,46 @@ def _tampered(pods: CandidatePods) -> Result | None:
 
 
 def _other_image(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | None:
-    """Compare what the nodes say that they run with the image that was pinned, by any digest on the way to it.
+    """Compare what the nodes say that they run with the image that was pinned.
 
-    Runtimes report the digest of the manifest, that of an index that leads to it, or the image's ID, which is that of its
-    configuration. A node that got the same image in another way reports the digest of that way: what the registry says of
-    it decides, and the same configuration is the same content, since it names all layers (image-spec config.md, diff_ids).
+    A runtime knows an image by its ID, which is the digest of its configuration and so of all layers (image-spec config.md,
+    diff_ids), and reports any one of the names that it has been pulled by: the pinned digest, that of an index that leads to
+    it, the ID itself, or the digest of another manifest with the same configuration in whatever repository. Whoever may run
+    a pod on the node can bring such a name about, so that one that can't be read is no evidence against anybody. In order:
+
+    - A digest on the way to the pinned image names it, and so does one that leads to the same configuration.
+    - A manifest that has another configuration is another image.
+    - A pod whose spec has never been changed has asked for nothing but the pinned digest. The kubelet hands it to the runtime
+      as it is, and the runtime starts the content with this digest or nothing (containerd: CRI PullImage and Store.Resolve;
+      CRI-O: the same by containers/storage). Only a node that lies runs something else.
+    - Else it is unknown, which never passes and never is final.
     """
     running = [pod for pod in pods.pods if _runs(pod)]
     if isinstance(image, Unknown):
         return _waiting("the image has to be known before it can be told whether the pods run it") if running else None
     for pod in running:
-        digest = reported_digest(pod.image_id)
-        if digest in digests_of(image):
-            continue
-        found = pods.reported.get(digest or "")
-        if isinstance(found, ResolvedImage) and found.config_digest == image.config_digest:
-            continue
-        message = f"the node says that pod {pod.name} runs {pod.image_id[:300]}, which is not the image {image.digest}"
-        if isinstance(found, Unknown) and found.retry:
-            return Result(NAME, GateOutcome.RETRY, found.reason, f"{message} by that name: {found.message}")
-        return _rejected(Reason.POD_TAMPERED, message, "find out what the node runs, and who put it there")
+        result = _traced(pod, pods.reported.get(reported_digest(pod.image_id) or ""), image)
+        if result is not None:
+            return result
     return None
+
+
+def _traced(pod: PodFact, found: Fact[ResolvedImage] | None, image: ResolvedImage) -> Result | None:
+    """Return None for a pod that runs the pinned image, else what to say of it."""
+    digest = reported_digest(pod.image_id)
+    if digest in digests_of(image) or (isinstance(found, ResolvedImage) and found.config_digest == image.config_digest):
+        return None
+    named = f"the node says that pod {pod.name} runs {pod.image_id[:300]}, which is not the image {image.digest}"
+    # Of an index the node may have chosen another image than we: only a manifest says for sure what it is.
+    if isinstance(found, ResolvedImage) and found.digest == digest:
+        return _rejected(Reason.POD_TAMPERED, named, "find out what the node runs, and who put it there")
+    if pod.unchanged:
+        return None
+    if isinstance(found, Unknown) and found.retry:
+        return Result(NAME, GateOutcome.RETRY, found.reason, f"{named} by that name: {found.message}")
+    why = found.message if isinstance(found, Unknown) else "the name does not say what it is"
+    step = "Next step (platform team): remove that name of the image from the node, or find out who changed the pod"
+    return Result(NAME, GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED, f"{named} by that name: {why}", next_step=step)
 
 
 def _failed_audit(pods: CandidatePods, policy: PromotionPolicy) -> Result | None:
@@ -120,8 +144,9 @@ def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Res
 
 
 def _no_room(pods: CandidatePods) -> Result | None:
-    if pods.quota:
-        return Result(NAME, GateOutcome.RETRY, Reason.QUOTA_EXCEEDED, pods.quota)
+    if pods.refused:
+        reason, step = refusal(pods.refused)
+        return Result(NAME, GateOutcome.RETRY, reason, pods.refused, next_step=step)
     pod = next((pod for pod in pods.pods if pod.unschedulable), None)
     if pod is None:
         return None
@@ -144,12 +169,20 @@ def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | No
     if len(ready) >= wanted and all(_runs(pod) for pod in ready):
         return None
     message = f"{len(ready)} of {wanted} pods are ready"
-    waiting = next((pod.waiting_reason for pod in pods.pods if pod.waiting_reason), None)
-    if waiting:
-        message += f" ({waiting})"
-    if late:
-        return _rejected(Reason.POD_NOT_READY, f"{message} after {deadline} s", "look at the server's log")
-    return Result(NAME, GateOutcome.PENDING, Reason.PODS_STARTING, message)
+    waiting = next((pod for pod in pods.pods if pod.waiting_reason), None)
+    if not late:
+        # What the node says beside its reason counts seconds up, and each change would be a new status.
+        message += f" ({waiting.waiting_reason})" if waiting is not None else ""
+        return Result(NAME, GateOutcome.PENDING, Reason.PODS_STARTING, message)
+    message += f" after {deadline} s"
+    if waiting is not None:
+        message += f": pod {waiting.name}: {waiting.waiting_reason}: {waiting.waiting_message or 'no reason given'}"
+        return _rejected(Reason.POD_NOT_READY, message, "change what keeps the pod from starting")
+    unready = next((pod for pod in pods.pods if pod.said is not None), None)
+    if unready is None:
+        return _rejected(Reason.POD_NOT_READY, message, "start the image elsewhere and look at what its server says")
+    step = "compare spec.server (port, protocol, model name, readyPath) with what the server offers"
+    return _rejected(Reason.POD_NOT_READY, f"{message}: pod {unready.name}: {unready.said}", step)
 
 
 def _runs(pod: PodFact) -> bool:

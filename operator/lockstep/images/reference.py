@@ -74,6 +74,12 @@ def reported_digest(image_id: str) -> str | None:
     return f"sha256:{found['hex']}" if found else None
 
 
+def reported_repository(image_id: str) -> str:
+    """Return the repository in what a node reports to run; empty where it names none (the image's ID alone)."""
+    name, at, _ = image_id.partition("://")[2].rpartition("@") if "://" in image_id else image_id.rpartition("@")
+    return name if at else ""
+
+
 def _is_host(registry: str) -> bool:
     """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
     port = registry.partition(":")[2]

@@ -46,7 +46,7 @@ class Metrics:
         )
         self.active_degraded = Gauge(
             "lockstep_active_degraded",
-            "1 for each ModelDeployment whose active revision no longer meets the policy or has no ready pods.",
+            "1 for each ModelDeployment whose active revision has no ready pods, is changed, or no longer meets the policy.",
             ["namespace", "name", "reason"],
             registry=registry,
         )
@@ -73,26 +73,39 @@ class Metrics:
 
     def refused(self, key: Key, gate: str, reason: str, since: float) -> None:
         """Say that a gate refuses an object's candidate."""
+        self._clear_waiting(key)
         if self._refused.get(key) != (gate, reason):
-            self.clear(key)
+            self._clear_refused(key)
             self._refused[key] = (gate, reason)
             self.deployment_blocked.labels(*key, gate, reason).set(1)
             self.blocked.labels(gate, reason).inc()
         self.blocked_since.labels(*key).set(since)
 
-    def waits(self, key: Key, gate: str, reason: str) -> None:
-        """Say that an object's candidate waits for something that has not come for a while."""
+    def waits(self, key: Key, gate: str, reason: str, *, refused: bool = False) -> None:
+        """Say that an object's candidate waits for something that has not come for a while.
+
+        One that was refused before, and that a dependency keeps from being judged anew, is still refused: its series go on,
+        so that an alert on them does not begin anew.
+        """
+        if not refused:
+            self._clear_refused(key)
         if self._waiting.get(key) != (gate, reason):
-            self.clear(key)
+            self._clear_waiting(key)
             self._waiting[key] = (gate, reason)
             self.deployment_waiting.labels(*key, gate, reason).set(1)
 
     def clear(self, key: Key) -> None:
         """Say that nothing holds an object's candidate back."""
+        self._clear_refused(key)
+        self._clear_waiting(key)
+
+    def _clear_refused(self, key: Key) -> None:
         if (refused := self._refused.pop(key, None)) is not None:
             self.deployment_blocked.remove(*key, *refused)
             self.blocked_since.remove(*key)
             self.blocked.labels(*refused).dec()
+
+    def _clear_waiting(self, key: Key) -> None:
         if (waiting := self._waiting.pop(key, None)) is not None:
             self.deployment_waiting.remove(*key, *waiting)
 

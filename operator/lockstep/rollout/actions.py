@@ -42,10 +42,11 @@ class Correct:
 
 @dataclass(frozen=True)
 class Scale:
-    """Set the replicas of a Deployment."""
+    """Set the replicas of a Deployment. With `why` it is a correction of somebody else's act."""
 
     name: str
     replicas: int
+    why: str | None = None
 
 
 @dataclass(frozen=True)

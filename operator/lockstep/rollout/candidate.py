@@ -145,9 +145,14 @@ def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]
     """Bring the candidate's pods up, then pause their Deployment, so that no template edit can change them any more."""
     observed, owner = situation.observed, situation.owner
     actions: list[Action] = []
-    if snapshot.revision not in observed.revisions:
-        actions.append(Create(manifests.controller_revision(owner, snapshot)))
+    kept, desired = observed.revisions.get(snapshot.revision), manifests.controller_revision(owner, snapshot)
     live = observed.deployments.get(snapshot.revision)
+    if kept is None:
+        actions.append(Create(desired))
+    elif kept.get("data") != desired["data"]:
+        # Rendered under another policy, when it served before or a moment ago: these are not the pods that are asked for now.
+        stale = [one for one in (live, kept) if one is not None]
+        return [*(Delete(one["kind"], one["metadata"]["name"], one["metadata"]["uid"]) for one in stale), Create(desired)]
     if live is None:
         return [*actions, Create(manifests.deployment(owner, snapshot, replicas=wanted, paused=False))]
     if live["spec"].get("replicas", 1) != wanted:
@@ -204,7 +209,7 @@ def described(situation: Situation) -> CandidateStatus:
             "environment_digest": verdict.environment_digest,
             "policy_hash": verdict.policy_hash,
             "gates": [gate_status(result) for result in verdict.results],
-            "blocked_since": (before.blocked_since or situation.now) if refused else None,
+            "blocked_since": (before.blocked_since or situation.now) if refused else _still_blocked(before, blocking),
             "waiting_since": (before.waiting_since if same_wait and before.waiting_since else situation.now)
             if waiting
             else None,
@@ -212,6 +217,12 @@ def described(situation: Situation) -> CandidateStatus:
             "final": False,
         }
     )
+
+
+def _still_blocked(before: CandidateStatus, blocking: Result | None) -> datetime | None:
+    """Return since when a candidate is refused that a dependency keeps from being judged anew: it has not been let go on."""
+    unknown = blocking is not None and blocking.outcome is GateOutcome.RETRY and blocking.gate != readiness.NAME
+    return before.blocked_since if unknown else None
 
 
 def _blocked_by(candidate: CandidateStatus) -> tuple[str, str] | None:

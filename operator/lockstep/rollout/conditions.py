@@ -32,6 +32,11 @@ class Conditions:
             message=shortened(message),
         )
 
+    def is_true(self, type_: ConditionType) -> bool:
+        """Tell whether a condition holds."""
+        found = self._by_type.get(type_)
+        return found is not None and found.status == "True"
+
     def drop(self, type_: ConditionType | PolicyConditionType) -> None:
         """Leave one condition out."""
         self._by_type.pop(str(type_), None)

@@ -7,15 +7,18 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
+from lockstep.api.reasons import Reason
 from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
+from lockstep.rollout.bearers import Standing, bearers
 from lockstep.rollout.drift import TRAFFIC_KEYS, budget_drift, deployment_drift, difference, service_drift
 from lockstep.rollout.observed import Object, Observed, revision_of, selected_revision
-from lockstep.rollout.pods import controlled_by, tampering
-from lockstep.rollout.revision import Snapshot
+from lockstep.rollout.removals import Impairment, removals
+from lockstep.rollout.revision import Snapshot, short_hash
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,18 @@ class Upkeep:
 
     actions: tuple[Action, ...]
     due: float | None = None
+    impairment: Impairment | None = None
+    """Why what serves is not, or not for sure, what was promoted, after these actions."""
+    strangers: frozenset[str] = frozenset()
+    """Names of pods that bear our labels and run something that nobody has checked: they are none that serve."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many pods may be removed now, and in how many seconds one more may be."""
+
+    pods: int = 10
+    refill: float = 10.0
 
 
 def maintain(
@@ -35,6 +50,8 @@ def maintain(
     keep: frozenset[str],
     rollout: RolloutSpec,
     now: datetime,
+    allowance: Allowance = Allowance(),
+    admitted: Mapping[str, str] = MappingProxyType({}),
 ) -> Upkeep:
     """Compare the cluster with what was promoted.
 
@@ -46,31 +63,51 @@ def maintain(
         keep: revisions that are in use besides the active one (the candidate).
         rollout: the policy's rollout settings.
         now: the present time.
+        allowance: how many pods may be removed.
+        admitted: by uid, the fingerprints of what admission makes of our Deployments' templates.
     """
-    actions: list[Action] = list(_foreign(observed, snapshots))
+    serving = active.revision if active is not None else None
+    found = list(bearers(observed, snapshots, in_use={serving} if serving else ()))
+    removed = removals(found, active=serving, now=now, allowed=allowance.pods, refill=allowance.refill)
+    actions: list[Action] = [*_foreign_sets(observed), *removed.actions]
     for revision in keep:
         if revision in snapshots:
-            actions += _drift_of_deployment(owner, observed, snapshots[revision])
+            actions += _drift_of_deployment(owner, observed, snapshots[revision], admitted)
+    if active is not None:
+        actions += _active_deployment(owner, observed, active, admitted)
     if active is not None and observed.conflict is None:
-        actions += _active_deployment(owner, observed, active)
         actions += _service(owner, observed, active)
         actions += _budget(owner, observed, active)
-    old, due = _old_revisions(owner, observed, active=active, keep=keep, rollout=rollout, now=now)
-    return Upkeep(actions=(*actions, *old), due=due)
+    old, drained = _old_revisions(owner, observed, active=active, keep=keep, rollout=rollout, now=now)
+    taken = observed.taken.get(serving or "")
+    return Upkeep(
+        actions=(*actions, *old),
+        due=min((seconds for seconds in (drained, removed.due) if seconds is not None), default=None),
+        impairment=Impairment(Reason.NAME_CONFLICT, taken) if taken else removed.impairment,
+        strangers=frozenset(one.name for one in found if one.standing is Standing.STRANGER),
+    )
 
 
-def _active_deployment(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Iterator[Action]:
+def _active_deployment(
+    owner: ModelDeployment, observed: Observed, active: Snapshot, admitted: Mapping[str, str]
+) -> Iterator[Action]:
     live = observed.deployments.get(active.revision)
     if live is None:
-        yield Create(manifests.deployment(owner, active, replicas=owner.spec.replicas, paused=False))
+        if active.revision not in observed.taken:
+            yield Create(manifests.deployment(owner, active, replicas=owner.spec.replicas, paused=False))
         return
-    drift = list(_drift_of_deployment(owner, observed, active))
+    drift = list(_drift_of_deployment(owner, observed, active, admitted))
     yield from drift
     if not drift and live["spec"].get("replicas") != owner.spec.replicas:
-        yield Scale(live["metadata"]["name"], owner.spec.replicas)
+        # While a change of the spec is not yet answered for, another number is the user's own.
+        asked = owner.status.observed_generation != owner.generation
+        why = f"Deployment {_name(live)}: spec.replicas was changed (scale the ModelDeployment, an HPA can too)"
+        yield Scale(_name(live), owner.spec.replicas, None if asked else why)
 
 
-def _drift_of_deployment(owner: ModelDeployment, observed: Observed, snapshot: Snapshot) -> Iterator[Action]:
+def _drift_of_deployment(
+    owner: ModelDeployment, observed: Observed, snapshot: Snapshot, admitted: Mapping[str, str]
+) -> Iterator[Action]:
     live = observed.deployments.get(snapshot.revision)
     if live is None:
         return
@@ -81,29 +118,44 @@ def _drift_of_deployment(owner: ModelDeployment, observed: Observed, snapshot: S
     desired = manifests.deployment(
         owner, snapshot, replicas=live["spec"].get("replicas", 1), paused=paused or (serves and complete)
     )
+    if admitted.get(str(live["metadata"]["uid"])) == fingerprint(live):
+        # Asked for once more it would be made the same. Its pods are judged each for itself.
+        desired["spec"]["template"] = live["spec"]["template"]
     where = deployment_drift(desired, live)
     if where is None and serves and complete and not paused:
         where = "spec.paused"
     if where:
         yield Correct(_replacing(live, desired), _version(live), f"Deployment {_name(live)}: {where} was changed")
-    yield from _drift_of_replica_sets(observed, snapshot, desired["spec"]["template"]["spec"])
+    yield from _drift_of_replica_sets(observed, snapshot, desired)
 
 
-def _drift_of_replica_sets(observed: Observed, snapshot: Snapshot, pods: Manifest) -> Iterator[Action]:
-    """Find ReplicaSets of ours that make other pods: an edited one is put right, an adopted stranger goes."""
+def fingerprint(deployment: Object) -> str:
+    """Return a hash of a Deployment's pod template, to know again what admission made of ours."""
+    return short_hash(deployment["spec"]["template"])
+
+
+def _drift_of_replica_sets(observed: Observed, snapshot: Snapshot, desired: Manifest) -> Iterator[Action]:
+    """Find ReplicaSets of ours that make other pods or have lost their labels, and put them right; an adopted one goes."""
     # Also those without pods: the Deployment controller adopts what bears its labels, and would scale it up again.
     found = observed.replica_sets_of(snapshot.revision)
-    edited = [
-        (rs, where) for rs in found if (where := difference(pods, rs["spec"]["template"].get("spec"), "spec.template.spec"))
-    ]
-    for replica_set, where in edited:
-        why = f"ReplicaSet {_name(replica_set)}: {where} is not what was promoted"
-        if len(edited) < len(found):
-            yield Delete("ReplicaSet", _name(replica_set), replica_set["metadata"]["uid"], why)
-        else:
+    pods, marks = desired["spec"]["template"]["spec"], desired["metadata"]["labels"]
+    edited = {_name(rs): difference(pods, rs["spec"]["template"].get("spec"), "spec.template.spec") for rs in found}
+    for replica_set in found:
+        name = _name(replica_set)
+        where = edited[name] or _lost_label(replica_set, marks)
+        why = f"ReplicaSet {name}: {where} is not what was promoted"
+        if edited[name] and not all(edited.values()):
+            yield Delete("ReplicaSet", name, replica_set["metadata"]["uid"], why)
+        elif where:
             body = copy.deepcopy(replica_set)
             body["spec"]["template"]["spec"] = pods
+            body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | marks
             yield Correct(body, _version(replica_set), why)
+
+
+def _lost_label(obj: Object, marks: Mapping[str, str]) -> str | None:
+    have = obj["metadata"].get("labels") or {}
+    return next((f"metadata.labels[{key}]" for key, value in marks.items() if have.get(key) != value), None)
 
 
 def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Iterator[Action]:
@@ -154,31 +206,15 @@ def _budget(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Ite
     yield Correct(body, _version(live), f"PodDisruptionBudget {_name(live)}: {where} was changed")
 
 
-def _foreign(observed: Observed, snapshots: Mapping[str, Snapshot]) -> Iterator[Action]:
-    """Find ReplicaSets and Pods that bear the reserved labels without being ours, and pods of ours that were changed."""
-    ours = {d["metadata"]["uid"] for d in observed.deployments.values()}
-    sets = [rs for rs in observed.replica_sets if revision_of(rs)]
-    for replica_set in sets:
-        if not any(controlled_by(replica_set, uid) for uid in ours) and not _orphaned(replica_set, observed):
+def _foreign_sets(observed: Observed) -> Iterator[Action]:
+    """Find ReplicaSets whose pods would bear a revision's labels, and that are not its Deployment's."""
+    ours = {rs["metadata"]["uid"] for revision in observed.deployments for rs in observed.replica_sets_of(revision)}
+    for replica_set in observed.replica_sets:
+        made = revision_of(replica_set["spec"]["template"])
+        left_behind = bool(replica_set["metadata"].get("ownerReferences")) and made not in observed.deployments
+        if made and replica_set["metadata"]["uid"] not in ours and not left_behind:
             why = f"ReplicaSet {_name(replica_set)} bears Lockstep's labels and is not Lockstep's"
             yield Delete("ReplicaSet", _name(replica_set), replica_set["metadata"]["uid"], why)
-    for pod in observed.pods:
-        if "deletionTimestamp" in pod["metadata"] or not revision_of(pod):
-            continue
-        revision = revision_of(pod)
-        owned = any(controlled_by(pod, rs["metadata"]["uid"]) for rs in observed.replica_sets_of(revision))
-        snapshot = snapshots.get(revision)
-        if not owned and not _orphaned(pod, observed):
-            why = f"Pod {_name(pod)} bears Lockstep's labels and is not Lockstep's"
-            yield Delete("Pod", _name(pod), pod["metadata"]["uid"], why)
-        elif owned and snapshot is not None and (how := tampering(pod, snapshot)):
-            yield Delete("Pod", _name(pod), pod["metadata"]["uid"], f"Pod {_name(pod)} was changed: {how}")
-
-
-def _orphaned(obj: Object, observed: Observed) -> bool:
-    """Tell whether the garbage collector is about to delete the object: its revision's Deployment is gone."""
-    references = obj["metadata"].get("ownerReferences") or []
-    return bool(references) and revision_of(obj) not in observed.deployments
 
 
 def _old_revisions(

@@ -204,7 +204,11 @@ def disruption_budget(owner: ModelDeployment, revision: str) -> Manifest:
 
 
 def controller_revision(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
-    """Render the ControllerRevision that keeps a snapshot; its data is immutable (apps/v1)."""
+    """Render the ControllerRevision that keeps a snapshot; its data is immutable (apps/v1).
+
+    The data is one text, since the API server compares it byte by byte: what its patches write anew has to come out the same,
+    or nobody can change the object's metadata either (the garbage collector, which takes the owner away: --cascade=orphan).
+    """
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
@@ -215,5 +219,5 @@ def controller_revision(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
             "ownerReferences": [owner_reference(owner)],
         },
         "revision": 1,
-        "data": snapshot.payload(),
+        "data": {"snapshot": snapshot.text()},
     }

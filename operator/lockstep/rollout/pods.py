@@ -40,6 +40,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         exit_code=ended.get("exitCode"),
         unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
         tampered=tampering(pod, snapshot),
+        unchanged=pod["metadata"].get("generation") == 1,
         deleting="deletionTimestamp" in pod["metadata"],
     )
 
@@ -65,6 +66,20 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
     if names != [CONTAINER]:
         return f"it has the containers {', '.join(map(str, names))} instead of {CONTAINER} alone"
     return _container_tampering(spec["containers"][0], wanted["containers"][0]) or _volume_tampering(spec, wanted)
+
+
+def edited(pod: Object, snapshot: Snapshot) -> bool:
+    """Tell whether a pod was made as it was asked for and changed later, so that another one in its place helps.
+
+    The API server lets nothing of it be changed later but images, and ephemeral containers be added (ValidatePodUpdate); it
+    counts such changes in metadata.generation, which nobody else can write (Kubernetes 1.33 and later). Everything else
+    that differs was so from the pod's first moment: admission did it.
+    """
+    spec = dict(pod["spec"], ephemeralContainers=[])
+    wanted = pod_spec(snapshot)["containers"][0]["image"]
+    spec["containers"] = [dict(container, image=wanted) for container in spec.get("containers") or []]
+    counted = (pod["metadata"].get("generation") or 0) > 1
+    return (bool(pod["spec"].get("ephemeralContainers")) or counted) and tampering(dict(pod, spec=spec), snapshot) is None
 
 
 def _volume_tampering(spec: Object, wanted: Object) -> str | None:

@@ -1,6 +1,7 @@
 """Revisions: what makes one, its hash, and the snapshot from which its objects can be rendered at any later time."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from lockstep.api.server import Server
 from lockstep.canonical import canonical_json, sha256_of
 
 _HASH_LENGTH = 10
+MAX_SNAPSHOT_BYTES = 384 * 1024
+"""Of a snapshot's text as JSON holds it. etcd takes 1.5 MiB, and a PromotionRecord can hold 1 MB of differences beside it."""
 
 
 def short_hash(value: object) -> str:
@@ -97,6 +100,11 @@ class Snapshot:
             known_as=known_as,
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of the snapshot's text as JSON holds it."""
+        return len(json.dumps(self.text()))
+
     def essence(self) -> dict[str, Any]:
         """Return what makes the revision: what is served, and the pods as they were rendered.
 
@@ -132,5 +140,8 @@ class Snapshot:
         return self.image.partition("@")[2]
 
     def text(self) -> str:
-        """Return the snapshot as JSON text, for records."""
-        return json.dumps(self.payload(), sort_keys=True)
+        """Return the snapshot as JSON text, for records: in ASCII and without the characters that Go escapes, so that it is
+        the same text however often the API server writes it anew.
+        """
+        plain = json.dumps(self.payload(), sort_keys=True)
+        return re.sub(r"[<>&\x7f]", lambda found: f"\\u{ord(found[0]):04x}", plain)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from lockstep.api.base import Condition
 from lockstep.api.modeldeployment import (
     MAX_HISTORY,
     CandidateStatus,
@@ -18,6 +19,8 @@ from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.rollout import labels
 from lockstep.rollout.conditions import Conditions, Truth
 from lockstep.rollout.observed import Observed, selected_revision
+from lockstep.rollout.removals import Impairment
+from lockstep.rollout.revision import short_hash
 
 _GATE_CONDITIONS = {
     "lineage": ConditionType.LINEAGE_VERIFIED,
@@ -50,17 +53,18 @@ class Outlook:
     """Gate results of the active revision, when it was evaluated in this pass."""
 
 
-def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, now: datetime) -> ModelDeploymentStatus:
+def next_status(
+    owner: ModelDeployment, observed: Observed, outlook: Outlook, now: datetime, *, impairment: Impairment | None = None
+) -> ModelDeploymentStatus:
     """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
     active, candidate = outlook.active, outlook.candidate
-    replicas, ready = _replicas(observed, active)
-    lacking = _lacking(owner, observed, active, ready)
-    _set_available(conditions, active, lacking)
+    lacking = _lacking(owner, observed, active)
+    _set_available(conditions, active, lacking, impairment)
     _set_gates(conditions, candidate.gates if candidate else outlook.findings)
     if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
-        lacking = Reason.SWITCHING
-    _set_summary(conditions, outlook, lacking)
+        lacking = Impairment(Reason.SWITCHING, Reason.SWITCHING.sentence)
+    _set_summary(conditions, outlook, impairment or lacking)
     return ModelDeploymentStatus(
         observed_generation=owner.generation,
         conditions=conditions.list(),
@@ -69,10 +73,38 @@ def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, no
         history=list(outlook.history)[:MAX_HISTORY],
         differences=list(outlook.differences),
         model=_model(owner, outlook),
-        replicas=replicas,
-        ready_replicas=ready,
         selector=labels.selector_text(owner.name, active.revision) if active and active.revision else None,
+        **_replicas(observed, active),
     )
+
+
+def kept_status(
+    owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, now: datetime, impairment: Impairment | None
+) -> ModelDeploymentStatus:
+    """Return the status while what serves is being put right, before anything else is decided: it takes back what no longer
+    holds, and claims nothing new.
+    """
+    conditions = Conditions(owner.status.conditions, generation=owner.status.observed_generation or 0, now=now)
+    lacking = _lacking(owner, observed, active)
+    _set_available(conditions, active, lacking, impairment)
+    wrong = impairment or lacking
+    if wrong is not None and conditions.is_true(ConditionType.READY):
+        conditions.set(ConditionType.READY, "False", wrong.reason, wrong.message)
+    return owner.status.model_copy(update={"conditions": conditions.list(), **_replicas(observed, active)})
+
+
+def ending_status(
+    owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, now: datetime
+) -> ModelDeploymentStatus:
+    """Return the status of a ModelDeployment that is being deleted: what still serves does so without anybody's care."""
+    conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
+    lacking = _lacking(owner, observed, active)
+    ending = Impairment(Reason.DELETING, Reason.DELETING.sentence)
+    _set_available(conditions, active, lacking, ending if lacking is None else None)
+    conditions.set(ConditionType.READY, "False", ending.reason, ending.message)
+    conditions.set(ConditionType.RECONCILING, "True", ending.reason, ending.message)
+    conditions.set(ConditionType.STALLED, "False", ending.reason, "")
+    return owner.status.model_copy(update={"conditions": conditions.list(), **_replicas(observed, active)})
 
 
 def promoted_history(owner: ModelDeployment, active: RevisionStatus) -> list[RevisionStatus]:
@@ -89,26 +121,40 @@ def _model(owner: ModelDeployment, outlook: Outlook) -> str:
     return f"{reference.name}/{wanted}"[:256]
 
 
-def _replicas(observed: Observed, active: RevisionStatus | None) -> tuple[int, int]:
-    live = observed.deployments.get(active.revision or "") if active else None
-    status = (live or {}).get("status") or {}
-    return status.get("replicas", 0), status.get("readyReplicas", 0)
+def _replicas(observed: Observed, active: RevisionStatus | None) -> dict[str, int]:
+    revision = (active.revision if active else None) or ""
+    status = (observed.deployments.get(revision) or {}).get("status") or {}
+    return {"replicas": status.get("replicas", 0), "ready_replicas": observed.ready_pods(revision) if revision else 0}
 
 
-def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, ready: int) -> Reason | None:
-    """Say why no request is answered; None when something serves, be it the revision before while the Service switches."""
+def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None) -> Impairment | None:
+    """Say why no request is answered; None when something serves, be it the revision before while the Service switches.
+
+    Told by the pods that the Service selects, not by what a Deployment counts as its own.
+    """
     if active is None:
-        return Reason.NOTHING_ACTIVE
-    if observed.service is None:
-        return Reason.SWITCHING
-    return None if ready > 0 or owner.spec.replicas == 0 else Reason.PODS_NOT_READY
+        reason = Reason.NOTHING_ACTIVE
+    elif observed.service is None:
+        reason = Reason.SWITCHING
+    elif owner.spec.replicas == 0 or observed.ready_pods(selected_revision(observed.service)):
+        return None
+    else:
+        # Where its pods are ready, it is the Service that does not lead to them.
+        reason = Reason.SWITCHING if observed.ready_pods(active.revision or "") else Reason.PODS_NOT_READY
+    return Impairment(reason, reason.sentence)
 
 
-def _set_available(conditions: Conditions, active: RevisionStatus | None, lacking: Reason | None) -> None:
-    if lacking is None and active is not None:
+def _set_available(
+    conditions: Conditions, active: RevisionStatus | None, lacking: Impairment | None, impairment: Impairment | None
+) -> None:
+    """Say whether something serves; an impairment says that it is not quite what was promoted, or why nothing does."""
+    if lacking is not None:
+        told = impairment if impairment is not None and active is not None else lacking
+        conditions.set(ConditionType.AVAILABLE, "False", told.reason, told.message)
+    elif impairment is not None:
+        conditions.set(ConditionType.AVAILABLE, "True", impairment.reason, impairment.message)
+    elif active is not None:
         conditions.set(ConditionType.AVAILABLE, "True", Reason.PROMOTED, f"revision {active.revision} serves")
-    elif lacking is not None:
-        conditions.set(ConditionType.AVAILABLE, "False", lacking, lacking.sentence)
 
 
 def _set_gates(conditions: Conditions, gates: Sequence[GateStatus]) -> None:
@@ -134,16 +180,16 @@ def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
     return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
 
 
-def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Reason | None) -> None:
+def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Impairment | None) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
     candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
     if candidate is None and outlook.active is not None and hold is None:
         reason, message = Reason.PROMOTED, f"revision {outlook.active.revision} is active"
         if lacking is not None:
-            reason, message = lacking, lacking.sentence
+            reason, message = lacking.reason, lacking.message
         conditions.set(ConditionType.READY, "True" if lacking is None else "False", reason, message)
         conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
-        switching = lacking is Reason.SWITCHING
+        switching = lacking is not None and lacking.reason is Reason.SWITCHING
         conditions.set(ConditionType.RECONCILING, "True" if switching else "False", reason, message if switching else "")
         conditions.set(ConditionType.STALLED, "False", Reason.PROMOTED, "")
         return
@@ -198,11 +244,32 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
         elif gate.outcome is GateOutcome.RETRY:
             note = f"{gate.name} gate: {gate.message}"
             news.append(Transition(EventReason.PROMOTION_WAITING, True, "Promote", note, f"waiting-{key}"))
+    if (wrong := _degraded(owner, after)) is not None:
+        news.append(wrong)
     present = owner.status.active
     if after.active is not None and (present is None or present.revision != after.active.revision):
         note = f"revision {after.active.revision} is active: {after.model} in image {after.active.image}"
         news.append(Transition(EventReason.PROMOTED, False, "Promote", note, f"promoted-{after.active.record}"))
     return news
+
+
+def _degraded(owner: ModelDeployment, after: ModelDeploymentStatus) -> Transition | None:
+    """Tell that what serves no longer serves as it was promoted, unless that was asked for a moment ago (other replicas)."""
+    before, now = (_available(status) for status in (owner.status, after))
+    if before is None or now is None or before.reason == now.reason or now.reason == Reason.PROMOTED:
+        return None
+    asked = owner.status.observed_generation != owner.generation
+    # What comes up for the first time has no ready pods either.
+    comes_up = before.reason != Reason.PROMOTED and now.reason in (Reason.SWITCHING, Reason.PODS_NOT_READY)
+    if asked or comes_up or now.reason in (Reason.NOTHING_ACTIVE, Reason.DELETING):
+        return None
+    # It was so since then: an episode of its own.
+    key = f"{now.reason}-{before.last_transition_time.isoformat()}-{short_hash(now.message)}"
+    return Transition(EventReason.ACTIVE_DEGRADED, True, "Check", f"{now.reason}: {now.message}", f"degraded-{key}")
+
+
+def _available(status: ModelDeploymentStatus) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type == ConditionType.AVAILABLE), None)
 
 
 def _same(before: CandidateStatus, after: CandidateStatus) -> bool:

@@ -51,6 +51,7 @@ KNOBS: dict[str, Any] = {
     "pods.variables.inImages": ["UVICORN_LOG_CONFIG"],
     "pods.rootFilesystem": "Writable",
     "pods.tmpSizeLimit": "500Mi",
+    "pods.priorityClasses": ["batch-*"],
     "readiness.requests": 4,
     "readiness.timeoutSeconds": 11,
     "readiness.deadlineSeconds": 601,

@@ -249,8 +249,10 @@ async def test_without_a_statement_and_a_service_nothing_was_ever_promoted() -> 
 def test_a_snapshot_that_does_not_have_its_own_hash_is_none() -> None:
     right = live.controller_revision(OWNER, OF)
     wrong = live.controller_revision(OWNER, OF)
-    wrong["data"] = wrong["data"] | {"image": f"{a.REPOSITORY}@{a.OTHER_DIGEST}"}
+    wrong["data"] = {"snapshot": wrong["data"]["snapshot"].replace(a.DIGEST, a.OTHER_DIGEST)}
     assert snapshots_of(Observed(revisions={OF.revision: right})) == {OF.revision: OF}
     assert snapshots_of(Observed(revisions={OF.revision: wrong})) == {}
-    for broken in ({}, {"data": None}, {"data": {"name": "iris"}}, {"data": right["data"] | {"server": []}}):
+    texts: list[object] = ["{}", "{", "[]", [], None]
+    contents: list[Object] = [{}, {"data": None}, *({"data": {"snapshot": text}} for text in texts)]
+    for broken in contents:
         assert snapshots_of(Observed(revisions={OF.revision: broken})) == {}

@@ -61,6 +61,17 @@ async def test_an_object_that_does_not_exist_is_none() -> None:
         assert await cluster.get(ports.SERVICE, "team", "iris") is None
 
 
+async def test_a_controller_revision_is_sent_as_yaml_so_that_the_api_server_writes_its_data_itself() -> None:
+    body = {"metadata": {"name": "iris-1"}, "data": {"snapshot": '{"a": 1}'}}
+    server = Server((201, {}), (200, {}), (201, {}))
+    async with server.cluster() as cluster:
+        await cluster.create(ports.CONTROLLER_REVISION, "team", body)
+        await cluster.replace(ports.CONTROLLER_REVISION, "team", body, resource_version="7")
+        await cluster.create(ports.SERVICE, "team", body)
+    assert server.types == ["application/yaml", "application/yaml", "application/json"]
+    assert server.asked[0][2] == body, "of which JSON is a part"
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [

@@ -98,9 +98,10 @@ class Estate:
         return await self.gatherer.facts(owner, self.policy, images, LINUX, version="3", reference=reference, again=ended.set)
 
     async def reported(
-        self, owner: ModelDeployment, image: ResolvedImage, *image_ids: str
+        self, owner: ModelDeployment, image: ResolvedImage, *image_ids: str, unchanged: bool = False
     ) -> Mapping[str, Fact[ResolvedImage]]:
-        pods = a.candidate(pods=tuple(a.pod(f"iris-{number}", image_id=image_id) for number, image_id in enumerate(image_ids)))
+        named = enumerate(image_ids)
+        pods = a.candidate(pods=tuple(a.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
         return await self.gatherer.reported(owner, self.policy, self._access.of(owner), LINUX, image, pods)
 
 
@@ -202,3 +203,24 @@ async def test_what_nodes_report_is_looked_up_only_when_it_is_not_on_the_way_to_
         assert absent.reason is Reason.IMAGE_NOT_FOUND
         many = await world.reported(owner, image, *(f"sha256:{number:064x}" for number in range(50)))
         assert len(many) == 4
+
+
+async def test_a_repository_that_the_node_names_is_asked_only_for_a_pod_that_nothing_else_speaks_for() -> None:
+    async with estate() as world:
+        world.secret("ours", "s3cret")
+        owner = world.owner("ours", "pull")
+        image = (await world.ask(owner)).image
+        assert isinstance(image, ResolvedImage)
+        elsewhere = f"{world.host}/byp/tag@{a.OTHER_DIGEST}"
+
+        async def asked(*, unchanged: bool) -> list[str]:
+            world.fake.requests.clear()
+            found = (await world.reported(owner, image, elsewhere, unchanged=unchanged))[a.OTHER_DIGEST]
+            assert isinstance(found, Unknown)
+            return [request.path for request in world.fake.requests if a.OTHER_DIGEST in request.path]
+
+        ours, theirs = (f"/v2/{name}/manifests/{a.OTHER_DIGEST}" for name in ("team/iris", "byp/tag"))
+        assert set(await asked(unchanged=True)) == {ours}
+        assert set(await asked(unchanged=False)) == {ours, theirs}
+        world.policy = a.policy(images={"repositories": [f"{world.host}/team/*"]})
+        assert set(await asked(unchanged=False)) == {ours}, "the policy lists what may be asked"

@@ -77,7 +77,7 @@ NOT_READY = st.sampled_from(
         None,
         a.candidate(pods=()),
         a.candidate(audits=()),
-        a.candidate(quota="exceeded"),
+        a.candidate(refused="exceeded quota: pods"),
         a.candidate(pods=(a.pod("iris-1"), a.pod("iris-2", tampered="changed"))),
         a.candidate(audits=(a.audit("iris-1"), a.audit("iris-2", passed=False, failure="500"))),
     ]

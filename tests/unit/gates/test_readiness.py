@@ -59,7 +59,7 @@ def test_without_a_policy_it_waits() -> None:
         (one(restarts=1, terminated_reason="Error"), Reason.POD_CRASHED, GateOutcome.PENDING, GateOutcome.REJECTED),
         (one(restarts=3), Reason.POD_CRASHED, GateOutcome.REJECTED, GateOutcome.REJECTED),
         (one(phase="Failed", ready=False), Reason.POD_CRASHED, GateOutcome.PENDING, GateOutcome.REJECTED),
-        ({"quota": "exceeded quota: team", "pods": ()}, Reason.QUOTA_EXCEEDED, GateOutcome.RETRY, GateOutcome.RETRY),
+        ({"refused": "exceeded quota: team", "pods": ()}, Reason.QUOTA_EXCEEDED, GateOutcome.RETRY, GateOutcome.RETRY),
         (one(ready=False, unschedulable="0/3 nodes"), Reason.PODS_UNSCHEDULABLE, GateOutcome.RETRY, GateOutcome.RETRY),
         (
             one(ready=False, waiting_reason="ImagePullBackOff", waiting_message="403"),
@@ -119,7 +119,7 @@ def test_audits_of_pods_that_are_gone_prove_nothing() -> None:
 @pytest.mark.parametrize(("own", "effective"), [(None, 600), (60, 60), (6000, 600)])
 def test_the_users_deadline_may_only_be_tighter(own: int | None, effective: int) -> None:
     spec = a.spec(readiness={"deadlineSeconds": own} if own else {})
-    assert gate.effective_deadline(a.evidence(spec=spec)) == effective
+    assert gate.effective_deadline(spec.readiness, a.policy().spec.readiness) == effective
 
 
 @pytest.mark.parametrize(("own", "effective"), [(None, 3), (10, 10), (1, 3)])
@@ -135,6 +135,23 @@ def test_the_users_own_deadline_ends_the_wait() -> None:
     at_the_deadline = gate.evaluate(a.evidence(spec=spec, candidate=waiting, now=a.NOW + timedelta(seconds=60)))
     assert just_before.reason is Reason.PODS_STARTING
     assert at_the_deadline.reason is Reason.POD_NOT_READY
+
+
+# --- what a pod that is not ready said -----------------------------------------------------------------------------------
+
+
+def test_what_a_pod_answered_at_its_deadline_is_told() -> None:
+    said = "GET /ping on port 9000: connection refused"
+    result = judged(late=True, **one(ready=False, said=said))
+    assert result.message == f"1 of 2 pods are ready after 600 s: pod iris-2: {said}"
+    assert "spec.server" in str(result.next_step)
+    assert "log" not in str(result.next_step), "which is gone with the pod"
+
+
+def test_why_a_pod_has_not_started_is_told_with_what_the_node_says() -> None:
+    waits = one(ready=False, waiting_reason="CreateContainerConfigError", waiting_message="image will run as root")
+    assert judged(late=True, **waits).message.endswith("pod iris-2: CreateContainerConfigError: image will run as root")
+    assert judged(**waits).message == "1 of 2 pods are ready (CreateContainerConfigError)", "seconds would make new statuses"
 
 
 PODS = st.builds(
@@ -160,7 +177,7 @@ AUDITS = st.builds(
     wanted=st.integers(0, 3),
     pods=st.lists(PODS, max_size=3, unique_by=lambda pod: pod.name).map(tuple),
     audits=st.lists(AUDITS, max_size=3, unique_by=lambda audit: audit.pod).map(tuple),
-    quota=st.sampled_from([None, "exceeded"]),
+    refused=st.sampled_from([None, "exceeded quota: pods"]),
     late=st.booleans(),
 )
 def test_it_passes_only_when_all_wanted_pods_are_ready_unchanged_and_audited(late: bool, **parts: Any) -> None:
@@ -194,37 +211,63 @@ def test_an_images_id_may_be_bare() -> None:
     assert running(CONFIG.removeprefix("sha256:")).outcome is GateOutcome.PASSED
 
 
-@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
-def test_a_digest_of_another_image_is_refused_in_every_form(digest: str) -> None:
-    other = a.image(digest=STRANGE, index_digest=None, config_digest=f"sha256:{'4' * 64}")
-    result = running(f"{a.REPOSITORY}@{digest}", other)
+OTHER_CONFIG = f"sha256:{'4' * 64}"
+
+
+@pytest.mark.parametrize("unchanged", [False, True])
+def test_a_manifest_of_another_configuration_is_another_image_whatever_the_pod_asks_for(unchanged: bool) -> None:
+    other = a.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
+    pods = tuple(a.pod(name, image_id=f"{a.REPOSITORY}@{STRANGE}", unchanged=unchanged) for name in ("iris-1", "iris-2"))
+    result = judged(pods=pods, reported={STRANGE: other})
     assert (result.outcome, result.reason, result.final) == (GateOutcome.REJECTED, Reason.POD_TAMPERED, True)
+    assert STRANGE in result.message
+
+
+@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
+def test_a_digest_that_nobody_can_read_is_unknown_and_never_final(digest: str) -> None:
+    other = a.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
+    result = running(f"{a.REPOSITORY}@{digest}", other)
+    assert (result.outcome, result.reason, result.final) == (GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED, False)
     assert digest in result.message
 
 
 @pytest.mark.parametrize("image_id", ["x", f"{a.DIGEST}0", f"{a.DIGEST}@sha256:00", "sha512:00", f"{a.DIGEST}\n", "A" * 64])
-def test_what_names_no_digest_is_refused(image_id: str) -> None:
-    assert running(image_id).reason is Reason.POD_TAMPERED
+def test_what_names_no_digest_never_passes(image_id: str) -> None:
+    assert running(image_id).reason is Reason.IMAGE_UNVERIFIED
 
 
 def test_an_image_that_the_node_got_by_another_index_is_the_same_when_its_configuration_is() -> None:
     same = a.image(digest=f"sha256:{'5' * 64}", index_digest=STRANGE, config_digest=CONFIG)
     assert running(STRANGE, reported={STRANGE: same}).outcome is GateOutcome.PASSED
-    other = a.image(index_digest=STRANGE, config_digest=f"sha256:{'4' * 64}")
-    assert running(STRANGE, reported={STRANGE: other}).reason is Reason.POD_TAMPERED
-    assert running(STRANGE, reported={CONFIG: same}).reason is Reason.POD_TAMPERED
+    assert running(STRANGE, reported={CONFIG: same}).reason is Reason.IMAGE_UNVERIFIED
 
 
-def test_while_the_registry_can_not_tell_it_waits_and_when_it_says_no_it_is_refused() -> None:
+def test_an_index_that_leads_elsewhere_for_us_is_no_proof_of_what_the_node_has_chosen() -> None:
+    other = a.image(index_digest=STRANGE, config_digest=OTHER_CONFIG)
+    result = running(STRANGE, reported={STRANGE: other})
+    assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED)
+
+
+def test_while_the_registry_can_not_tell_it_waits() -> None:
     down = a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True)
     result = running(STRANGE, reported={STRANGE: down})
     assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.IMAGE_REGISTRY_UNREACHABLE)
     gone = a.unknown(Reason.IMAGE_NOT_FOUND, retry=False)
-    assert running(STRANGE, reported={STRANGE: gone}).reason is Reason.POD_TAMPERED
+    assert running(STRANGE, reported={STRANGE: gone}).reason is Reason.IMAGE_UNVERIFIED
 
 
-def test_one_pod_of_another_image_is_enough() -> None:
-    assert judged(**one(image_id=STRANGE)).reason is Reason.POD_TAMPERED
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_name_that_somebody_else_gave_the_image_blocks_no_pod_that_has_never_been_changed(retry: bool) -> None:
+    unreadable = a.unknown(Reason.IMAGE_UNAUTHORIZED, retry=retry)
+    pods = tuple(a.pod(name, image_id=f"evil.example.com/x@{STRANGE}", unchanged=True) for name in ("iris-1", "iris-2"))
+    assert judged(pods=pods, reported={STRANGE: unreadable}).outcome is GateOutcome.PASSED
+    assert judged(pods=pods).outcome is GateOutcome.PASSED
+    one_changed = (pods[0], a.pod("iris-2", image_id=f"evil.example.com/x@{STRANGE}"))
+    assert judged(pods=one_changed, reported={STRANGE: unreadable}).outcome is GateOutcome.RETRY
+
+
+def test_one_pod_of_an_unknown_image_is_enough() -> None:
+    assert judged(**one(image_id=STRANGE)).reason is Reason.IMAGE_UNVERIFIED
 
 
 def test_pods_of_an_unknown_image_wait() -> None:

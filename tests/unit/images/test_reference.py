@@ -9,7 +9,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 from lockstep.images.image import ImageError
-from lockstep.images.reference import Reference, parse_reference, reported_digest
+from lockstep.images.reference import Reference, parse_reference, reported_digest, reported_repository
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -155,6 +155,21 @@ def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
 )
 def test_the_digest_that_a_node_reports_is_found(image_id: str, digest: str | None) -> None:
     assert reported_digest(image_id) == digest
+
+
+@pytest.mark.parametrize(
+    ("image_id", "repository"),
+    [
+        (f"r.example.com:5000/team/iris@sha256:{'a' * 64}", "r.example.com:5000/team/iris"),
+        (f"docker-pullable://r.example.com/team/iris@sha256:{'a' * 64}", "r.example.com/team/iris"),
+        (f"docker://sha256:{'a' * 64}", ""),
+        (f"sha256:{'a' * 64}", ""),
+        ("a" * 64, ""),
+        ("", ""),
+    ],
+)
+def test_the_repository_that_a_node_reports_is_found(image_id: str, repository: str) -> None:
+    assert reported_repository(image_id) == repository
 
 
 def test_ports_have_to_be_equal() -> None:

@@ -331,9 +331,18 @@ def test_a_refusal_and_a_wait_say_since_when() -> None:
     still = next_step(situation(owner=a.owner(status={"candidate": blocked}), verdict=MISMATCH, now=later)).candidate
     assert still.blocked_since == a.NOW
     waiting = next_step(situation(owner=a.owner(status={"candidate": still}), verdict=UNREACHABLE, now=later)).candidate
-    assert (waiting.blocked_since, waiting.waiting_since) == (None, later)
+    assert (waiting.blocked_since, waiting.waiting_since) == (a.NOW, later), (
+        "a dependency that does not answer lifts no refusal"
+    )
+    again = next_step(situation(owner=a.owner(status={"candidate": waiting}), verdict=MISMATCH, now=later)).candidate
+    assert (again.blocked_since, again.waiting_since) == (a.NOW, None)
     going = next_step(situation(owner=a.owner(status={"candidate": waiting}))).candidate
     assert (going.blocked_since, going.waiting_since) == (None, None)
+
+
+def test_who_was_never_refused_is_not_blocked_by_a_wait() -> None:
+    waiting = next_step(situation(verdict=UNREACHABLE)).candidate
+    assert (waiting.blocked_since, waiting.waiting_since) == (None, a.NOW)
 
 
 def test_another_wait_begins_anew() -> None:

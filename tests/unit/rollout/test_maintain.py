@@ -105,7 +105,12 @@ def test_an_objects_name_that_somebody_else_has_is_left_to_them() -> None:
 
 def test_a_deployment_is_scaled_to_the_specs_replicas() -> None:
     owner = serving(replicas=5)
-    assert upkeep(owner, live.cluster(owner, NEW, active=NEW)).actions == (Scale(NEW.object_name, 5),)
+    asked = a.owner(replicas=5, generation=2, status=dict(serving().status))
+    assert upkeep(asked, live.cluster(asked, NEW, active=NEW)).actions == (Scale(NEW.object_name, 5),)
+    (corrected,) = upkeep(owner, live.cluster(owner, NEW, active=NEW)).actions
+    assert isinstance(corrected, Scale)
+    assert corrected.replicas == 5
+    assert "spec.replicas was changed" in str(corrected.why)
 
 
 # --- drift -------------------------------------------------------------------------------------------------------------
@@ -269,6 +274,7 @@ def test_what_bears_no_revision_label_gets_no_traffic_and_is_left_alone() -> Non
 def test_a_pod_that_was_edited_is_deleted_and_one_that_is_ending_is_not() -> None:
     def edit(objects: Objects) -> None:
         container(objects, "pod").update(image="evil")
+        objects["pod"]["metadata"]["generation"] = 2
 
     (action,) = after(edit)
     assert isinstance(action, Delete)

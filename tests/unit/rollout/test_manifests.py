@@ -1,5 +1,6 @@
 """The objects that are rendered have every default of the API server, so that a stored one equals the desired one."""
 
+import json
 from typing import Any
 
 import pytest
@@ -156,4 +157,4 @@ def test_only_a_completed_deployment_is_paused() -> None:
 
 def test_a_controller_revision_holds_the_whole_snapshot() -> None:
     body = manifests.controller_revision(a.owner(), snapshot(template=FULL))
-    assert Snapshot.parse(body["data"]) == snapshot(template=FULL)
+    assert Snapshot.parse(json.loads(body["data"]["snapshot"])) == snapshot(template=FULL)

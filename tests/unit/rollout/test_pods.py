@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.rollout.pods import controlled_by, pod_fact, tampering
+from lockstep.rollout.pods import controlled_by, edited, pod_fact, tampering
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot
@@ -26,7 +26,7 @@ def running() -> Object:
 def test_a_pod_as_the_node_runs_it_is_the_pod_that_was_asked_for() -> None:
     assert tampering(running(), OF) is None
     fact = pod_fact(running(), OF)
-    assert fact == a.pod("iris-1")
+    assert fact == a.pod("iris-1", unchanged=True)
 
 
 def server(pod: Object) -> Object:
@@ -70,6 +70,32 @@ def test_a_changed_pod_is_found_out_and_no_value_of_a_variable_is_told(change: C
     assert says in how
     assert "s3cret" not in how
     assert pod_fact(pod, OF).tampered == how
+
+
+LATER = [("another image", {"generation": 2}), ("a debugger", {})]
+
+
+@pytest.mark.parametrize(("change", "generation"), LATER, ids=[case[0] for case in LATER])
+def test_what_was_changed_later_would_be_right_in_another_pod(change: str, generation: Object) -> None:
+    pod = running()
+    dict((name, act) for name, act, _ in CHANGES)[change](pod)
+    pod["metadata"] |= generation
+    assert edited(pod, OF)
+    server(pod)["env"] = [*server(pod)["env"], {"name": "AWS_ROLE_ARN", "value": "x"}]
+    assert not edited(pod, OF), "no other pod would be without the variable, which nobody can add later"
+
+
+@pytest.mark.parametrize("generation", [None, 1])
+def test_an_image_that_was_another_one_from_the_beginning_would_be_so_again(generation: int | None) -> None:
+    pod = running()
+    server(pod).update(image="mirror.example.com/iris")
+    pod["metadata"]["generation"] = generation
+    assert not edited(pod, OF)
+
+
+@pytest.mark.parametrize(("generation", "unchanged"), [(1, True), (2, False), (None, False)])
+def test_the_api_server_vouches_for_a_pod_that_was_never_changed(generation: int | None, unchanged: bool) -> None:
+    assert facts(lambda p: p["metadata"].update(generation=generation)).unchanged is unchanged
 
 
 def test_what_the_scheduler_and_admission_add_to_every_pod_is_no_change() -> None:

@@ -19,7 +19,17 @@ from lockstep.api.modeldeployment import (
 )
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.rollout.observed import Observed
-from lockstep.rollout.status import Hold, Outlook, blocking_gate, next_status, promoted_history, transitions
+from lockstep.rollout.removals import Impairment
+from lockstep.rollout.status import (
+    Hold,
+    Outlook,
+    blocking_gate,
+    ending_status,
+    kept_status,
+    next_status,
+    promoted_history,
+    transitions,
+)
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot
@@ -51,7 +61,12 @@ def outlook(**changes: Any) -> Outlook:
 def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
     selector = {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": selects}
     service = {"metadata": {"name": "iris"}, "spec": {"selector": selector}} if selects is not None else None
-    return Observed(deployments={OF.revision: live.deployment(a.owner(), OF, ready=ready)}, service=service)
+    deployment = live.deployment(a.owner(), OF)
+    pods = [live.pod(live.replica_set(deployment), f"iris-{number}") for number in range(2)]
+    for number, pod in enumerate(pods):
+        pod["metadata"]["labels"]["lockstep.dev/revision"] = selects or OF.revision
+        pod["status"]["conditions"] = [{"type": "Ready", "status": str(number < ready)}]
+    return Observed(deployments={OF.revision: deployment}, service=service, pods=pods)
 
 
 def status(*, owner: ModelDeployment | None = None, ready: int = 2, now: Any = a.NOW, **changes: Any) -> ModelDeploymentStatus:
@@ -91,6 +106,51 @@ def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_i
     assert found["Ready"] == ("False", "Switching")
     assert found["Promoted"] == ("True", "Promoted")
     assert found["Reconciling"] == ("True", "Switching")
+
+
+def test_what_serves_is_told_by_the_pods_and_not_by_what_a_deployment_counts_as_its_own() -> None:
+    apart = replace(observed(), deployments={})
+    found = next_status(a.owner(), apart, outlook(active=ACTIVE), a.NOW)
+    assert conditions(found)["Available"] == ("True", "Promoted")
+    assert (found.replicas, found.ready_replicas) == (0, 2)
+    stale = observed(ready=0)
+    assert stale.deployments[OF.revision]["status"]["readyReplicas"] == 2
+    assert conditions(next_status(a.owner(), stale, outlook(active=ACTIVE), a.NOW))["Available"] == ("False", "PodsNotReady")
+
+
+TAMPERED = Impairment(Reason.ACTIVE_POD_TAMPERED, "pod iris-1 is not what was promoted: its env is A")
+
+
+def test_what_serves_otherwise_than_promoted_is_available_and_not_ready() -> None:
+    found = next_status(a.owner(), observed(), outlook(active=ACTIVE), a.NOW, impairment=TAMPERED)
+    assert conditions(found)["Available"] == ("True", "ActivePodTampered")
+    assert conditions(found)["Ready"] == ("False", "ActivePodTampered")
+    assert conditions(found)["Promoted"] == ("True", "Promoted")
+    checked = outlook(active=ACTIVE, candidate=candidate(MISMATCH))
+    both = conditions(next_status(a.owner(), observed(), checked, a.NOW, impairment=TAMPERED))
+    assert (both["Available"], both["Ready"]) == (("True", "ActivePodTampered"), ("False", "EnvironmentMismatch"))
+
+
+def test_while_something_is_put_right_the_status_takes_back_what_does_not_hold_and_claims_nothing() -> None:
+    owner = a.owner(status=dict(status(active=ACTIVE)), generation=2)
+    kept = kept_status(owner, observed(ready=0), ACTIVE, LATER, None)
+    assert conditions(kept)["Available"] == conditions(kept)["Ready"] == ("False", "PodsNotReady")
+    assert kept.ready_replicas == 0
+    assert kept.observed_generation == 1, "the spec is not answered for yet"
+    again = a.owner(status=dict(kept), generation=2)
+    back = kept_status(again, observed(), ACTIVE, LATER, None)
+    assert conditions(back)["Available"] == ("True", "Promoted")
+    assert conditions(back)["Ready"] == ("False", "PodsNotReady")
+    assert kept_status(owner, observed(), ACTIVE, LATER, None) == owner.status
+
+
+def test_what_is_being_deleted_says_that_nobody_keeps_it_up() -> None:
+    owner = a.owner(status=dict(status(active=ACTIVE)))
+    serves, lies = ending_status(owner, observed(), ACTIVE, LATER), ending_status(owner, observed(ready=0), ACTIVE, LATER)
+    assert conditions(serves)["Available"] == ("True", "Deleting")
+    assert conditions(lies)["Available"] == ("False", "PodsNotReady")
+    assert conditions(serves)["Ready"] == conditions(lies)["Ready"] == ("False", "Deleting")
+    assert ending_status(a.owner(status=dict(serves)), observed(), ACTIVE, LATER) == serves
 
 
 def test_without_a_service_nothing_is_available_however_many_pods_are_ready() -> None:
@@ -314,6 +374,25 @@ PROMOTED = (EventReason.PROMOTED, False)
 )
 def test_a_transition_is_told_once(before: dict[str, Any], after: dict[str, Any], expected: Any) -> None:
     assert news(before, after) == expected
+
+
+def test_what_serves_no_longer_as_promoted_is_told_once_an_episode() -> None:
+    well, bad = status(active=ACTIVE), next_status(a.owner(), observed(ready=0), outlook(active=ACTIVE), LATER)
+    (first,) = transitions(a.owner(status=dict(well)), bad)
+    assert (first.reason, first.warning) == (EventReason.ACTIVE_DEGRADED, True)
+    assert first.note == "PodsNotReady: The active revision has no ready pods."
+    assert transitions(a.owner(status=dict(bad)), bad) == []
+    assert transitions(a.owner(status=dict(bad)), well) == []
+    (same,) = transitions(a.owner(status=dict(well)), bad)
+    assert same.key == first.key, "told again by the process that comes after a crash it is one event"
+    healed = next_status(a.owner(status=dict(bad)), observed(), outlook(active=ACTIVE), LATER)
+    (second,) = transitions(a.owner(status=dict(healed)), bad)
+    assert second.key != first.key
+
+
+def test_pods_that_are_not_ready_because_more_were_asked_for_are_no_news() -> None:
+    none = status(owner=a.owner(replicas=0), active=ACTIVE, ready=0)
+    assert transitions(a.owner(status=dict(none), generation=2), status(active=ACTIVE, ready=0)) == []
 
 
 def test_a_finding_in_audit_mode_is_no_news_of_a_block() -> None:
