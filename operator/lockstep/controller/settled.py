@@ -60,7 +60,9 @@ class Settled:
 
     async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
         policy = look.known_policy
-        if policy is None or active.status.evaluated_policy_hash == policy.spec.hash:
+        # The conditions of a candidate that is gone were not about what serves: it is looked at once more.
+        alone = look.owner.status.candidate is None
+        if policy is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
             return active.status, (), False
         facts = await self._gatherer.facts(
             look.owner,

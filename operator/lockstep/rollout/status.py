@@ -58,6 +58,10 @@ def next_status(owner: ModelDeployment, observed: Observed, outlook: Outlook, no
     lacking = _lacking(owner, observed, active, ready)
     _set_available(conditions, active, lacking)
     _set_gates(conditions, candidate.gates if candidate else outlook.findings)
+    if candidate is None and owner.status.candidate is not None and not outlook.findings:
+        # They were about the candidate, which is gone without having been promoted.
+        for type_ in _GATE_CONDITIONS.values():
+            conditions.drop(type_)
     if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
         lacking = Reason.SWITCHING
     _set_summary(conditions, outlook, lacking)
