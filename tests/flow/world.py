@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -59,13 +60,16 @@ class World:
         """Start the operator's process anew: all that it remembered is gone."""
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
-        parts = Parts(self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
+        ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
+        parts = Parts(*ports, chance=random.Random(7))
         self.reconciler, self.scans = build_reconciler(parts, self.settings)
         self.woken = asyncio.Event()
 
     async def look(self) -> float | None:
-        """Look once."""
+        """Look once, and let what the look began beside it come to its end, as far as that waits for nobody."""
         self.due = await self.reconciler.reconcile(TEAM, "iris", self.woken.set)
+        for _ in range(10):
+            await asyncio.sleep(0)
         return self.due
 
     async def scanned(self) -> None:

@@ -76,10 +76,12 @@ class AuditFact:
     """Predictions that were answered rightly."""
     failure: str | None = None
     """What went wrong, as a sentence."""
+    advice: str | None = None
+    """What would help, where more is known than that the server or the model is at fault."""
     unreachable: bool = False
-    """True when no connection came about: may pass by itself."""
-    latencies: tuple[float, ...] = ()
-    """Seconds, one a prediction."""
+    """True when no answer came at all, or not in time: may pass by itself."""
+    late: bool = False
+    """True when the audit's time was over before enough was answered."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class CandidatePods:
     audits: tuple[AuditFact, ...] = ()
     quota: str | None = None
     """Message of the ReplicaFailure condition (quota, admission) when there is one."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """What pods that run and are not ready answer to the readiness probe's question, by pod, as a sentence."""
     reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
     """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 
