@@ -36,6 +36,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown protocol": ({"server": {"port": 8080, "grpc": {}}}, 'unknown field "spec.server.grpc"'),
     "two protocols": ({"server": {"mlflow": {}, "custom": {"readyPath": "/"}}}, PROTOCOL),
     "open inference without a name": ({"server": {"openInferenceV2": {}}}, "openInferenceV2.modelName"),
+    "a model's name with a slash": (
+        {"server": {"openInferenceV2": {"modelName": "team/iris"}}},
+        "modelName is a part of the path that is asked: write letters, digits and ._~:@+=,- only",
+    ),
+    "a model's name with a blank": (
+        {"server": {"openInferenceV2": {"modelName": "iris v2"}}},
+        "modelName is a part of the path",
+    ),
+    "a model's name that leads elsewhere": ({"server": {"openInferenceV2": {"modelName": ".."}}}, "modelName is a part of the"),
     "a path that is a URL": ({"server": {"custom": {"readyPath": "http://elsewhere/"}}}, "server.custom.readyPath"),
     "port 0": ({"server": {"port": 0, "mlflow": {}}}, "greater than or equal to 1"),
     "port 70000": ({"server": {"port": 70000, "mlflow": {}}}, "less than or equal to 65535"),
@@ -95,6 +104,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "no replicas": {"replicas": 0},
     "replicas left out": {"replicas": None},
     "open inference": {"server": {"port": 8080, "openInferenceV2": {"modelName": "iris"}}},
+    "open inference by a versioned name": {"server": {"port": 8080, "openInferenceV2": {"modelName": "iris_1.2:a@b"}}},
     "custom": {"server": {"custom": {"readyPath": "/ready", "predictPath": "/predict", "predictBody": "{}"}}},
     "numbers as quantities": {"template": {"resources": {"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "0.5"}}}},
     "everything": {

@@ -104,6 +104,7 @@ async def test_a_policy_change_evaluates_what_serves_once_and_reports_what_no_lo
     assert world.events()["ActiveDegraded"] == 1
     by = {"namespace": TEAM, "name": "iris", "reason": "LineageIncomplete"}
     assert world.metric("lockstep_active_degraded", **by) == 1
+    await world.looks(3, apart=60)
     asked = world.registry.asked
     assert await world.looks(10, apart=60) == []
     assert world.registry.asked == asked

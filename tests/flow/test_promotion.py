@@ -69,9 +69,10 @@ async def test_the_record_holds_the_whole_verdict() -> None:
 
 async def test_a_second_look_at_what_is_settled_writes_nothing_and_asks_nobody() -> None:
     world = await serving_world()
-    asked = world.registry.asked, world.images.asked
+    assert await world.looks(5, apart=60) == [], "the Service is asked, and nothing is written"
+    asked = world.registry.asked, world.images.asked, len(world.auditor.audits)
     assert await world.looks(20, apart=60) == []
-    assert (world.registry.asked, world.images.asked) == asked
+    assert (world.registry.asked, world.images.asked, len(world.auditor.audits)) == asked
 
 
 async def test_a_restart_on_settled_objects_writes_nothing() -> None:

@@ -322,3 +322,20 @@ async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() 
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.cluster.find(*OWNER) is not None
     assert len(world.cluster.all(ports.CONTROLLER_REVISION, TEAM)) == 1
+
+
+@pytest.mark.parametrize("outage", [False, True], ids=["", "while MLflow is down"])
+async def test_going_back_to_what_serves_leaves_nothing_of_the_refused_candidate_behind(outage: bool) -> None:
+    world = await serving_world()
+    await world.image("next", numpy="1.0.0")
+    world.change(image=f"{a.REPOSITORY}:next")
+    await world.settle()
+    assert world.condition("EnvironmentMatched") == ("False", "EnvironmentMismatch")
+    world.clock.advance(60)
+    world.registry.down = outage
+    world.change(image=f"{a.REPOSITORY}:2026-11")
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted")
+    stale = {condition.reason for condition in world.owner.status.conditions} - {"Promoted", "Passed", "Waiting"}
+    assert stale == set()
+    assert world.metric("lockstep_active_degraded", namespace=TEAM, name="iris", reason="EnvironmentMismatch") == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
 from tests.fakes import builders as a
-from tests.fakes.auditor import FakeAuditor, FakeProber
+from tests.fakes.auditor import FakeAuditor
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, Write
 from tests.fakes.connection import Connection, Kill, KilledError
@@ -45,7 +46,6 @@ class World:
         self.registry = FakeModelRegistry()
         self.images = FakeImages()
         self.auditor = FakeAuditor()
-        self.prober = FakeProber()
         self.settings = Settings(namespace=SYSTEM, identity="lockstep-1", guard_bindings=(GUARD,))
         self.log: list[Write] = []
         """Every change of an object, whoever made it."""
@@ -60,15 +60,16 @@ class World:
         """Start the operator's process anew: all that it remembered is gone."""
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
-        parts = Parts(
-            self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics, self.prober
-        )
+        ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
+        parts = Parts(*ports, chance=random.Random(7))
         self.reconciler, self.scans = build_reconciler(parts, self.settings)
         self.woken = asyncio.Event()
 
     async def look(self) -> float | None:
-        """Look once."""
+        """Look once, and let what the look began beside it come to its end, as far as that waits for nobody."""
         self.due = await self.reconciler.reconcile(TEAM, "iris", self.woken.set)
+        for _ in range(10):
+            await asyncio.sleep(0)
         return self.due
 
     async def scanned(self) -> None:

@@ -116,11 +116,13 @@ def policy(world: World, folder: Path, **parts: Any) -> str:
     return str(path)
 
 
-def deployment(world: World, folder: Path, tag: str, model: str = "checked", version: str = "1") -> str:
+def deployment(
+    world: World, folder: Path, tag: str, model: str = "checked", version: str = "1", server: dict[str, Any] | None = None
+) -> str:
     spec = {
         "model": {"name": model, "version": version},
         "image": f"{world.registry}/iris:{tag}",
-        "server": {"mlflow": {}},
+        "server": server or {"mlflow": {}},
     }
     path = folder / f"{tag}.yaml"
     path.write_text(json.dumps({"kind": "ModelDeployment", "metadata": {"name": "iris", "namespace": "team"}, "spec": spec}))
@@ -172,6 +174,17 @@ def test_variables_are_judged_as_the_cluster_judges_them_whatever_the_schema_wou
     said = capsys.readouterr().out
     assert "name DATABASE_URL in pods.variables.allowed" in said
     assert "s3cret" not in said
+
+
+def test_a_custom_server_whose_pods_could_not_be_asked_anything_is_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = deployment(world, tmp_path, "same", server={"custom": {"readyPath": "/ping"}})
+    assert check(world, manifest, policy(world, tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("team/iris: refused\n")
+    assert "NothingToAsk" in said
+    assert "set server.custom.predictPath" in said
 
 
 def test_what_is_in_audit_mode_would_go_on(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

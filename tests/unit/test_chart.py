@@ -10,7 +10,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.promotionpolicy import PredictBody, PromotionPolicy
+from lockstep.api.server import ServerKind
 from lockstep.controller import ports
 from lockstep.controller.settings import Settings
 from lockstep.observability.metrics import Metrics
@@ -178,6 +179,11 @@ def test_shipped_policies_are_understood(everything: list[dict[str, Any]]) -> No
         "readiness": "Enforce",
     }
     assert len(read["strict"].lineage.require) == 8
+    examples = {name: str(spec.readiness.input_example) for name, spec in read.items()}
+    assert examples == {"starter": "IfPresent", "standard": "Required", "strict": "Required"}
+    assert read["strict"].readiness.servers == [ServerKind.MLFLOW, ServerKind.OPEN_INFERENCE_V2]
+    assert read["strict"].readiness.predict_body is PredictBody.DENY
+    assert read["standard"].readiness.servers == list(ServerKind)
 
 
 def test_the_policy_that_only_reports_lets_images_write_and_the_others_do_not(everything: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic_core import to_jsonable_python
 
 from lockstep.api import modeldeployment, promotionpolicy, records
 from lockstep.api.base import GROUP, VERSION, ApiModel
@@ -208,7 +209,7 @@ def _factories(model: type[ApiModel]) -> dict[tuple[str, str], Any]:
         for name, info in current.model_fields.items():
             made = info.get_default(call_default_factory=True) if info.default_factory else None
             if isinstance(made, list) and made:
-                found[(current.__name__, info.alias or name)] = made
+                found[(current.__name__, info.alias or name)] = to_jsonable_python(made)
             if isinstance(made, ApiModel) and type(made) not in seen:
                 seen.append(type(made))
             if isinstance(info.annotation, type) and issubclass(info.annotation, ApiModel) and info.annotation not in seen:

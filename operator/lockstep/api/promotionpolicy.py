@@ -10,6 +10,7 @@ from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.imagesspec import ImagesSpec, InImage
 from lockstep.api.modeldeployment import GateMode
 from lockstep.api.podsspec import PodsSpec
+from lockstep.api.server import ServerKind
 from lockstep.canonical import canonical_json, sha256_of
 
 PLURAL = "promotionpolicies"
@@ -61,17 +62,61 @@ class LineageSpec(ApiModel):
     )
 
 
+class PredictBody(StrEnum):
+    """Whether a request body of the deployer's own counts."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
 class ReadinessPolicy(ApiModel):
     """What candidate pods have to prove before they get traffic."""
 
-    requests: int = Field(default=3, ge=1, le=1000, description="Predictions that each candidate pod must answer in a row.")
+    requests: int = Field(default=3, ge=1, le=1000, description="Predictions that each candidate pod must answer, at least.")
     timeout_seconds: int = Field(default=10, ge=1, le=300, description="Seconds for one request of the audit.")
     deadline_seconds: int = Field(
-        default=600, ge=10, le=86400, description="Seconds until a candidate that is not ready is refused."
+        default=600,
+        ge=10,
+        le=86400,
+        description="Seconds until a candidate is refused that is not ready, or has not answered what it was asked.",
     )
     input_example: InImage = Field(
         default=InImage.IF_PRESENT,
-        description="Required: the model must have a registered input example. IfPresent: it is sent where there is one.",
+        description="Required: the model must have a registered input example. IfPresent: a model without one is "
+        "promoted without having been asked anything, and the verdict says so.",
+    )
+    servers: list[ServerKind] = Field(
+        default_factory=lambda: list(ServerKind),
+        min_length=1,
+        max_length=8,
+        description="Protocols that ModelDeployments may name: MLflow, OpenInferenceV2, Custom. Of a custom server's "
+        "answers nobody knows what they mean, so that only errors, nulls and NaN are found in them.",
+        json_schema_extra=SET,
+    )
+    predict_body: PredictBody = Field(
+        default=PredictBody.ALLOW,
+        description="Allow: server.custom.predictBody is sent where the manifest has one, and the verdict says so. "
+        "Deny: only the registered input example counts.",
+    )
+    whole_example: list[Pattern] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Registered models that take their input example only as a whole (series, sequences, aggregations): "
+        "it is sent as it stands, and any number of predictions is right. Others are asked rows of it too, and answer one "
+        "prediction a row.",
+        json_schema_extra=SET,
+    )
+    missing_predictions: list[Pattern] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Registered models whose predictions may hold null, NaN and infinite numbers, as long as not all are.",
+        json_schema_extra=SET,
+    )
+    requests_after_switch: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="Requests that the Service is asked at random moments of the first two minutes after a promotion; 0: none.",
     )
 
 

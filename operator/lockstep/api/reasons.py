@@ -194,6 +194,16 @@ class Reason(_Documented):
     )
 
     # --- readiness ----------------------------------------------------------------------------------------------
+    SERVER_NOT_ALLOWED = "ServerNotAllowed", "The policy does not allow servers of this protocol."
+    NOTHING_TO_ASK = "NothingToAsk", "The manifest does not say what the candidate's pods could be asked, so nothing is proven."
+    PREDICT_BODY_NOT_ALLOWED = (
+        "PredictBodyNotAllowed",
+        "The policy counts no request body of the manifest's own, only the registered input example.",
+    )
+    INPUT_EXAMPLE_MISSING = (
+        "InputExampleMissing",
+        "The model has no registered input example, and the policy requires that pods are asked with it.",
+    )
     PODS_STARTING = "PodsStarting", "The candidate's pods are starting."
     PODS_UNSCHEDULABLE = "PodsUnschedulable", "The candidate's pods find no room in the cluster."
     QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota has no room for the candidate's pods."
@@ -214,7 +224,12 @@ class Reason(_Documented):
     IMAGE_UNVERIFIED = "ImageUnverified", "It is unknown whether the image that a node names is the one that was pinned."
     AUDITING = "Auditing", "The readiness audit of the candidate's pods is under way."
     AUDIT_FAILED = "AuditFailed", "The candidate's pods did not answer the readiness audit as a ready model does."
-    PROBE_FAILED = "ProbeFailed", "A candidate's pod could not be reached by the readiness audit."
+    AUDIT_TIMEOUT = (
+        "AuditTimeout",
+        "The candidate's pods did not answer as many predictions as the policy asks for before the deadline.",
+    )
+    PROBE_FAILED = "ProbeFailed", "A candidate's pod could not be reached by the readiness audit, or not in time."
+    SERVICE_FAILED = "ServiceFailed", "After the switch the Service did not answer as a ready model does."
 
 
 class EventReason(_Documented):

@@ -65,15 +65,15 @@ async def _scan(reach: Access, opened: Fact[OpenedImage]) -> Fact[ImageScan]:
 
 
 def _exit(verdict: Verdict) -> Exit:
-    if prerequisites_permit(verdict):
-        return Exit.OK
     refused = any(not result.permits and result.outcome is GateOutcome.REJECTED for result in verdict.results)
-    return Exit.DIFFERENT if refused else Exit.UNKNOWN
+    if refused:
+        return Exit.DIFFERENT
+    return Exit.OK if prerequisites_permit(verdict) else Exit.UNKNOWN
 
 
 def _shown(verdict: Verdict) -> list[Result]:
-    """Leave readiness out: its pods exist in a cluster only."""
-    return [result for result in verdict.results if result.gate != "readiness"]
+    """Leave readiness out, whose pods exist in a cluster only, unless it refuses without any."""
+    return [result for result in verdict.results if result.gate != "readiness" or result.outcome is GateOutcome.REJECTED]
 
 
 def _as_table(deployment: ModelDeployment, verdict: Verdict) -> str:

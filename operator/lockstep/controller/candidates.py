@@ -8,6 +8,7 @@ from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
 from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.controller.asking import Asking
 from lockstep.controller.gather import Facts, Gatherer
 from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
@@ -74,6 +75,10 @@ class Candidates:
         self._audits = audits
         self._guards = guards
         self._priorities = priorities
+
+    async def stop(self) -> None:
+        """End what runs beside the looks."""
+        await self._audits.stop()
 
     async def evaluate(self, look: Look) -> Outcome:
         """Decide the candidate's next step."""
@@ -164,16 +169,9 @@ class Candidates:
             return _Progress(None, recorded=False)
         recorded = await self._recorded(look, before, snapshot, policy)
         example = None if isinstance(facts.lineage, Unknown) else facts.lineage.input_example
-        pods = await self._audits.candidate_pods(
-            look.owner,
-            policy,
-            look.observed,
-            snapshot,
-            wanted=wanted_pods(look.owner, policy, recorded=recorded),
-            since=since,
-            now=look.now,
-            input_example=example,
-        )
+        asking = Asking(look.owner, policy, snapshot, since, look.now, example, look.again)
+        wanted = wanted_pods(look.owner, policy, recorded=recorded)
+        pods = self._audits.candidate_pods(asking, look.observed, wanted=wanted)
         images = self._images.of(look.owner)
         reported = await self._gatherer.reported(look.owner, look.policy, images, look.platform, facts.image, pods)
         return _Progress(replace(pods, reported=reported), recorded)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 
 import aiohttp
 import kopf
@@ -30,6 +31,7 @@ from lockstep.controller.records import Records
 from lockstep.controller.registries import MLflowRegistries, credentials_from_environment
 from lockstep.controller.report import Reporter
 from lockstep.controller.scans import Scans
+from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
@@ -39,7 +41,6 @@ from lockstep.images.worker.processes import Processes
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor
-from lockstep.readiness.probe import HttpProber, Prober
 
 _log = logging.getLogger(__name__)
 LEASE_NAME = "lockstep-controller"
@@ -56,7 +57,8 @@ class Parts:
     images: ImagesOf
     workers: Workers
     metrics: Metrics
-    prober: Prober
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    """What pods and Services are asked, when and in which order, nobody is to foresee."""
 
 
 def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scans]:
@@ -79,7 +81,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         records=records,
         gatherer=gatherer,
         images=images,
-        audits=PodAudits(parts.auditor, parts.prober),
+        audits=PodAudits(parts.auditor, clock, parts.chance),
         guards=Guards(cluster, clock, settings.guard_bindings),
         priorities=Priorities(cluster, clock),
     )
@@ -91,6 +93,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         platforms=Platforms(cluster, clock, settings.platform),
         settled=Settled(gatherer, images, events),
         candidates=candidates,
+        services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),
         reporter=Reporter(events, parts.metrics),
     )
     return reconciler, scans
@@ -118,7 +121,7 @@ class Controller:
         self._pending: set[asyncio.Task[None]] = set()
         registries = MLflowRegistries(session, credentials_from_environment())
         workers = Processes(settings.limits.record, at_once=settings.scan_processes)
-        parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics, HttpProber(session))
+        parts = Parts(cluster, clock, registries, HttpAuditor(), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep)
@@ -156,6 +159,7 @@ class Controller:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._scans.stop()
+            await self._reconciler.stop()
             await self._leader.release()
             for runner in runners:
                 await runner.cleanup()

@@ -32,6 +32,7 @@ from lockstep.controller.ports import (
 )
 from lockstep.controller.records import Records
 from lockstep.controller.report import Reporter
+from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settled import Settled
 from lockstep.controller.trusted import TrustedStatus
 from lockstep.gates.refusal import refusal
@@ -70,6 +71,7 @@ class Reconciler:
         platforms: Platforms,
         settled: Settled,
         candidates: Candidates,
+        services: ServiceChecks,
         reporter: Reporter,
     ) -> None:
         self._cluster = cluster
@@ -79,10 +81,16 @@ class Reconciler:
         self._platforms = platforms
         self._settled = settled
         self._candidates = candidates
+        self._services = services
         self._reporter = reporter
         self._actor = Actor(cluster, events)
         self._allowances = Allowances(clock)
         self._trusted = TrustedStatus()
+
+    async def stop(self) -> None:
+        """End what runs beside the looks."""
+        await self._candidates.stop()
+        await self._services.stop()
 
     async def reconcile(self, namespace: str, name: str, again: Callable[[], None]) -> float | None:
         """Take one step and return in how many seconds to look again; None when nothing is due by itself."""
@@ -112,6 +120,9 @@ class Reconciler:
         outcome = await self._settled.evaluate(look)
         if outcome is None:
             outcome = await self._candidates.evaluate(look)
+        # Whatever becomes of a candidate meanwhile: nobody keeps the Service from being asked by applying another one.
+        answers, due = self._services.look(look)
+        outcome = replace(outcome, outlook=replace(outcome.outlook, answers=answers), again=_sooner(outcome.again, due))
         return await self._conclude(look, outcome, upkeep)
 
     async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
@@ -312,8 +323,12 @@ def _hold(reason: Reason, message: str) -> Hold:
 
 def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:
     """Return the sooner of what the candidate and what the old revisions wait for."""
-    due = [seconds for seconds in (outcome.again, upkeep.due) if seconds is not None]
-    if not due:
+    due = _sooner(outcome.again, upkeep.due)
+    if due is None:
         return None
     # Jitter, so that what was blocked together does not ask together.
-    return max(_SOON, min(due) * random.uniform(0.9, 1.2))
+    return max(_SOON, due * random.uniform(0.9, 1.2))
+
+
+def _sooner(*waits: float | None) -> float | None:
+    return min((seconds for seconds in waits if seconds is not None), default=None)

@@ -12,7 +12,7 @@ from lockstep.controller.ports import Events
 from lockstep.gates.evidence import Unknown
 from lockstep.observability.metrics import Key, Metrics
 from lockstep.rollout.actions import Action, Correct, Delete, Scale
-from lockstep.rollout.status import Hold, Transition, blocking_gate, transitions
+from lockstep.rollout.status import Outlook, Transition, blocking_gate, transitions
 
 _log = logging.getLogger(__name__)
 _MISSED = timedelta(minutes=10)
@@ -50,7 +50,7 @@ class Reporter:
                 self._metrics.promotions.labels("Promoted").inc()
                 self._seen.add(look.key)
         await self._missed(look, status)
-        self._gauges(look, status, outcome.outlook.hold)
+        self._gauges(look, status, outcome.outlook)
         self._dependencies(look, outcome)
 
     async def _missed(self, look: Look, status: ModelDeploymentStatus) -> None:
@@ -76,8 +76,8 @@ class Reporter:
             key=news.key,
         )
 
-    def _gauges(self, look: Look, status: ModelDeploymentStatus, hold: Hold | None) -> None:
-        candidate = status.candidate
+    def _gauges(self, look: Look, status: ModelDeploymentStatus, outlook: Outlook) -> None:
+        candidate, hold = status.candidate, outlook.hold
         gate = blocking_gate(candidate)
         paused = hold is not None and hold.reason is Reason.PAUSED
         if gate is None or candidate is None or (paused and gate.outcome is GateOutcome.PENDING):
@@ -89,25 +89,27 @@ class Reporter:
         else:
             reason = str(hold.reason) if hold is not None else gate.reason
             self._metrics.waits(look.key, gate.name, reason, refused=candidate.blocked_since is not None)
-        self._metrics.degraded(look.key, self._degraded(status, hold))
+        self._metrics.degraded(look.key, self._degraded(status, outlook))
         earlier = look.owner.status.candidate
         before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
         for one in candidate.gates if candidate else []:
             if before.get(one.name) != (one.outcome, one.reason):
                 self._metrics.gate_results.labels(one.name, str(one.outcome), one.reason).inc()
 
-    def _degraded(self, status: ModelDeploymentStatus, hold: Hold | None) -> str | None:
+    def _degraded(self, status: ModelDeploymentStatus, outlook: Outlook) -> str | None:
         if status.active is None:
             return None
-        if status.candidate is None and hold is not None:
-            return str(hold.reason)
+        if status.candidate is None and outlook.hold is not None:
+            return str(outlook.hold.reason)
         conditions = {condition.type: condition for condition in status.conditions}
         available = conditions.get("Available")
         if available is not None and (available.status, available.reason) != ("True", Reason.PROMOTED):
             return available.reason
+        if outlook.answers is not None and outlook.answers.outcome is GateOutcome.REJECTED:
+            return outlook.answers.reason
         if status.candidate is not None:
             return None
-        gates = ("LineageVerified", "ImageVerified", "EnvironmentMatched")
+        gates = ("LineageVerified", "ImageVerified", "EnvironmentMatched", "ReadinessProven")
         failing = [c for type_ in gates if (c := conditions.get(type_)) is not None and c.status == "False"]
         return failing[0].reason if failing else None
 
@@ -120,7 +122,7 @@ class Reporter:
 
     def kept(self, look: Look, status: ModelDeploymentStatus) -> None:
         """Report what holds of the active revision while it is being put right."""
-        self._metrics.degraded(look.key, self._degraded(status, None))
+        self._metrics.degraded(look.key, self._degraded(status, Outlook(status.active, status.candidate, status.history)))
 
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""

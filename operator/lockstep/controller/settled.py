@@ -2,7 +2,7 @@
 
 import logging
 
-from lockstep.api.modeldeployment import GateStatus, RevisionStatus
+from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.active import Active
 from lockstep.controller.gather import Gatherer
@@ -12,7 +12,7 @@ from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
 from lockstep.gates.chain import PREREQUISITES, evaluate
 from lockstep.gates.evidence import Unknown
-from lockstep.gates.outcome import Verdict
+from lockstep.gates.outcome import Result, Verdict
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.revision import spec_hash
 from lockstep.rollout.status import Hold, Outlook
@@ -60,7 +60,9 @@ class Settled:
 
     async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
         policy = look.known_policy
-        if policy is None or active.status.evaluated_policy_hash == policy.spec.hash:
+        # The conditions of a candidate that is gone were not about what serves: it is looked at once more.
+        alone = look.owner.status.candidate is None
+        if policy is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
             return active.status, (), False
         facts = await self._gatherer.facts(
             look.owner,
@@ -74,13 +76,13 @@ class Settled:
         if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan, facts.signed)):
             return active.status, (), True
         verdict = evaluate(look.evidence(facts))
-        findings = tuple(gate_status(result) for result in verdict.results if result.gate in PREREQUISITES)
+        findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
         await self._report(look, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False
 
     async def _report(self, look: Look, verdict: Verdict) -> None:
         """Say once that what serves no longer meets the policy. It goes on serving: a policy does not take models down."""
-        failing = [r for r in verdict.results if r.gate in PREREQUISITES and not r.permits]
+        failing = [r for r in verdict.results if _about_active(r) and not r.permits]
         if not failing:
             return
         worst = failing[0]
@@ -93,3 +95,8 @@ class Settled:
             note=f"the active revision no longer meets the policy: {worst.gate} gate: {worst.message}",
             key=f"degraded-{look.active.status.revision if look.active else ''}-{verdict.policy_hash}",
         )
+
+
+def _about_active(result: Result) -> bool:
+    """Tell whether a result is about the active revision too: readiness is where no pod would be needed to refuse it."""
+    return result.gate in PREREQUISITES or result.outcome is GateOutcome.REJECTED

@@ -67,8 +67,6 @@ class PodFact:
     """How the pod differs from the pod that was asked for; None when it does not."""
     unchanged: bool = False
     """True when the API server vouches that the pod's spec has never been changed since it was made."""
-    said: str | None = None
-    """What a pod that is not ready answered when it was asked at the deadline, as a sentence."""
     deleting: bool = False
 
 
@@ -82,10 +80,12 @@ class AuditFact:
     """Predictions that were answered rightly."""
     failure: str | None = None
     """What went wrong, as a sentence."""
+    advice: str | None = None
+    """What would help, where more is known than that the server or the model is at fault."""
     unreachable: bool = False
-    """True when no connection came about: may pass by itself."""
-    latencies: tuple[float, ...] = ()
-    """Seconds, one a prediction."""
+    """True when no answer came at all, or not in time: may pass by itself."""
+    late: bool = False
+    """True when the audit's time was over before enough was answered."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class CandidatePods:
     audits: tuple[AuditFact, ...] = ()
     refused: str | None = None
     """Why the API server makes no pods: message of the ReplicaFailure condition when there is one."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """What pods that run and are not ready answer to the readiness probe's question, by pod, as a sentence."""
     reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
     """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 

@@ -8,6 +8,7 @@ from lockstep.api.reasons import Reason
 from lockstep.gates import rootfilesystem
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.outcome import Result
+from lockstep.gates.questions import asks_nothing, unaskable
 from lockstep.gates.refusal import refusal
 from lockstep.images.image import ResolvedImage, digests_of
 from lockstep.images.reference import reported_digest
@@ -30,6 +31,9 @@ def evaluate(evidence: Evidence) -> Result:
     """Judge the candidate's pods and their audit."""
     if isinstance(evidence.policy, Unknown):
         return _waiting("the policy has to be known first")
+    refused = _unaskable(evidence)
+    if refused is not None:
+        return refused
     pods = evidence.candidate
     if pods is None:
         return _waiting("the candidate's pods are started once the gates before have passed")
@@ -43,7 +47,7 @@ def evaluate(evidence: Evidence) -> Result:
         or _not_pulled(pods, late=late)
         or _not_ready(pods, deadline, late=late)
         or _other_image(pods, evidence.image)
-        or _audited(pods, late=late)
+        or _audited(pods, evidence, late=late)
     )
 
 
@@ -64,6 +68,14 @@ def _waiting(message: str) -> Result:
 def _rejected(reason: Reason, message: str, step: str) -> Result:
     """A fault of the candidate itself is final until its revision changes or spec.retry is raised."""
     return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=f"Next step: {step}, or raise spec.retry", final=True)
+
+
+def _unaskable(evidence: Evidence) -> Result | None:
+    """Refuse before pods start: what helps is another manifest, version or policy, so that trying again does not."""
+    why = unaskable(evidence)
+    if why is None:
+        return None
+    return Result(NAME, GateOutcome.REJECTED, why.reason, why.message, next_step=why.step, final=True)
 
 
 def _tampered(pods: CandidatePods) -> Result | None:
@@ -123,9 +135,10 @@ def _failed_audit(pods: CandidatePods, policy: PromotionPolicy) -> Result | None
     failed = next((audit for audit in pods.audits if not audit.passed and not audit.unreachable), None)
     if failed is None:
         return None
+    reason = Reason.AUDIT_TIMEOUT if failed.late else Reason.AUDIT_FAILED
     told = rootfilesystem.says_read_only(failed.failure or "")
-    step = (rootfilesystem.advice(policy, told=True) if told else "") or "fix the server or the model"
-    return _rejected(Reason.AUDIT_FAILED, f"pod {failed.pod}: {failed.failure}", step)
+    step = (rootfilesystem.advice(policy, told=True) if told else "") or failed.advice or "fix the server or the model"
+    return _rejected(reason, f"pod {failed.pod}: {failed.failure}", step)
 
 
 def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Result | None:
@@ -170,19 +183,20 @@ def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | No
         return None
     message = f"{len(ready)} of {wanted} pods are ready"
     waiting = next((pod for pod in pods.pods if pod.waiting_reason), None)
+    name, answer = next(iter(pods.unready.items()), ("", ""))
+    why = f": pod {name}: {answer}" if answer else ""
     if not late:
         # What the node says beside its reason counts seconds up, and each change would be a new status.
-        message += f" ({waiting.waiting_reason})" if waiting is not None else ""
+        message += f" ({waiting.waiting_reason})" if waiting is not None else why
         return Result(NAME, GateOutcome.PENDING, Reason.PODS_STARTING, message)
     message += f" after {deadline} s"
     if waiting is not None:
         message += f": pod {waiting.name}: {waiting.waiting_reason}: {waiting.waiting_message or 'no reason given'}"
         return _rejected(Reason.POD_NOT_READY, message, "change what keeps the pod from starting")
-    unready = next((pod for pod in pods.pods if pod.said is not None), None)
-    if unready is None:
+    if not why:
         return _rejected(Reason.POD_NOT_READY, message, "start the image elsewhere and look at what its server says")
     step = "compare spec.server (port, protocol, model name, readyPath) with what the server offers"
-    return _rejected(Reason.POD_NOT_READY, f"{message}: pod {unready.name}: {unready.said}", step)
+    return _rejected(Reason.POD_NOT_READY, f"{message}{why}", step)
 
 
 def _runs(pod: PodFact) -> bool:
@@ -190,17 +204,39 @@ def _runs(pod: PodFact) -> bool:
     return bool(pod.image_id)
 
 
-def _audited(pods: CandidatePods, *, late: bool) -> Result:
+def _audited(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Result:
     done = {audit.pod: audit for audit in pods.audits}
     ready = [pod.name for pod in pods.pods if pod.ready]
     unreachable = next((audit for audit in pods.audits if audit.unreachable), None)
     if unreachable is not None:
         message = f"pod {unreachable.pod}: {unreachable.failure}"
         if late:
-            return _rejected(Reason.PROBE_FAILED, message, "check that the operator may reach the pods (NetworkPolicy)")
+            advice = unreachable.advice or "check that the operator may reach the pods (NetworkPolicy)"
+            return _rejected(Reason.PROBE_FAILED, message, advice)
         return Result(NAME, GateOutcome.RETRY, Reason.PROBE_FAILED, message)
-    if any(name not in done for name in ready):
-        return Result(NAME, GateOutcome.PENDING, Reason.AUDITING, f"{len(done)} of {len(ready)} pods are audited")
+    missing = [name for name in ready if name not in done]
+    if missing:
+        # Not for ever: each audit ends by itself (`effective_deadline`), and then it says so.
+        audited = len(ready) - len(missing)
+        return Result(NAME, GateOutcome.PENDING, Reason.AUDITING, f"{audited} of {len(ready)} pods are audited")
+    assert not isinstance(evidence.policy, Unknown)
+    wanted = 0 if asks_nothing(evidence) else effective_requests(evidence.spec.readiness, evidence.policy.spec.readiness)
+    idle = next((audit for audit in pods.audits if audit.answered < wanted), None)
+    if idle is not None:
+        message = f"pod {idle.pod} has answered {idle.answered} of {wanted} predictions"
+        return _rejected(Reason.AUDIT_FAILED, message, "fix the server or the model")
     answered = sum(audit.answered for audit in pods.audits)
-    message = f"{len(ready)} pods are ready and answered {answered} predictions"
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message)
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, _proven(len(ready), answered, evidence))
+
+
+def _proven(ready: int, answered: int, evidence: Evidence) -> str:
+    """Say what the pods have proven, and where that is less than people may think."""
+    custom = evidence.spec.server.custom
+    if asks_nothing(evidence):
+        return (
+            f"{ready} pods are ready; they were asked for no prediction, since the model has no registered input example "
+            "(the policy's readiness.inputExample: Required would refuse it)"
+        )
+    message = f"{ready} pods are ready and answered {answered} predictions"
+    own = custom is not None and custom.predict_body is not None
+    return f"{message}, asked with the manifest's own predictBody" if own else message

@@ -1,102 +1,101 @@
-"""The readiness audit of one pod: what a client will ask it, asked before any client does."""
+"""Asks pods and Services over HTTP what a client will ask them; implements `Auditor`."""
 
-import time
-
-import aiohttp
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lockstep.api.server import Server
 from lockstep.gates.evidence import AuditFact
+from lockstep.readiness.client import CLIENTS
+from lockstep.readiness.conversation import AuditError, Conversation, session
+from lockstep.readiness.plan import Ask, Plan
+from lockstep.readiness.port import Audit
 from lockstep.readiness.protocols.custom import CustomProtocol
-from lockstep.readiness.protocols.exchange import Request, ServingProtocol
+from lockstep.readiness.protocols.exchange import ServingProtocol
 from lockstep.readiness.protocols.mlflow import MLflowProtocol
 from lockstep.readiness.protocols.v2 import OpenInferenceV2Protocol
 
-_MAX_ANSWER = 16 * 1024 * 1024
-# Sessions that stream layers don't decompress, so nothing compressed is asked for.
-_PLAIN = {"Accept-Encoding": "identity"}
+_LATE = "make the server faster, or let the platform team raise readiness.deadlineSeconds or lower readiness.requests"
+_UNFIT = "log the model with another input_example, or use server.custom"
 
 
 def protocol_of(server: Server) -> ServingProtocol:
     """Return the protocol that a ModelDeployment names."""
     if server.open_inference_v2 is not None:
-        return OpenInferenceV2Protocol(server.open_inference_v2.model_name)
+        return OpenInferenceV2Protocol(server.open_inference_v2)
     if server.custom is not None:
         return CustomProtocol(server.custom)
     return MLflowProtocol()
 
 
-def _request(protocol: ServingProtocol, input_example: bytes | None) -> tuple[Request | None, str | None]:
-    """Return what to send, if anything, or why the registered input example can't be sent."""
-    try:
-        return protocol.prediction(input_example), None
-    except ValueError as error:
-        return None, str(error)
+@dataclass
+class _Progress:
+    answered: int = 0
 
 
 class HttpAuditor:
-    """Audits pods over HTTP; implements `Auditor`."""
+    """Asks as some HTTP client or other: which one, in what order and how often is left to chance."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def audit(
+    def __init__(
         self,
+        chance: random.Random | None = None,
         *,
-        pod: str,
-        address: str,
-        server: Server,
-        input_example: bytes | None,
-        requests: int,
-        timeout_seconds: float,
-    ) -> AuditFact:
-        """See `Auditor.audit`."""
-        host = f"[{address}]" if ":" in address else address
-        base = f"http://{host}:{server.port}"
-        patience = aiohttp.ClientTimeout(total=timeout_seconds)
-        protocol = protocol_of(server)
-        latencies: list[float] = []
-        asked = f"GET {protocol.ready_path}"
-        try:
-            async with self._session.get(
-                base + protocol.ready_path, headers=_PLAIN, timeout=patience, allow_redirects=False
-            ) as response:
-                if response.status != 200:
-                    failure = f"GET {protocol.ready_path} was answered with {response.status}"
-                    return AuditFact(pod, passed=False, answered=0, failure=failure)
-            request, unusable = _request(protocol, input_example)
-            if unusable is not None:
-                return AuditFact(pod, passed=False, answered=0, failure=unusable)
-            for _ in range(requests if request is not None else 0):
-                assert request is not None
-                asked = f"POST {request.path}"
-                started = time.monotonic()
-                problem = await self._predict(base, request, protocol, patience)
-                if problem is not None:
-                    return AuditFact(pod, passed=False, answered=len(latencies), failure=problem)
-                latencies.append(time.monotonic() - started)
-        except TimeoutError:
-            failure = f"{asked} was not answered within {timeout_seconds:g} s"
-            return AuditFact(pod, passed=False, answered=len(latencies), failure=failure, unreachable=True)
-        except aiohttp.ClientConnectionError as error:
-            failure = f"it could not be reached ({asked}): {str(error) or type(error).__name__}"
-            return AuditFact(pod, passed=False, answered=len(latencies), failure=failure, unreachable=True)
-        except (aiohttp.ClientError, ValueError) as error:
-            return AuditFact(pod, passed=False, answered=len(latencies), failure=f"its answer can't be read: {error}")
-        return AuditFact(pod, passed=True, answered=len(latencies), latencies=tuple(latencies))
+        pauses: bool = True,
+        protocols: Callable[[Server], ServingProtocol] = protocol_of,
+    ) -> None:
+        self._chance = chance or random.SystemRandom()
+        self._pauses = pauses
+        self._protocols = protocols
+        self._large = asyncio.Semaphore(1)
 
-    async def _predict(
-        self, base: str, request: Request, protocol: ServingProtocol, patience: aiohttp.ClientTimeout
-    ) -> str | None:
-        headers = _PLAIN | {"Content-Type": "application/json"}
-        async with self._session.post(
-            base + request.path, data=request.body, headers=headers, timeout=patience, allow_redirects=False
-        ) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(65536):
-                body += chunk
-                if len(body) > _MAX_ANSWER:
-                    return f"POST {request.path} was answered with more than {_MAX_ANSWER} bytes"
-            if response.status != 200:
-                said = bytes(body[:200]).decode("utf-8", "replace").strip()
-                return f"POST {request.path} with the registered input example was answered with {response.status}: {said}"
-        return protocol.failure(bytes(body))
+    async def audit(self, audit: Audit) -> AuditFact:
+        """See `Auditor.audit`."""
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(audit.within_seconds):
+                await self._audit(audit, progress)
+        except TimeoutError:
+            if progress.answered < audit.requests:
+                failure = f"answered {progress.answered} of {audit.requests} predictions within {audit.within_seconds:g} s"
+                return AuditFact(audit.pod, passed=False, answered=progress.answered, failure=failure, advice=_LATE, late=True)
+        except AuditError as error:
+            return AuditFact(
+                audit.pod,
+                passed=False,
+                answered=progress.answered,
+                failure=str(error),
+                advice=error.advice,
+                unreachable=error.unreachable,
+            )
+        return AuditFact(audit.pod, passed=True, answered=progress.answered)
+
+    async def readiness(self, audit: Audit) -> str:
+        """See `Auditor.readiness`."""
+        client = self._chance.choice(CLIENTS)
+        try:
+            async with session(client) as connections, asyncio.timeout(audit.within_seconds):
+                asking = Conversation(connections, audit, self._protocols(audit.server), {}, self._large)
+                return f"{await asking.ready()} was answered with 200"
+        except TimeoutError:
+            return f"GET {audit.server.ready_path} was not answered within {audit.within_seconds:g} s"
+        except AuditError as error:
+            return str(error)
+
+    async def _audit(self, audit: Audit, progress: _Progress) -> None:
+        client, host = self._chance.choice(CLIENTS), self._chance.choice(audit.hosts)
+        protocol = self._protocols(audit.server)
+        plan = Plan(audit, protocol, self._chance, compact=client.compact, pauses=self._pauses)
+        async with session(client) as connections:
+            asking = Conversation(connections, audit, protocol, {"Host": host}, self._large)
+            for step in plan.steps:
+                await asyncio.sleep(step.pause)
+                if step.ask is Ask.READY:
+                    await asking.ready()
+                    continue
+                try:
+                    request = await asyncio.to_thread(plan.request, step.ask)
+                except ValueError as error:
+                    raise AuditError(str(error), _UNFIT) from error
+                await asking.predict(request)
+                progress.answered += 1

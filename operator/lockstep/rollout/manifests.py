@@ -10,7 +10,6 @@ from typing import Any
 from lockstep.api.base import API_VERSION
 from lockstep.api.modeldeployment import KIND, ModelDeployment
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.api.server import Server
 from lockstep.rollout import labels
 from lockstep.rollout.revision import Snapshot
 
@@ -33,15 +32,6 @@ def owner_reference(owner: ModelDeployment) -> Manifest:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def ready_path(server: Server) -> str:
-    """Return the path that tells the kubelet that the model is loaded (model-level, never only server-level)."""
-    if server.open_inference_v2 is not None:
-        return f"/v2/models/{server.open_inference_v2.model_name}/ready"
-    if server.custom is not None:
-        return server.custom.ready_path
-    return "/ping"
 
 
 def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, paused: bool) -> Manifest:
@@ -123,7 +113,7 @@ def _container(snapshot: Snapshot) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": _PORT_NAME, "containerPort": server.port, "protocol": "TCP"}],
         "readinessProbe": {
-            "httpGet": {"path": ready_path(server), "port": server.port, "scheme": "HTTP"},
+            "httpGet": {"path": server.ready_path, "port": server.port, "scheme": "HTTP"},
             "periodSeconds": 2,
             "timeoutSeconds": 5,
             "failureThreshold": 3,

@@ -51,6 +51,8 @@ class Outlook:
     hold: Hold | None = None
     findings: Sequence[GateStatus] = ()
     """Gate results of the active revision, when it was evaluated in this pass."""
+    answers: GateStatus | None = None
+    """What the Service answered after the switch, where that is a failure, or no failure any more."""
 
 
 def next_status(
@@ -62,6 +64,13 @@ def next_status(
     lacking = _lacking(owner, observed, active)
     _set_available(conditions, active, lacking, impairment)
     _set_gates(conditions, candidate.gates if candidate else outlook.findings)
+    if candidate is None and owner.status.candidate is not None and not outlook.findings:
+        # They were about the candidate, which is gone without having been promoted.
+        for type_ in _GATE_CONDITIONS.values():
+            conditions.drop(type_)
+    if outlook.answers is not None and candidate is None:
+        answers = outlook.answers
+        conditions.set(ConditionType.READINESS_PROVEN, _truth(answers), Reason(answers.reason), answers.message)
     if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
         lacking = Impairment(Reason.SWITCHING, Reason.SWITCHING.sentence)
     _set_summary(conditions, outlook, impairment or lacking)
@@ -187,7 +196,9 @@ def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Impairment |
         reason, message = Reason.PROMOTED, f"revision {outlook.active.revision} is active"
         if lacking is not None:
             reason, message = lacking.reason, lacking.message
-        conditions.set(ConditionType.READY, "True" if lacking is None else "False", reason, message)
+        elif outlook.answers is not None and outlook.answers.outcome is GateOutcome.REJECTED:
+            reason, message = Reason(outlook.answers.reason), outlook.answers.message
+        conditions.set(ConditionType.READY, "True" if reason is Reason.PROMOTED else "False", reason, message)
         conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
         switching = lacking is not None and lacking.reason is Reason.SWITCHING
         conditions.set(ConditionType.RECONCILING, "True" if switching else "False", reason, message if switching else "")

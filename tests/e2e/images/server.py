@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +21,8 @@ DRAINING = threading.Event()
 OPEN: set[int] = set()
 NONE_OPEN = threading.Event()
 IDLE_SECONDS = 10
+TURNS_AFTER = 15.0
+ASKED: list[float] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,10 +52,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        ASKED.append(time.monotonic())
+        status, answer = self._answer()
+        self._reply(status, json.dumps(answer).encode())
+
+    def _answer(self) -> tuple[int, object]:
         if MODE == "wrong":
-            self._reply(400, b'{"error_code": "BAD_REQUEST"}')
-            return
-        self._reply(200, json.dumps({"predictions": [written_and_read(ANSWER) if MODE == "tmp" else ANSWER]}).encode())
+            return 400, {"error_code": "BAD_REQUEST"}
+        if MODE == "sly" and not self._looks_like_an_operator():
+            return 500, {"message": "not for clients"}
+        if MODE == "turncoat" and ASKED[-1] - ASKED[0] > TURNS_AFTER:
+            return 500, {"message": "it was asked long enough"}
+        if MODE == "tmp":
+            return 200, {"predictions": [written_and_read(ANSWER)]}
+        answers = {"error": {"error": "model not loaded"}, "null": [None], "nan": [float("nan")]}
+        return 200, {"predictions": answers.get(MODE, [ANSWER])}
+
+    def _looks_like_an_operator(self) -> bool:
+        """Tell whether it is asked at the pod's own address by the HTTP client that operators in Python have."""
+        own = str(self.request.getsockname()[0])
+        return self.headers.get("Host", "").startswith(own) and "aiohttp" in self.headers.get("User-Agent", "")
 
     def log_message(self, *_: object) -> None:
         pass

@@ -90,6 +90,38 @@ def test_every_finding_has_its_reason_before_and_after_the_deadline(
         assert result.final == (result.outcome is GateOutcome.REJECTED)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_an_audit_that_has_not_ended_in_time_has_a_reason_of_its_own_and_names_the_knobs(late: bool) -> None:
+    failure = {"passed": False, "answered": 12, "late": True, "failure": "answered 12 of 30 predictions within 120 s"}
+    audits = (a.audit("iris-1"), a.audit("iris-2", advice="raise readiness.deadlineSeconds", **failure))
+    result = judged(late=late, audits=audits)
+    assert (result.outcome, result.reason, result.final) == (GateOutcome.REJECTED, Reason.AUDIT_TIMEOUT, True)
+    assert result.message == "pod iris-2: answered 12 of 30 predictions within 120 s"
+    assert "raise readiness.deadlineSeconds" in str(result.next_step)
+
+
+def test_progress_counts_the_pods_that_are_ready_and_audited() -> None:
+    pods = tuple(a.pod(f"iris-{number}") for number in range(12))
+    audits = (*(a.audit(f"iris-{number}") for number in range(5)), a.audit("iris-gone"))
+    assert judged(pods=pods, audits=audits, wanted=12).message == "5 of 12 pods are audited"
+
+
+def test_what_would_help_is_said_where_the_audit_knows_it() -> None:
+    failed = a.audit("iris-2", passed=False, failure="it answered 422", advice="set server.custom.predictBody")
+    assert "set server.custom.predictBody" in str(judged(audits=(a.audit("iris-1"), failed)).next_step)
+    slow = a.audit("iris-2", passed=False, unreachable=True, failure="too slow", advice="make the server faster")
+    assert "make the server faster" in str(judged(audits=(a.audit("iris-1"), slow), late=True).next_step)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_an_unready_pod_answers_to_its_probe_is_told(late: bool) -> None:
+    unready = {"iris-2": "GET /ping was answered with 404"}
+    result = judged(late=late, unready=unready, **one(ready=False))
+    assert result.message.endswith(": pod iris-2: GET /ping was answered with 404")
+    if late:
+        assert "compare spec.server (port, protocol, model name, readyPath)" in str(result.next_step)
+
+
 def test_a_final_refusal_says_how_to_try_again() -> None:
     result = judged(**one(tampered="its image is evil"))
     assert result.next_step is not None
@@ -142,7 +174,7 @@ def test_the_users_own_deadline_ends_the_wait() -> None:
 
 def test_what_a_pod_answered_at_its_deadline_is_told() -> None:
     said = "GET /ping on port 9000: connection refused"
-    result = judged(late=True, **one(ready=False, said=said))
+    result = judged(late=True, unready={"iris-2": said}, **one(ready=False))
     assert result.message == f"1 of 2 pods are ready after 600 s: pod iris-2: {said}"
     assert "spec.server" in str(result.next_step)
     assert "log" not in str(result.next_step), "which is gone with the pod"

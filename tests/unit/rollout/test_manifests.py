@@ -63,6 +63,19 @@ def test_the_kubelet_asks_where_the_model_says_that_it_is_loaded(server: dict[st
     assert (probe["path"], probe["port"]) == (path, server["port"])
 
 
+def test_the_kubelet_and_the_audit_ask_the_same_path_whatever_the_models_name() -> None:
+    server = Server.model_validate({"port": 8080, "openInferenceV2": {"modelName": "team/iris v2"}})
+    probe = container(snapshot(server=server))["readinessProbe"]["httpGet"]
+    assert probe["path"] == server.ready_path == "/v2/models/team%2Firis%20v2/ready"
+
+
+def test_a_revision_keeps_the_probe_that_it_was_made_with() -> None:
+    server = Server.model_validate({"port": 8080, "openInferenceV2": {"modelName": "team/iris"}})
+    pod = manifests.pod_spec(snapshot(server=server))
+    pod["containers"][0]["readinessProbe"]["httpGet"]["path"] = "/v2/models/team/iris/ready"
+    assert container(snapshot(server=server, pod=pod))["readinessProbe"]["httpGet"]["path"] == "/v2/models/team/iris/ready"
+
+
 def container(of: Snapshot) -> dict[str, Any]:
     found: dict[str, Any] = manifests.pod_spec(of)["containers"][0]
     return found

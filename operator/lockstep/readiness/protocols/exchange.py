@@ -1,7 +1,9 @@
 """What every serving protocol says of itself: what to ask, and what a right answer looks like."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+from lockstep.readiness.example import Example
 
 
 @dataclass(frozen=True)
@@ -10,20 +12,35 @@ class Request:
 
     path: str
     body: bytes
+    name: str
+    """What is sent, in messages."""
+    rows: int | None = None
+    """How many predictions have to come back; None where that can't be known."""
+
+    def uncounted(self) -> "Request":
+        """Return the request to a model that may answer it by any number of predictions."""
+        return replace(self, rows=None)
 
 
 class ServingProtocol(Protocol):
     """How a server is asked."""
 
-    @property
-    def ready_path(self) -> str:
-        """Path that answers 200 to GET once the model is loaded."""
+    def request(self, example: Example | None, *, compact: bool) -> Request:
+        """Return the request that an input example makes.
+
+        Raises:
+            ValueError: it makes none; the message says why.
+        """
         ...
 
-    def prediction(self, input_example: bytes | None) -> Request | None:
-        """Return the request that the registered input example makes; None when there is nothing to send."""
+    def check(self, request: Request, body: bytes, *, missing: bool) -> None:
+        """Check that the body of a 200 answer holds predictions; `missing` lets some of them be null, NaN or infinite.
+
+        Raises:
+            NoAnswerError: it is no answer; the message says why.
+        """
         ...
 
-    def failure(self, body: bytes) -> str | None:
-        """Say what is wrong with the body of a 200 answer; None when it is a prediction."""
+    def advice(self, status: int) -> str | None:
+        """Say what would help where a request was answered with `status`; None where nothing more is known."""
         ...

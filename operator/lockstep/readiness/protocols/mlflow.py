@@ -2,23 +2,41 @@
 
 import json
 
+from lockstep.readiness.answers import NoAnswerError, check_predictions, parsed, refuse_error
+from lockstep.readiness.example import Example
 from lockstep.readiness.protocols.exchange import Request
+
+_UNWRAPPED = ("messages", "prompt", "input")
+"""Requests with these keys are answered without `predictions` around (mlflow, `serving_data_parser.py`)."""
 
 
 class MLflowProtocol:
-    """`GET /ping`, `POST /invocations`; the registered serving input example is the request body as it stands."""
+    """`GET /ping`, `POST /invocations` with the registered serving input example, or rows of it."""
 
-    ready_path = "/ping"
+    def request(self, example: Example | None, *, compact: bool) -> Request:
+        """See `ServingProtocol.request`."""
+        if example is None:
+            raise ValueError("the model has no registered input example")
+        return Request("/invocations", example.encoded(compact=compact), example.name, example.rows)
 
-    def prediction(self, input_example: bytes | None) -> Request | None:
-        """See `ServingProtocol.prediction`."""
-        return Request("/invocations", input_example) if input_example is not None else None
+    def check(self, request: Request, body: bytes, *, missing: bool) -> None:
+        """See `ServingProtocol.check`."""
+        answer = parsed(body, missing=missing)
+        refuse_error(answer)
+        if _unwrapped(request.body):
+            check_predictions(answer, None, missing=missing)
+            return
+        if not isinstance(answer, dict) or "predictions" not in answer:
+            raise NoAnswerError("its answer holds no predictions")
+        check_predictions(answer["predictions"], request.rows, missing=missing)
 
-    def failure(self, body: bytes) -> str | None:
-        """See `ServingProtocol.failure`."""
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            return "its answer is no JSON"
-        predictions = answer.get("predictions") if isinstance(answer, dict) else None
-        return None if predictions not in (None, [], {}) else "its answer holds no predictions"
+    def advice(self, status: int) -> str | None:
+        """See `ServingProtocol.advice`."""
+        if status in (404, 405):
+            return "check that it is an MLflow scoring server; describe another one by server.openInferenceV2 or server.custom"
+        return None
+
+
+def _unwrapped(body: bytes) -> bool:
+    content = json.loads(body)
+    return isinstance(content, dict) and any(key in content for key in _UNWRAPPED)

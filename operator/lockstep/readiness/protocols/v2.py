@@ -1,83 +1,87 @@
 """The Open Inference Protocol v2 (KServe, "Open Inference Protocol (V2 Inference Protocol)")."""
 
 import json
-from collections.abc import Iterator
+import math
 from typing import Any
-from urllib.parse import quote
 
+from lockstep.api.server import OpenInferenceV2Server
+from lockstep.readiness.answers import NoAnswerError, check_values, miscounted, parsed, refuse_error
+from lockstep.readiness.example import Example
 from lockstep.readiness.protocols.exchange import Request
+from lockstep.readiness.protocols.tensors import tensors
+
+_NUMBERS = {f"{kind}{bits}" for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)} | {"FP16", "FP32", "FP64", "BF16"}
+_DATATYPES = _NUMBERS | {"BOOL", "BYTES"}
 
 
 class OpenInferenceV2Protocol:
-    """`GET /v2/models/NAME/ready` (model-level: the server-level one is true without any model), `POST …/infer`."""
+    """`GET /v2/models/NAME/ready`, `POST …/infer`."""
 
-    def __init__(self, model_name: str) -> None:
-        self._path = f"/v2/models/{quote(model_name, safe='')}"
-        self.ready_path = f"{self._path}/ready"
+    def __init__(self, server: OpenInferenceV2Server) -> None:
+        self._path = f"{server.path}/infer"
 
-    def prediction(self, input_example: bytes | None) -> Request | None:
-        """See `ServingProtocol.prediction`: columns become tensors, as MLServer's pandas codec reads them."""
-        if input_example is None:
-            return None
+    def request(self, example: Example | None, *, compact: bool) -> Request:
+        """See `ServingProtocol.request`: columns become tensors, as MLServer's pandas codec reads them."""
+        if example is None:
+            raise ValueError("the model has no registered input example")
         try:
-            inputs = _inputs(json.loads(input_example))
-        except (ValueError, RecursionError, TypeError, IndexError) as error:
-            raise ValueError("the registered input example can't be turned into tensors") from error
+            inputs = tensors(example.content)
+        except (ValueError, RecursionError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"the registered input example can't be turned into tensors: {_why(error)}") from error
         if not inputs:
-            return None
-        request: dict[str, Any] = {"inputs": inputs}
+            raise ValueError("the registered input example has no form that can be turned into tensors")
+        content: dict[str, Any] = {"inputs": inputs}
         if len(inputs) > 1:
-            request["parameters"] = {"content_type": "pd"}
-        return Request(f"{self._path}/infer", json.dumps(request).encode())
+            content["parameters"] = {"content_type": "pd"}
+        body = json.dumps(content, separators=(",", ":") if compact else (", ", ": "), allow_nan=False).encode()
+        return Request(self._path, body, example.name, example.rows)
 
-    def failure(self, body: bytes) -> str | None:
-        """See `ServingProtocol.failure`."""
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            return "its answer is no JSON"
+    def check(self, request: Request, body: bytes, *, missing: bool) -> None:
+        """See `ServingProtocol.check`."""
+        answer = parsed(body, missing=missing)
+        refuse_error(answer)
         outputs = answer.get("outputs") if isinstance(answer, dict) else None
-        entries = outputs if isinstance(outputs, list) else []
-        held = [output for output in entries if isinstance(output, dict) and output.get("data")]
-        return None if held else "its answer holds no outputs"
+        if not isinstance(outputs, list) or not outputs:
+            raise NoAnswerError("its answer holds no outputs")
+        firsts = [_check_output(output, missing=missing) for output in outputs]
+        if request.rows is not None and request.rows not in firsts:
+            raise miscounted(request.rows, max(firsts))
+
+    def advice(self, status: int) -> str | None:
+        """See `ServingProtocol.advice`."""
+        return "check server.openInferenceV2.modelName, and that the server speaks this protocol" if status == 404 else None
 
 
-def _inputs(example: Any) -> list[dict[str, Any]]:
-    """Turn MLflow's serving input example into named tensors; empty where its form is not known."""
-    if not isinstance(example, dict):
-        return []
-    if isinstance(frame := example.get("dataframe_split"), dict):
-        columns, rows = frame.get("columns") or [], frame.get("data") or []
-        return [_tensor(str(column), [row[i] for row in rows]) for i, column in enumerate(columns)]
-    values = example.get("inputs", example.get("instances"))
-    if isinstance(values, dict):
-        return [_tensor(str(name), column) for name, column in values.items() if isinstance(column, list)]
-    return [_tensor("input-0", values)] if isinstance(values, list) and values else []
+def _why(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else "its rows do not fit its columns"
 
 
-def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
-    shape: list[int] = []
-    level: Any = values
-    while isinstance(level, list):
-        shape.append(len(level))
-        level = level[0] if level else None
-    if len(shape) == 1:
-        shape.append(1)
-    return {"name": name, "shape": shape, "datatype": _datatype(list(_scalars(values))), "data": values}
+def _check_output(output: Any, *, missing: bool) -> int:
+    """Check one output tensor and return its first dimension."""
+    if not isinstance(output, dict) or not isinstance(output.get("data"), list) or not output["data"]:
+        raise NoAnswerError("its answer holds no outputs with data")
+    data, shape, datatype = output["data"], output.get("shape"), output.get("datatype")
+    if datatype not in _DATATYPES:
+        raise NoAnswerError(f"its answer has an output of the datatype {str(datatype)[:20]}, which the protocol does not have")
+    if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
+        raise NoAnswerError("its answer has an output without a shape")
+    flat = _flat(data)
+    if datatype != "BYTES" and math.prod(shape) != len(flat):
+        raise NoAnswerError(f"its answer has an output of the shape {str(shape)[:60]} with {len(flat)} values")
+    for value in flat:
+        if isinstance(value, str):
+            refuse_error(value)
+    check_values(flat, missing=missing)
+    return int(shape[0])
 
 
-def _scalars(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _scalars(value)
-        elif value is not None:
-            yield value
-
-
-def _datatype(scalars: list[Any]) -> str:
-    """Return the datatype that takes all values: whole numbers among fractions are fractions."""
-    if scalars and all(isinstance(value, bool) for value in scalars):
-        return "BOOL"
-    if scalars and all(isinstance(value, int | float) for value in scalars):
-        return "INT64" if all(isinstance(value, int) for value in scalars) else "FP64"
-    return "BYTES"
+def _flat(values: list[Any]) -> list[Any]:
+    flat: list[Any] = []
+    stack = [values]
+    while stack:
+        for value in stack.pop():
+            if isinstance(value, list):
+                stack.append(value)
+            else:
+                flat.append(value)
+    return flat
