@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
 from lockstep.cli.status import CommandError
 from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 from lockstep.images.egress import ANYWHERE
@@ -104,7 +105,7 @@ def parse_platform(text: str) -> ImagePlatform:
     Raises:
         CommandError: it is neither.
     """
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(parts):
-        raise CommandError("PlatformNotFound", f"{text!r} is no platform such as linux/amd64")
-    return ImagePlatform(parts[0], parts[1], parts[2] if len(parts) == 3 else None)
+    try:
+        return ImagePlatform.parse(text)
+    except ValueError as error:
+        raise CommandError(Reason.PLATFORM_NOT_FOUND, str(error)) from error

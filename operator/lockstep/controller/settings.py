@@ -42,9 +42,13 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are looked after; empty for all."""
     platform: ImagePlatform | None = None
-    """`LOCKSTEP_PLATFORM`: the platform of images; by default that of the cluster's nodes."""
+    """`LOCKSTEP_PLATFORM`: the platform of images, such as linux/amd64 or linux/arm64/v8; by default that of the cluster's
+    nodes.
+    """
     metrics_port: int = 8080
+    """`LOCKSTEP_METRICS_PORT`: where Prometheus reads."""
     probes_port: int = 8081
+    """`LOCKSTEP_PROBES_PORT`: where the kubelet asks whether the process is alive and ready."""
     workers: int = 4
     """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
     resync_seconds: float = 300.0
@@ -148,7 +152,7 @@ def _format(text: str) -> str:
 def _platform(text: str) -> ImagePlatform | None:
     if not text:
         return None
-    os_, slash, architecture = text.partition("/")
-    if not slash or not os_ or not architecture:
-        raise InvalidSettingError(f"LOCKSTEP_PLATFORM is {text!r}, it has to be like linux/amd64")
-    return ImagePlatform(os_, architecture)
+    try:
+        return ImagePlatform.parse(text)
+    except ValueError as error:
+        raise InvalidSettingError(f"LOCKSTEP_PLATFORM: {error}") from error
