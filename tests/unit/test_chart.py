@@ -20,6 +20,7 @@ from tests.cluster.say import ClusterError
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "lockstep"
 POLICY_KIND = "lockstep.dev/v1alpha1/PromotionPolicy"
+REPOSITORY = "registry.example.com/lockstep"
 ALL_ON = (
     "policies.trackingURI=http://mlflow:5000",
     "networkPolicy.enabled=true",
@@ -43,6 +44,7 @@ def helm() -> str:
 def run(values: Sequence[str] = (), *, crds_known: bool = True, release: str = "lockstep") -> subprocess.CompletedProcess[str]:
     command = [helm(), "template", release, str(CHART), "--namespace", "lockstep-system", "--kube-version", "1.30.0"]
     command += ["--api-versions", POLICY_KIND] if crds_known else []
+    command += ["--set", f"image.repository={REPOSITORY}"]
     command += [word for value in values for word in ("--set", value)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -204,6 +206,13 @@ def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None
     done = run()
     assert done.returncode != 0
     assert "policies.trackingURI is the base URL of the MLflow tracking server" in done.stderr
+
+
+def test_whose_image_runs_has_to_be_said() -> None:
+    assert pod_of(render(crds_known=False))["containers"][0]["image"].startswith(f"{REPOSITORY}:")
+    done = run(["image.repository="], crds_known=False)
+    assert done.returncode != 0
+    assert "image.repository is the repository to which you pushed the operator's image" in done.stderr
 
 
 @pytest.mark.parametrize(

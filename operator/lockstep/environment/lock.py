@@ -2,7 +2,8 @@
 
 from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
 
-_TOOLS = {"pip", "setuptools", "wheel", "uv"}
+_TOOLS = {"pip", "setuptools", "wheel", "uv", "lockstep-gate"}
+"""What installs packages or records them is no part of the model."""
 
 
 def lock(document: EnvironmentDocument, *, source: str) -> str:
