@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller import ports
+from lockstep.controller.retention import Retention
 from lockstep.controller.settings import Settings
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
@@ -191,6 +192,8 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
         "scan.processes=4",
         "scan.limits.entries=600000",
         "scan.layerRecords=99",
+        "records.promotions=77",
+        "records.refusalsPerDeployment=3",
         crds_known=False,
     )
     given = {name: value for name, value in environment_of(documents).items() if isinstance(value, str)}
@@ -200,6 +203,7 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
     assert settings.token_services == {"gitlab.example.com"}
     assert (settings.scan_processes, settings.limits.entries, settings.layer_records) == (4, 600_000, 99)
     assert [str(network) for network in settings.cluster_ranges] == ["10.244.0.0/16", "fd00:10:96::/112"]
+    assert settings.retention == Retention(promotions=77, refusals_per_deployment=3)
 
 
 def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None:
@@ -230,6 +234,7 @@ def test_whose_image_runs_has_to_be_said() -> None:
         "registries.clusterRanges={10.96.0.1}",
         "registries.private={http://r.example.com}",
         "registries.tokenServices={a b}",
+        "records.promotionDays=0",
     ],
 )
 def test_values_that_make_no_sense_are_refused(value: str) -> None:

@@ -116,7 +116,7 @@ class Controller:
         parts = Parts(cluster, clock, registries, HttpAuditor(session), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
-        self._pruner = Pruner(cluster, settings.namespace, keep)
+        self._pruner = Pruner(cluster, settings.namespace, keep, clock=clock, retention=settings.retention)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 
 from pydantic.alias_generators import to_camel
 
+from lockstep.controller.retention import Retention
 from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import Limits
@@ -61,6 +62,8 @@ class Settings:
     """`LOCKSTEP_LAYER_RECORDS`: how many LayerRecords are kept, each of at most 1.2 MB; the oldest go first."""
     environment_records: int = 2000
     """`LOCKSTEP_ENVIRONMENT_RECORDS`: how many EnvironmentRecords are kept; the oldest go first."""
+    retention: Retention = field(default_factory=Retention)
+    """Which PromotionRecords are kept; its fields name their variables."""
     log_format: str = "json"
     """`LOCKSTEP_LOG_FORMAT`: json or text."""
 
@@ -90,6 +93,7 @@ class Settings:
             scan_processes=_number(env, "LOCKSTEP_SCAN_PROCESSES", cls.scan_processes, 64),
             layer_records=_number(env, "LOCKSTEP_LAYER_RECORDS", cls.layer_records),
             environment_records=_number(env, "LOCKSTEP_ENVIRONMENT_RECORDS", cls.environment_records),
+            retention=_retention(env),
             log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
         )
 
@@ -120,6 +124,17 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int = 1_000_0
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 0 < int(text) <= most):
         raise InvalidSettingError(f"{name} is {text[:40]!r}, it has to be a whole number from 1 to {most}")
     return int(text)
+
+
+def _retention(env: Mapping[str, str]) -> Retention:
+    default = Retention()
+    return Retention(
+        promotions=_number(env, "LOCKSTEP_PROMOTION_RECORDS", default.promotions),
+        promotion_days=_number(env, "LOCKSTEP_PROMOTION_DAYS", default.promotion_days, 36_500),
+        refusals=_number(env, "LOCKSTEP_REFUSAL_RECORDS", default.refusals),
+        refusal_days=_number(env, "LOCKSTEP_REFUSAL_DAYS", default.refusal_days, 36_500),
+        refusals_per_deployment=_number(env, "LOCKSTEP_REFUSALS_PER_DEPLOYMENT", default.refusals_per_deployment, 1000),
+    )
 
 
 def _limits(text: str) -> Limits:
