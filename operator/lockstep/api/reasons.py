@@ -54,6 +54,7 @@ class Reason(_Documented):
     # --- the command line ----------------------------------------------------------------------------------------
     DEPENDENCY_MISSING = "DependencyMissing", "A program or Python package that the command needs is not installed."
     KUBECTL_FAILED = "KubectlFailed", "The program kubectl did not answer, or refused; the message is its own."
+    SETTING_INVALID = "SettingInvalid", "An environment variable that the command reads can't be understood."
     OUTPUT_NOT_WRITTEN = "OutputNotWritten", "The file that the command was to write could not be written."
 
     # --- what governs -------------------------------------------------------------------------------------------

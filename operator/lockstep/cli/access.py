@@ -13,7 +13,7 @@ from lockstep.cli.logins import Logins, stored_logins
 from lockstep.cli.status import CommandError
 from lockstep.images.egress import ANYWHERE
 from lockstep.images.image import ImageError, ImagePlatform
-from lockstep.images.limits import Limits
+from lockstep.images.limits import Limits, parse_limits
 from lockstep.images.open import open_image
 from lockstep.images.options import RegistryOptions
 from lockstep.images.scan import Scanner
@@ -60,8 +60,10 @@ async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
     """Open sessions for the time of a command.
 
     Raises:
+        CommandError: LOCKSTEP_SCAN_LIMITS can't be understood.
         ImageError: with ImageUnauthorized that names the stored credentials which could not be used.
     """
+    limits = _limits()
     # Whoever runs the command reaches every one of these addresses without it: a registry on localhost is fine.
     options = RegistryOptions(frozenset(insecure_registries), egress=ANYWHERE)
     # MLflow's server answers kept-alive connections 40 ms later than new ones.
@@ -71,13 +73,19 @@ async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
         registry_session(options) as registries,
     ):
-        limits = Limits()
         try:
             yield Access(session, registries, options, limits, Scanner(limits), logins)
         except ImageError as error:
             if error.reason is not Reason.IMAGE_UNAUTHORIZED or not logins.unusable:
                 raise
             raise ImageError(error.reason, unauthorized(error.message, logins)) from error
+
+
+def _limits() -> Limits:
+    try:
+        return parse_limits(os.environ.get("LOCKSTEP_SCAN_LIMITS", ""))
+    except ValueError as error:
+        raise CommandError(Reason.SETTING_INVALID, f"LOCKSTEP_SCAN_LIMITS: {error}") from error
 
 
 def unauthorized(message: str, logins: Logins) -> str:

@@ -42,7 +42,8 @@ Wrong arguments end with 2 as well; a Python package or program that is missing 
 MLflow is reached with `MLFLOW_TRACKING_URI` (or `--tracking-uri`) and `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME`
 and `MLFLOW_TRACKING_PASSWORD`. Registries are opened with what `docker login`, `podman login` or `buildah login` stored as
 `auths`; credential helpers are not run. Where a registry wants credentials and a file of them can't be used, the refusal says
-so. A registry that speaks plain HTTP is named by `--insecure-registry HOST:PORT`."""
+so. A registry that speaks plain HTTP is named by `--insecure-registry HOST:PORT`. `LOCKSTEP_SCAN_LIMITS` sets the bounds of a
+scan as the chart's `scan.limits` does, in JSON: `{{{{"ratio": 2000}}}}`."""
 
 
 def page(version: str) -> str:

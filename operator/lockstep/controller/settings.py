@@ -1,18 +1,15 @@
 """What the chart configures, read from environment variables once at start."""
 
-import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from ipaddress import ip_network
-
-from pydantic.alias_generators import to_camel
 
 from lockstep.controller.retention import Retention
 from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
-from lockstep.images.limits import Limits
+from lockstep.images.limits import Limits, parse_limits
 
 _FORMATS = ("json", "text")
 _PORTS = 65535
@@ -138,24 +135,10 @@ def _retention(env: Mapping[str, str]) -> Retention:
 
 
 def _limits(text: str) -> Limits:
-    """Read limits by the names that `Limits` gives them, in camelCase as in the chart's values."""
-    known = {to_camel(one.name): one for one in fields(Limits)}
     try:
-        stated = json.loads(text or "{}")
-        wrong = next((name for name in stated if name not in known), None)
-        if wrong is not None:
-            raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS has {wrong[:40]!r}, it may have {', '.join(sorted(known))}")
-        return Limits(**{known[name].name: _limit(name, value) for name, value in stated.items()})
-    except (ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, InvalidSettingError):
-            raise
-        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS is no JSON object: {text[:100]!r}") from error
-
-
-def _limit(name: str, value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS: {name} has to be a whole number from 1")
-    return value
+        return parse_limits(text)
+    except ValueError as error:
+        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS: {error}") from error
 
 
 def _format(text: str) -> str:
