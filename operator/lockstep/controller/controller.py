@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import aiohttp
 import kopf
-from kopf._core.engines.peering import Identity
 from prometheus_client import CollectorRegistry
 
 from lockstep.controller import ports, triggers
@@ -166,7 +165,7 @@ class Controller:
                 namespaces=namespaces,
                 standalone=True,
                 # By default kopf asks for the name of the user, and a container's number has none.
-                identity=Identity(self._settings.identity),
+                identity=self._settings.identity,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
                 ready_flag=ready,
                 stop_flag=self._stop,
             )
