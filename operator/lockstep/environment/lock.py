@@ -10,7 +10,7 @@ _TOOLS = {"pip", "setuptools", "wheel", "uv", "lockstep-gate"}
 def lock(document: EnvironmentDocument, *, source: str) -> str:
     """Return a requirements file (pip's format) that pins what the training environment had.
 
-    With a proven set of required packages it is that set with the accelerators, plugins and start-up hooks that work in it, else
+    With a proven set of required packages it is that set with the accelerators, plugins and start-up hooks in it, else
     every package. Python, platform and system packages stand above as comments, since no requirements file can pin them.
     """
     proven = document.required is not None and document.required_proof is RequiredProof.PROVEN
