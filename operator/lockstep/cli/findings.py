@@ -16,15 +16,15 @@ _SAID = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNK
 
 def exit_of(verdict: Verdict) -> Exit:
     """Return the exit status that a verdict stands for."""
-    if prerequisites_permit(verdict):
-        return Exit.OK
     refused = any(not result.permits and result.outcome is GateOutcome.REJECTED for result in verdict.results)
-    return Exit.DIFFERENT if refused else Exit.UNKNOWN
+    if refused:
+        return Exit.DIFFERENT
+    return Exit.OK if prerequisites_permit(verdict) else Exit.UNKNOWN
 
 
 def _shown(verdict: Verdict) -> list[Result]:
-    """Leave readiness out: its pods exist in a cluster only."""
-    return [result for result in verdict.results if result.gate != readiness.NAME]
+    """Leave readiness out, whose pods exist in a cluster only, unless it refuses without any."""
+    return [result for result in verdict.results if result.gate != readiness.NAME or result.outcome is GateOutcome.REJECTED]
 
 
 def verdict_as_table(deployment: ModelDeployment, verdict: Verdict) -> str:

@@ -1,6 +1,6 @@
 """The CEL rules of the schema (`x-kubernetes-validations`), evaluated as in the API server, by Google's CEL for Python."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -23,9 +23,17 @@ def _environment() -> Any:
         import cel_expr_python.ext.ext_strings as ext_strings
     text, boolean, anything = cel.Type.STRING, cel.Type.BOOL, cel.Type.DYN
     quantity = cel.Overload("is_quantity_string", boolean, [text], False, is_quantity)
+    # Kubernetes' library for lists (k8s.io/apiserver/pkg/cel/library/lists.go), as far as it is about comparable values.
+    of_lists: dict[str, Callable[..., Any]] = {"sum": sum, "min": min, "max": max}
     return cel.NewEnv(
         variables={"self": anything, "wanted": text},
-        functions=[cel.FunctionDecl("isQuantity", [quantity])],
+        functions=[
+            cel.FunctionDecl("isQuantity", [quantity]),
+            *(
+                cel.FunctionDecl(name, [cel.Overload(f"list_{name}", anything, [cel.Type.List(anything)], True, function)])
+                for name, function in of_lists.items()
+            ),
+        ],
         extensions=[ext_strings.ExtStrings(), ext_optional.ExtOptional()],
     )
 

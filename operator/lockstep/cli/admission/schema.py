@@ -16,8 +16,8 @@ Matches = Callable[[str, str], bool]
 
 KEYWORDS = frozenset(
     (
-        "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "maxProperties",
-        "required", "properties", "additionalProperties", "items", "default", "description", "format",
+        "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "minProperties",
+        "maxProperties", "required", "properties", "additionalProperties", "items", "default", "description", "format",
         "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
     )
 )  # fmt: skip

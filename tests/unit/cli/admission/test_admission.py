@@ -64,6 +64,25 @@ def test_a_rule_that_ends_in_an_error_does_not_hold() -> None:
     assert [str(one) for one in rules.problems({}, broken, "spec")] == ["spec: no"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "value", "holds"),
+    [
+        ("self.env.map(v, size(v.name) + (has(v.value) ? size(v.value) : 0)).sum() <= 3", {"env": [{"name": "ab"}]}, True),
+        ("self.env.map(v, size(v.name) + (has(v.value) ? size(v.value) : 0)).sum() <= 1", {"env": [{"name": "ab"}]}, False),
+        ("self.sum() == 0 && self == []", [], True),
+        ("self.max() - self.min() == 4", [1, 5, 3], True),
+        ("self.min() == 0", [], False),
+        ("self.?a.orValue('x') == 'x' && !has(self.a)", {}, True),
+        ("self.split('/').size() == 2 && self.lowerAscii() == self", "a/b", True),
+        ("self.all(a, self.exists_one(b, a.n == b.n))", [{"n": 1}, {"n": 1}], False),
+    ],
+)
+def test_rules_may_use_what_the_api_servers_may(rule: str, value: Any, holds: bool) -> None:
+    kind = {"dict": "object", "list": "array", "str": "string"}[type(value).__name__]
+    written = {"type": kind, "items": {"type": "object"}, "x-kubernetes-validations": [{"rule": rule, "message": "no"}]}
+    assert (not list(rules.problems(value, written, ""))) is holds
+
+
 def _nodes(node: Any) -> Any:
     if isinstance(node, dict):
         if "type" in node or "x-kubernetes-int-or-string" in node:
