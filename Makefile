@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo demo-down test test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e fuzz lint format lock crds bench clean
+.PHONY: help venv dist tools demo demo-down test test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e fuzz lint format lock crds bench clean
 include cluster.mk
 
 help: ## List the targets
@@ -21,6 +21,9 @@ $(VENV)/.complete: requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+dist: venv ## Build the wheel of lockstep-gate into dist/
+	$(BIN)/python -m hatchling build --target wheel --directory dist
 
 demo: venv ## Show one model promoted and one refused by name, on a real cluster
 	@$(BIN)/python -m examples.demo up
@@ -64,13 +67,15 @@ lint: venv ## Linters, types, layers, generated files
 	$(BIN)/mypy
 	PYTHONPATH=operator $(BIN)/lint-imports
 	$(BIN)/python -m lockstep.api.crds --check
+	$(BIN)/python -m lockstep.cli.reference --check
 
 format: venv ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-crds: venv ## Generate the CRDs from the pydantic models
+crds: venv ## Generate the CRDs, docs/reasons.md and docs/cli.md
 	$(BIN)/python -m lockstep.api.crds
+	$(BIN)/python -m lockstep.cli.reference
 
 bench: venv tools ## Print the benchmark tables: scan, operator, and on the test node the whole way
 	$(BIN)/python -m benchmarks.scan
@@ -81,7 +86,7 @@ lock: venv ## Resolve the locked requirements anew
 	$(LOCK) pyproject.toml --extra controller -o requirements/controller.txt
 	$(LOCK) pyproject.toml --extra training -c requirements/controller.txt -o requirements/training.txt
 	$(LOCK) pyproject.toml --extra training --group demo -c requirements/controller.txt -o requirements/demo.txt
-	$(LOCK) pyproject.toml --extra controller --extra training --group lint --group test -c requirements/controller.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra controller --extra check --extra training --group lint --group test -c requirements/controller.txt -o requirements/dev.txt
 
 clean: ## Remove the virtual environment and caches of this checkout
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -195,7 +195,8 @@ class Installation:
 
 def rendered(*values: str) -> list[Object]:
     """Return the chart's objects."""
-    settings = (f"policies.trackingURI={UNREACHABLE}", "guards.breakGlassGroups={sre}", *values)
+    image = "image.repository=registry.example.com/lockstep"
+    settings = (image, f"policies.trackingURI={UNREACHABLE}", "guards.breakGlassGroups={sre}", *values)
     command = [str(binary("helm")), "template", "lockstep", str(REPOSITORY / "charts" / "lockstep"), "--namespace", SYSTEM]
     command += ["--kube-version", KUBERNETES, "--api-versions", _POLICY_KIND]
     command += [*(word for value in settings for word in ("--set", value))]

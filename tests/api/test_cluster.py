@@ -76,9 +76,13 @@ async def test_metadata_alone_can_be_listed(api: Installation, team: str) -> Non
         body = {"metadata": {"name": "large", "labels": {"a": "b"}}, "stringData": {"x": "y"}}
         made = await admin.create(ports.SECRET, team, body)
         (found,) = (one for one in await admin.list_metadata(ports.SECRET, team) if one["metadata"]["name"] == "large")
+        everywhere = await admin.list_metadata(ports.SECRET, None, labels={"a": "b"})
+        elsewhere = await admin.list_metadata(ports.SECRET, None, labels={"a": "c"})
     assert found["metadata"]["uid"] == made["metadata"]["uid"]
     assert found["metadata"]["creationTimestamp"]
     assert "data" not in found
+    assert (team, "large") in [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in everywhere]
+    assert elsewhere == []
 
 
 async def test_objects_of_all_namespaces_are_listed(cluster: KubernetesCluster, owner: Object, team: str) -> None:

@@ -54,8 +54,10 @@ class FakeCluster:
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         return self.all(kind, namespace, labels)
 
-    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        return [{"metadata": obj["metadata"]} for obj in self.all(kind, namespace)]
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        return [{"metadata": obj["metadata"]} for obj in self.all(kind, namespace, labels)]
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         found = self._objects.get(_key(kind, namespace, name))

@@ -44,9 +44,11 @@ class Connection:
         self._live()
         return await self._cluster.list(kind, namespace, labels=labels)
 
-    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
         self._live()
-        return await self._cluster.list_metadata(kind, namespace)
+        return await self._cluster.list_metadata(kind, namespace, labels=labels)
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         for _ in self._writing("create", kind, body["metadata"]["name"]):

@@ -24,6 +24,7 @@ from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
 
 SETTINGS = {"Entrypoint": ["python", "serve.py"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
 # What this process can't have in common with a fake image: the tests compare one package.
+HEAD = {"apiVersion": "lockstep.dev/v1alpha1"}
 RULES = {"libc": "Ignore", "packages": {"ignore": []}}
 
 
@@ -112,7 +113,7 @@ def world(server: MLflowServer) -> Iterator[World]:
 def policy(world: World, folder: Path, **parts: Any) -> str:
     spec = {"registry": {"trackingURI": world.tracking}, "environment": RULES} | parts
     path = folder / "policy.yaml"
-    path.write_text(json.dumps({"kind": "PromotionPolicy", "metadata": {"name": "standard"}, "spec": spec}))
+    path.write_text(json.dumps(HEAD | {"kind": "PromotionPolicy", "metadata": {"name": "standard"}, "spec": spec}))
     return str(path)
 
 
@@ -125,7 +126,9 @@ def deployment(
         "server": server or {"mlflow": {}},
     }
     path = folder / f"{tag}.yaml"
-    path.write_text(json.dumps({"kind": "ModelDeployment", "metadata": {"name": "iris", "namespace": "team"}, "spec": spec}))
+    path.write_text(
+        json.dumps(HEAD | {"kind": "ModelDeployment", "metadata": {"name": "iris", "namespace": "team"}, "spec": spec})
+    )
     return str(path)
 
 
@@ -226,25 +229,31 @@ def test_a_server_that_is_down_could_not_be_told(world: World, tmp_path: Path, c
 
 
 @pytest.mark.parametrize(
-    ("manifest", "reason"),
+    ("manifest", "status"),
     [
-        ("", "SpecInvalid"),
-        ("kind: ModelDeployment\nspec: {}\n", "SpecInvalid"),
-        ("kind: ModelDeployment\nspec: 7\n", "SpecInvalid"),
-        ("kind: [\n", "SpecInvalid"),
-        (
-            "kind: ModelDeployment\nspec: {model: {name: i, version: '1'}, image: 'oci:here', server: {mlflow: {}}}\n",
-            "ReferenceInvalid",
-        ),
+        ("", 2),
+        ("kind: [\n", 2),
+        ("kind: ModelDeployment\nspec: {}\n", 1),
+        ("kind: ModelDeployment\nspec: 7\n", 1),
+        ("kind: ModelDeployment\nspec: {model: {name: i, version: '1'}, image: 'oci:here', server: {mlflow: {}}}\n", 1),
     ],
 )
-def test_a_manifest_that_can_not_be_understood_could_not_be_told(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: str, reason: str
+def test_a_manifest_that_the_api_server_refuses_is_refused_and_one_that_can_not_be_read_could_not_be_determined(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: str, status: int
 ) -> None:
     path = tmp_path / "manifest.yaml"
     path.write_text(manifest)
-    assert check(world, str(path), policy(world, tmp_path)) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{reason}: ")
+    assert check(world, str(path), policy(world, tmp_path)) == status
+    assert capsys.readouterr().err.splitlines()[-1].startswith("SpecInvalid: ")
+
+
+def test_another_address_of_mlflow_is_asked_where_the_policys_is_inside_a_cluster(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = policy(world, tmp_path, registry={"trackingURI": "http://mlflow.mlflow.svc:5000"})
+    assert check(world, deployment(world, tmp_path, "same"), rules, "--tracking-uri", world.tracking) == 0
+    said = capsys.readouterr()
+    assert f"MLflow is asked at {world.tracking} (--tracking-uri)" in said.err
 
 
 def test_a_lock_pins_what_was_recorded(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,4 +288,5 @@ def test_an_image_of_a_registry_is_compared_with_a_recorded_model(world: World, 
     options = ["--tracking-uri", world.tracking, "--insecure-registry", world.registry]
     assert main(["environment", "diff", "models:/checked/1", f"{world.registry}/iris:other", *options]) == 1
     assert "image has 1.2.0" in capsys.readouterr().out
-    assert main(["environment", "diff", "models:/checked/1", f"runs:/{world.run_id}", *options]) == 0
+    for source in (f"runs:/{world.run_id}", world.run_id, world.model_id, f"models:/{world.model_id}"):
+        assert main(["environment", "diff", "models:/checked/1", source, *options]) == 0

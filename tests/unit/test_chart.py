@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from lockstep.api.promotionpolicy import PredictBody, PromotionPolicy
 from lockstep.api.server import ServerKind
 from lockstep.controller import ports
+from lockstep.controller.retention import Retention
 from lockstep.controller.settings import Settings
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
@@ -21,6 +22,7 @@ from tests.cluster.say import ClusterError
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "lockstep"
 POLICY_KIND = "lockstep.dev/v1alpha1/PromotionPolicy"
+REPOSITORY = "registry.example.com/lockstep"
 ALL_ON = (
     "policies.trackingURI=http://mlflow:5000",
     "networkPolicy.enabled=true",
@@ -44,6 +46,7 @@ def helm() -> str:
 def run(values: Sequence[str] = (), *, crds_known: bool = True, release: str = "lockstep") -> subprocess.CompletedProcess[str]:
     command = [helm(), "template", release, str(CHART), "--namespace", "lockstep-system", "--kube-version", "1.30.0"]
     command += ["--api-versions", POLICY_KIND] if crds_known else []
+    command += ["--set", f"image.repository={REPOSITORY}"]
     command += [word for value in values for word in ("--set", value)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -207,6 +210,7 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def notes(chart: Path, *values: str) -> str:
     command = [helm(), "template", "lockstep", str(chart), "--kube-version", "1.30.0"]
     command += ["--api-versions", POLICY_KIND, "--show-only", "templates/notes.yaml"]
+    command += ["--set", "image.repository=registry.example.com/lockstep"]
     command += [word for value in ("policies.trackingURI=http://mlflow:5000", *values) for word in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -243,6 +247,8 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
         "scan.processes=4",
         "scan.limits.entries=600000",
         "scan.layerRecords=99",
+        "records.promotions=77",
+        "records.refusalsPerDeployment=3",
         crds_known=False,
     )
     given = {name: value for name, value in environment_of(documents).items() if isinstance(value, str)}
@@ -252,12 +258,20 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
     assert settings.token_services == {"gitlab.example.com"}
     assert (settings.scan_processes, settings.limits.entries, settings.layer_records) == (4, 600_000, 99)
     assert [str(network) for network in settings.cluster_ranges] == ["10.244.0.0/16", "fd00:10:96::/112"]
+    assert settings.retention == Retention(promotions=77, refusals_per_deployment=3)
 
 
 def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None:
     done = run()
     assert done.returncode != 0
     assert "policies.trackingURI is the base URL of the MLflow tracking server" in done.stderr
+
+
+def test_whose_image_runs_has_to_be_said() -> None:
+    assert pod_of(render(crds_known=False))["containers"][0]["image"].startswith(f"{REPOSITORY}:")
+    done = run(["image.repository="], crds_known=False)
+    assert done.returncode != 0
+    assert "image.repository is the repository to which you pushed the operator's image" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -275,6 +289,7 @@ def test_policies_without_a_model_registry_are_refused_with_a_sentence() -> None
         "registries.clusterRanges={10.96.0.1}",
         "registries.private={http://r.example.com}",
         "registries.tokenServices={a b}",
+        "records.promotionDays=0",
     ],
 )
 def test_values_that_make_no_sense_are_refused(value: str) -> None:

@@ -28,6 +28,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "lockstep.image" -}}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository is the repository to which you pushed the operator's image, such as registry.example.com/lockstep: docs/install.md says how it is built" }}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}

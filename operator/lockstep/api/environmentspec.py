@@ -92,7 +92,7 @@ class PackagesSpec(ApiModel):
         default_factory=list, max_length=256, description="Names that extras: Listed allows.", json_schema_extra=SET
     )
     ignore: list[Pattern] = Field(
-        default_factory=lambda: ["pip", "setuptools", "wheel", "uv"],
+        default_factory=lambda: ["pip", "setuptools", "wheel", "uv", "lockstep-gate"],
         max_length=256,
         description="Names that are never compared.",
         json_schema_extra=SET,

@@ -65,6 +65,12 @@ class Reason(_Documented):
     DELETING = "Deleting", "The ModelDeployment is being deleted: nothing is kept up or checked any more."
     INTERNAL_ERROR = "InternalError", "Lockstep itself failed; the step is tried again."
 
+    # --- the command line ----------------------------------------------------------------------------------------
+    DEPENDENCY_MISSING = "DependencyMissing", "A program or Python package that the command needs is not installed."
+    KUBECTL_FAILED = "KubectlFailed", "The program kubectl did not answer, or refused; the message is its own."
+    SETTING_INVALID = "SettingInvalid", "An environment variable that the command reads can't be understood."
+    OUTPUT_NOT_WRITTEN = "OutputNotWritten", "The file that the command was to write could not be written."
+
     # --- what governs -------------------------------------------------------------------------------------------
     POLICY_MISSING = "PolicyMissing", "No PromotionPolicy applies to this namespace."
     POLICY_INVALID = "PolicyInvalid", "The PromotionPolicy can't be understood or more than one is marked default."

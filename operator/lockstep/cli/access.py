@@ -4,16 +4,16 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.reasons import Reason
+from lockstep.cli.logins import Logins, stored_logins
 from lockstep.cli.status import CommandError
-from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 from lockstep.images.egress import ANYWHERE
-from lockstep.images.image import ImagePlatform
-from lockstep.images.limits import Limits
+from lockstep.images.image import ImageError, ImagePlatform
+from lockstep.images.limits import Limits, parse_limits
 from lockstep.images.open import open_image
 from lockstep.images.options import RegistryOptions
 from lockstep.images.scan import Scanner
@@ -34,6 +34,7 @@ class Access:
     options: RegistryOptions
     limits: Limits
     scanner: Scanner
+    logins: Logins
 
     def at(self, tracking_uri: str) -> ModelRegistry:
         """Return a client for one tracking server."""
@@ -46,23 +47,50 @@ class Access:
     async def open(self, reference: str, policy: PromotionPolicy | None = None) -> tuple[ImageSource, str]:
         """Open a reference; which policy governs makes no difference here."""
         return open_image(
-            reference, session=self.registries, credentials=docker_credentials(), options=self.options, limits=self.limits
+            reference,
+            session=self.registries,
+            credentials=self.logins.credentials,
+            options=self.options,
+            limits=self.limits,
         )
 
 
 @asynccontextmanager
 async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
-    """Open sessions for the time of a command."""
+    """Open sessions for the time of a command.
+
+    Raises:
+        CommandError: LOCKSTEP_SCAN_LIMITS can't be understood.
+        ImageError: with ImageUnauthorized that names the stored credentials which could not be used.
+    """
+    limits = _limits()
     # Whoever runs the command reaches every one of these addresses without it: a registry on localhost is fine.
     options = RegistryOptions(frozenset(insecure_registries), egress=ANYWHERE)
     # MLflow's server answers kept-alive connections 40 ms later than new ones.
     connector = aiohttp.TCPConnector(force_close=True)
+    logins = stored_logins()
     async with (
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
         registry_session(options) as registries,
     ):
-        limits = Limits()
-        yield Access(session, registries, options, limits, Scanner(limits))
+        try:
+            yield Access(session, registries, options, limits, Scanner(limits), logins)
+        except ImageError as error:
+            if error.reason is not Reason.IMAGE_UNAUTHORIZED or not logins.unusable:
+                raise
+            raise ImageError(error.reason, unauthorized(error.message, logins)) from error
+
+
+def _limits() -> Limits:
+    try:
+        return parse_limits(os.environ.get("LOCKSTEP_SCAN_LIMITS", ""))
+    except ValueError as error:
+        raise CommandError(Reason.SETTING_INVALID, f"LOCKSTEP_SCAN_LIMITS: {error}") from error
+
+
+def unauthorized(message: str, logins: Logins) -> str:
+    """Return why a registry refused, with what could not be used of the stored credentials."""
+    return "; ".join((message, *logins.unusable))
 
 
 def mlflow_credentials() -> MLflowCredentials:
@@ -74,37 +102,13 @@ def mlflow_credentials() -> MLflowCredentials:
     )
 
 
-def docker_credentials() -> Credentials:
-    """Read the files in which Docker, Podman and Buildah keep what people logged in with.
-
-    Raises:
-        CommandError: a file can't be read.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    candidates = [
-        Path(os.environ["REGISTRY_AUTH_FILE"]) if "REGISTRY_AUTH_FILE" in os.environ else None,
-        Path(runtime) / "containers" / "auth.json" if runtime else None,
-        Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json",
-    ]
-    found: list[Credentials] = []
-    for path in candidates:
-        if path is None or not path.is_file():
-            continue
-        try:
-            found.append(parse_docker_config(path.read_bytes()))
-        except (OSError, InvalidCredentialsError):
-            # A file with a credential helper alone has no auths: it is no fault of it.
-            continue
-    return Credentials.merged(found)
-
-
 def parse_platform(text: str) -> ImagePlatform:
     """Read `linux/amd64` or `linux/arm64/v8`.
 
     Raises:
         CommandError: it is neither.
     """
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(parts):
-        raise CommandError("PlatformNotFound", f"{text!r} is no platform such as linux/amd64")
-    return ImagePlatform(parts[0], parts[1], parts[2] if len(parts) == 3 else None)
+    try:
+        return ImagePlatform.parse(text)
+    except ValueError as error:
+        raise CommandError(Reason.PLATFORM_NOT_FOUND, str(error)) from error

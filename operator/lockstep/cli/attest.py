@@ -1,96 +1,71 @@
-"""`lockstep environment attest | verify`: states what is in an image, signed, and tells who has stated what."""
+"""`lockstep environment attest`: states what is in an image, signed, beside it."""
 
 import os
-import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.access import Access, access, docker_credentials, parse_platform
+from lockstep.cli import options
+from lockstep.cli.access import access
+from lockstep.cli.documents import resolved
+from lockstep.cli.output import write
 from lockstep.cli.status import CommandError, Exit
-from lockstep.environment.agreement import disagreement
-from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.dsse import IN_TOTO, sealed
-from lockstep.environment.statement import ENVIRONMENT, environment_statement
+from lockstep.environment.statement import environment_statement
 from lockstep.images.attach import attach
-from lockstep.images.image import ResolvedImage
 from lockstep.images.open import is_local
 from lockstep.images.push import RegistryPush
 from lockstep.images.reference import parse_reference
-from lockstep.images.resolve import resolve
-from lockstep.images.signed import Attestation, Signature, Signed
-from lockstep.images.source import ImageSource
-from lockstep.images.verification import read_signed
-from lockstep.keys import InvalidKeyError, PrivateKey, PublicKey, private_key, public_keys
+from lockstep.keys import InvalidKeyError, PrivateKey, private_key
+
+DESCRIPTION = """Scans an image and signs what is in it: an in-toto statement whose subject is the image's digest and whose
+predicate (`https://lockstep.dev/attestations/environment/v1`) is the environment document, in a DSSE envelope. It is
+stored where `cosign attest` stores it (the tag `sha256-….att`): what others attested stays, what the same key attested of
+the environment before is replaced. `--output FILE` writes the envelope to a file (`-`: standard output) and stores
+nothing.
+
+The key is a private key in PEM form (PKCS #8: ECDSA P-256 or P-384, Ed25519, RSA). `LOCKSTEP_KEY_PASSWORD`, else
+`COSIGN_PASSWORD`, opens an encrypted one. cosign's own key files (`ENCRYPTED SIGSTORE PRIVATE KEY`) are not read: make
+the pair with openssl, and give the same key to cosign.
+
+```bash
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out release.pem
+openssl pkey -in release.pem -pubout -out release.pub                # goes into the policy
+cosign import-key-pair --key release.pem --output-key-prefix release # for cosign sign
+lockstep environment attest registry.example.com/team/iris:2026-11 --key release.pem
+cosign verify-attestation --key release.pub --insecure-ignore-tlog \\
+  --type https://lockstep.dev/attestations/environment/v1 registry.example.com/team/iris@sha256:…
+```"""
 
 
-async def attest(arguments: Namespace) -> Exit:
+def arguments(command: ArgumentParser) -> None:
+    """Take an image and a key."""
+    command.add_argument("reference", help="registry/repository[:tag][@digest]; with --output also oci:DIR[:TAG] and the like")
+    command.add_argument("--key", required=True, metavar="FILE", help="private key, PEM; LOCKSTEP_KEY_PASSWORD opens it")
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="write the DSSE envelope to a file (- for standard output) instead"
+    )
+    options.image(command)
+
+
+async def run(arguments: Namespace) -> Exit:
     """Scan an image and store the signed statement of its environment beside it, or write it to a file."""
     key = _private(arguments.key)
     if arguments.output is None and is_local(arguments.reference):
         raise CommandError(Reason.REFERENCE_INVALID, "an image on disk has no place for attestations: give --output FILE")
     async with access(arguments.insecure_registry) as reach:
-        source, image = await _resolved(reach, arguments)
+        source, image = await resolved(reach, arguments.reference, arguments.platform)
         document = (await reach.scanner.scan(source, image)).document
         envelope = sealed(IN_TOTO, environment_statement(image.repository, image.digest, document), key)
         if arguments.output is not None:
-            _written(arguments.output, envelope)
+            write(arguments.output, envelope.decode() + ("\n" if arguments.output == "-" else ""))
             return Exit.OK
         push = RegistryPush(
-            reach.session, parse_reference(arguments.reference), docker_credentials(), reach.options, reach.limits
+            reach.session, parse_reference(arguments.reference), reach.logins.credentials, reach.options, reach.limits
         )
         stored = await attach(source, push, image.digest, envelope, key.public)
     print(f"attested {image.pinned} with key {key.public.fingerprint}: {image.repository}@{stored}")
     return Exit.OK
-
-
-async def verify(arguments: Namespace) -> Exit:
-    """Print who signed and attested an image; equal when one of the keys did, and nothing that they attest is wrong."""
-    keys = _public(arguments.key)
-    async with access(arguments.insecure_registry) as reach:
-        source, image = await _resolved(reach, arguments)
-        found = await read_signed(source, image.digest, keys)
-        wanted = any(one.document is not None for one in found.attestations)
-        document = (await reach.scanner.scan(source, image)).document if wanted else None
-    print(f"image        {image.pinned}")
-    right = [_told_signature(one, found) for one in found.signatures]
-    right += [_told_attestation(one, found, document) for one in found.attestations]
-    if not right:
-        print("nothing is signed or attested")
-    return Exit.OK if True in right and False not in right else Exit.DIFFERENT
-
-
-def _told_signature(one: Signature, found: Signed) -> bool | None:
-    """Print one signature; True when it counts, None when it is a stranger's or about something else."""
-    counts = bool(one.signers) and found.digest in one.subjects
-    about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
-    print(f"signature    {about}by {_who(one.signers)}")
-    return counts or None
-
-
-def _told_attestation(one: Attestation, found: Signed, scanned: EnvironmentDocument | None) -> bool | None:
-    """Print one attestation; False when one of the keys states something else than the layers do."""
-    if one.problem is not None:
-        print(f"attestation  by {_who(one.signers)}: {one.problem}")
-        return False if one.signers else None
-    if one.document is None or scanned is None:
-        about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
-        print(f"attestation  {about}by {_who(one.signers)}: {one.predicate_type or 'not read'}")
-        return None
-    differs = disagreement(one.document, scanned)
-    said = "agrees with the layers" if differs is None else f"differs from the layers in: {differs}"
-    print(f"attestation  of this image by {_who(one.signers)}: {ENVIRONMENT}: {said}")
-    return differs is None
-
-
-def _who(signers: frozenset[str]) -> str:
-    return ", ".join(sorted(signers)) or "none of the keys"
-
-
-async def _resolved(reach: Access, arguments: Namespace) -> tuple[ImageSource, ResolvedImage]:
-    source, wanted = await reach.open(arguments.reference)
-    platform = parse_platform(arguments.platform)
-    return source, await resolve(source, arguments.reference, wanted, platform, reach.limits)
 
 
 def _private(path: str) -> PrivateKey:
@@ -99,17 +74,3 @@ def _private(path: str) -> PrivateKey:
         return private_key(Path(path).read_bytes(), password.encode() if password else None)
     except (OSError, InvalidKeyError) as error:
         raise CommandError(Reason.KEY_INVALID, f"{path}: {error}") from error
-
-
-def _public(paths: list[str]) -> dict[str, PublicKey]:
-    try:
-        return public_keys(Path(path).read_text(encoding="utf-8") for path in paths)
-    except (OSError, UnicodeDecodeError, InvalidKeyError) as error:
-        raise CommandError(Reason.KEY_INVALID, str(error)) from error
-
-
-def _written(path: str, envelope: bytes) -> None:
-    if path == "-":
-        sys.stdout.write(envelope.decode() + "\n")
-    else:
-        Path(path).write_bytes(envelope)

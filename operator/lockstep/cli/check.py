@@ -1,46 +1,107 @@
 """`lockstep check`: the gates before the pods, decided without a cluster, for use in CI."""
 
-import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 
-from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
+from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
+from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
-from lockstep.cli.access import Access, access, parse_platform
-from lockstep.cli.manifests import read_deployments, read_policy
+from lockstep.api.reasons import Reason
+from lockstep.cli import options
+from lockstep.cli.access import Access, access, parse_platform, unauthorized
+from lockstep.cli.findings import exit_of, refusal_as_json, refusal_as_table, verdict_as_json, verdict_as_table
+from lockstep.cli.hints import with_hint
+from lockstep.cli.manifests import Manifest, read_manifests, read_policy
+from lockstep.cli.registry import Tracking, tracking_of
 from lockstep.cli.status import Exit
 from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signed_fact
-from lockstep.gates.chain import evaluate, prerequisites_permit
+from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Evidence, Fact, Unknown
-from lockstep.gates.outcome import Result, Verdict
 from lockstep.images.image import ImageError
 from lockstep.images.imagescan import ImageScan
-from lockstep.images.reference import parse_reference
-from lockstep.rollout.candidate import message_of
+from lockstep.lineage.lineage import Lineage
+
+DESCRIPTION = """Decides ModelDeployments as the controller would, up to the pods, and whether those could be asked
+anything. What the cluster alone knows (pods, what a version declared when it was first seen, admission policies) is not part
+of it. A manifest that `kubectl apply` refuses
+is refused here too, and for the same reasons: unknown and misspelt fields, types, bounds and the rules between fields, as
+this version of Lockstep has them. With several ModelDeployments, the worst decides the exit status; manifests of other
+kinds are passed over.
+
+The policy is the manifest that the cluster has: `kubectl get ppol standard -o yaml > policy.yaml`, or the file in which
+the platform team keeps it. MLflow is asked at `--tracking-uri`; without it where the policy says, unless that is an
+address inside a cluster (`*.svc`, a name without dots) and `MLFLOW_TRACKING_URI` is set. Standard error says which was
+used.
+
+```bash
+lockstep check -f modeldeployment.yaml --policy policy.yaml            # 0 would go on, 1 refused, 2 could not be determined
+lockstep check -f deploy/ --policy policy.yaml -o json                 # a folder; one JSON object a ModelDeployment
+kustomize build overlays/prod | lockstep check -f - --policy policy.yaml
+```"""
 
 
-async def check(arguments: Namespace) -> Exit:
-    """Decide every ModelDeployment of a manifest under a policy and print the gates."""
+def arguments(command: ArgumentParser) -> None:
+    """Take manifests and a policy."""
+    command.add_argument(
+        "-f",
+        "--filename",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="manifest, folder, or - for standard input; may be given several times",
+    )
+    command.add_argument("-R", "--recursive", action="store_true", help="look into the folders below a folder too")
+    command.add_argument("--policy", required=True, metavar="FILE", help="manifest of the PromotionPolicy, or - ")
+    command.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow tracking server, where it is another one from here than the policy's"
+    )
+    options.table_or_json(command)
+    options.image(command)
+
+
+async def run(arguments: Namespace) -> Exit:
+    """Decide every ModelDeployment of the manifests under a policy and print the gates."""
     policy = read_policy(arguments.policy)
-    deployments = read_deployments(arguments.filename)
+    manifests = read_manifests(arguments.filename, recursive=arguments.recursive)
+    tracking = tracking_of(policy.spec.registry.tracking_uri, arguments.tracking_uri)
+    if any(one.deployment is not None for one in manifests):
+        print(tracking.sentence, file=sys.stderr)
     worst = Exit.OK
     async with access(arguments.insecure_registry) as reach:
-        for deployment in deployments:
-            evidence = await _gather(reach, deployment, policy, arguments.platform)
-            verdict = evaluate(evidence)
-            print(_as_json(deployment, verdict) if arguments.output == "json" else _as_table(deployment, verdict))
-            if _exit(verdict) is Exit.UNKNOWN and verdict.blocking is not None:
-                sys.stdout.flush()
-                print(f"{verdict.blocking.reason}: {verdict.blocking.message}", file=sys.stderr)
-            worst = max(worst, _exit(verdict), key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
+        for manifest in manifests:
+            found = await _checked(reach, manifest, policy, tracking, arguments)
+            worst = max(worst, found, key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
     return worst
 
 
-async def _gather(reach: Access, deployment: ModelDeployment, policy: PromotionPolicy, platform: str) -> Evidence:
+async def _checked(
+    reach: Access, manifest: Manifest, policy: PromotionPolicy, tracking: Tracking, arguments: Namespace
+) -> Exit:
+    as_json = arguments.output == "json"
+    if manifest.problems:
+        print(refusal_as_json(manifest) if as_json else refusal_as_table(manifest))
+        reason = Reason.SPEC_INVALID if manifest.kind == MODEL_DEPLOYMENT else Reason.POLICY_INVALID
+        _complain(reason, f"{manifest.where}: {manifest.refusal}")
+        return Exit.DIFFERENT
+    if manifest.deployment is None:
+        return Exit.OK
+    verdict = evaluate(await _gather(reach, manifest.deployment, policy, tracking, arguments.platform))
+    print((verdict_as_json if as_json else verdict_as_table)(manifest.deployment, verdict))
+    if exit_of(verdict) is Exit.UNKNOWN and verdict.blocking is not None:
+        _complain(verdict.blocking.reason, verdict.blocking.message)
+    return exit_of(verdict)
+
+
+def _complain(reason: Reason, message: str) -> None:
+    sys.stdout.flush()
+    print(f"{reason}: {' '.join(message.split())}", file=sys.stderr)
+
+
+async def _gather(
+    reach: Access, deployment: ModelDeployment, policy: PromotionPolicy, tracking: Tracking, platform: str
+) -> Evidence:
     spec = deployment.spec
-    parse_reference(spec.image)
-    lineage = await lineage_fact(spec, policy, reach)
     opened = await image_fact(spec.image, policy, reach, parse_platform(platform), reach.limits)
     return Evidence(
         now=datetime.now(UTC),
@@ -48,59 +109,31 @@ async def _gather(reach: Access, deployment: ModelDeployment, policy: PromotionP
         name=deployment.name,
         spec=spec,
         policy=policy,
-        lineage=lineage,
-        image=opened if isinstance(opened, Unknown) else opened.image,
+        lineage=_lineage(await lineage_fact(spec, policy, tracking.through(reach)), tracking),
+        image=_explained(opened, reach) if isinstance(opened, Unknown) else opened.image,
         scan=await _scan(reach, opened),
         signed=None if isinstance(opened, Unknown) else await signed_fact(opened, policy),
     )
 
 
+def _lineage(fact: Fact[Lineage], tracking: Tracking) -> Fact[Lineage]:
+    if isinstance(fact, Unknown) and fact.reason == Reason.REGISTRY_UNREACHABLE:
+        return Unknown(fact.reason, fact.message + tracking.hint, retry=fact.retry, retry_after=fact.retry_after)
+    return fact
+
+
+def _explained(fact: Unknown, reach: Access) -> Unknown:
+    """Add what the person at the command line can do about it."""
+    message = with_hint(fact.reason, fact.message)
+    if fact.reason == Reason.IMAGE_UNAUTHORIZED:
+        message = unauthorized(message, reach.logins)
+    return Unknown(fact.reason, message, retry=fact.retry, retry_after=fact.retry_after)
+
+
 async def _scan(reach: Access, opened: Fact[OpenedImage]) -> Fact[ImageScan]:
     if isinstance(opened, Unknown):
-        return opened
+        return _explained(opened, reach)
     try:
         return await reach.scanner.scan(opened.source, opened.image)
     except ImageError as error:
-        return Unknown(error.reason, error.message, retry=error.retry)
-
-
-def _exit(verdict: Verdict) -> Exit:
-    refused = any(not result.permits and result.outcome is GateOutcome.REJECTED for result in verdict.results)
-    if refused:
-        return Exit.DIFFERENT
-    return Exit.OK if prerequisites_permit(verdict) else Exit.UNKNOWN
-
-
-def _shown(verdict: Verdict) -> list[Result]:
-    """Leave readiness out, whose pods exist in a cluster only, unless it refuses without any."""
-    return [result for result in verdict.results if result.gate != "readiness" or result.outcome is GateOutcome.REJECTED]
-
-
-def _as_table(deployment: ModelDeployment, verdict: Verdict) -> str:
-    rows = [("GATE", "OUTCOME", "REASON", "MESSAGE")]
-    rows += [(r.gate, _outcome(r), str(r.reason), message_of(r)) for r in _shown(verdict)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
-    outcome = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be told"}
-    return "\n".join([f"{deployment.namespace}/{deployment.name}: {outcome[_exit(verdict)]}", *lines])
-
-
-def _outcome(result: Result) -> str:
-    audited = result.permits and result.outcome is not GateOutcome.PASSED
-    return f"{result.outcome} (Audit)" if audited else str(result.outcome)
-
-
-def _as_json(deployment: ModelDeployment, verdict: Verdict) -> str:
-    payload = {
-        "namespace": deployment.namespace,
-        "name": deployment.name,
-        "exitStatus": int(_exit(verdict)),
-        "policyHash": verdict.policy_hash,
-        "environmentDigest": verdict.environment_digest,
-        "gates": [
-            {"name": r.gate, "outcome": r.outcome, "mode": r.mode, "reason": r.reason, "message": message_of(r)}
-            for r in _shown(verdict)
-        ],
-        "differences": [d.sentence for result in verdict.results for d in result.differences],
-    }
-    return json.dumps(payload, indent=2, ensure_ascii=False)
+        return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)

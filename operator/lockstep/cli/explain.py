@@ -3,21 +3,35 @@
 import json
 import shutil
 import subprocess
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
 from lockstep.api.modeldeployment import GateMode, GateOutcome, GateStatus, ModelDeployment
 from lockstep.api.reasons import Reason
+from lockstep.cli import options
 from lockstep.cli.status import CommandError, Exit
 from lockstep.rollout.status import blocking_gate
 
+DESCRIPTION = """Asks kubectl for a ModelDeployment and says what serves, what is checked, what each gate answered and what
+differs.
+
+```bash
+kubectl lockstep explain iris -n team
+kubectl lockstep explain iris -n team -o json    # for programs: the same, with the status as it is
+```"""
 _TIMEOUT = 30
 
 
-def explain(arguments: Namespace) -> Exit:
+def arguments(command: ArgumentParser) -> None:
+    """Take a ModelDeployment."""
+    command.add_argument("name", help="name of the ModelDeployment")
+    command.add_argument("-n", "--namespace", help="its namespace (default: the one of the kubeconfig's context)")
+    options.table_or_json(command)
+
+
+def run(arguments: Namespace) -> Exit:
     """Print what serves, what is being checked, every gate's answer, and what differs."""
     deployment = ModelDeployment.from_object(_read(arguments.name, arguments.namespace))
-    for line in explanation(deployment):
-        print(line)
+    print(as_json(deployment) if arguments.output == "json" else "\n".join(explanation(deployment)))
     return Exit.OK
 
 
@@ -25,17 +39,30 @@ def _read(name: str, namespace: str | None) -> dict[str, object]:
     """Ask kubectl, which knows contexts, plugins and credentials better than anything of ours."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        raise CommandError(Reason.INTERNAL_ERROR, "kubectl is not on the PATH")
+        raise CommandError(Reason.DEPENDENCY_MISSING, "kubectl is not on the PATH: install it, explain asks the cluster by it")
     scope = ["--namespace", namespace] if namespace else []
     command = [kubectl, "get", "modeldeployments.lockstep.dev", name, *scope, "--output", "json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise CommandError(Reason.INTERNAL_ERROR, f"kubectl did not answer within {_TIMEOUT} s") from error
+        raise CommandError(Reason.KUBECTL_FAILED, f"kubectl did not answer within {_TIMEOUT} s") from error
     if done.returncode:
-        raise CommandError(Reason.INTERNAL_ERROR, done.stderr.strip() or "kubectl failed")
+        raise CommandError(Reason.KUBECTL_FAILED, done.stderr.strip() or f"kubectl ended with {done.returncode}")
     found: dict[str, object] = json.loads(done.stdout)
     return found
+
+
+def as_json(deployment: ModelDeployment) -> str:
+    """Return the summary, the gate that stands in the way, and the status, for programs."""
+    gate = blocking_gate(deployment.status.candidate)
+    payload = {
+        "namespace": deployment.namespace,
+        "name": deployment.name,
+        "summary": _headline(deployment, gate),
+        "blocking": gate.payload() if gate is not None else None,
+        "status": deployment.status.payload(),
+    }
+    return json.dumps(payload, indent=2, ensure_ascii=False)
 
 
 def explanation(deployment: ModelDeployment) -> list[str]:

@@ -1,26 +1,118 @@
-"""Entry point: arguments, dispatch, errors."""
+"""Entry point: the table of commands, dispatch, errors."""
 
 import argparse
 import asyncio
 import importlib
-import os
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
+from lockstep.cli.extras import needs
+from lockstep.cli.hints import with_hint
 from lockstep.cli.status import CommandError, Exit
 from lockstep.environment.tree import UnreadableFileError
 
-_EPILOG = "Exit status: 0 equal or would go on, 1 different or refused, 2 could not be told (last line: Reason: message)."
+EPILOG = "Exit status: 0 equal or would go on, 1 different or refused, 2 could not be determined (last line: Reason: message)."
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    DESCRIPTION: str
+    """Markdown, for `--help` and docs/cli.md."""
+
+    def arguments(self, command: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> Exit | Awaitable[Exit]:
+        """Run it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command. Its module is imported when it runs, so that a training job needs no image reader."""
+
+    name: str
+    module: str
+    help: str
+    extra: str | None = "images"
+    """The extra of the distribution that brings what the module imports."""
+
+    def load(self) -> Command:
+        """Import the module.
+
+        Raises:
+            CommandError: what it imports is not installed.
+        """
+        if self.extra is None:
+            return cast(Command, importlib.import_module(f"lockstep.cli.{self.module}"))
+        with needs(self.extra):
+            return cast(Command, importlib.import_module(f"lockstep.cli.{self.module}"))
+
+
+ENVIRONMENT = (
+    Row("capture", "capture", "print the environment document of this Python process", extra=None),
+    Row("scan", "scan", "print the environment document of an image"),
+    Row("base", "base", "print an image's layers for images.baseImages of a policy"),
+    Row("diff", "diff", "compare two environments"),
+    Row("lock", "lock", "print pinned requirements for the serving image"),
+    Row("attest", "attest", "sign what is in an image and store that beside it"),
+    Row("verify", "verify", "print who signed and attested an image"),
+)
+COMMANDS = (
+    Row("check", "check", "decide manifests without a cluster, for CI", extra="check"),
+    Row("explain", "explain", "say why a ModelDeployment is where it is, and what to change", extra=None),
+)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command, which asks the command's module for its arguments as soon as they are needed."""
+
+    def __init__(self, *, row: Row | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._row = row
+
+    def load(self) -> None:
+        """Take over what the module says."""
+        if self._row is None:
+            return
+        command, self._row = self._row.load(), None
+        self.description, self.epilog = command.DESCRIPTION, EPILOG
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.arguments(self)
+        self.set_defaults(command=lambda: command.run)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None, **options: Any) -> Any:
+        """See `argparse.ArgumentParser`."""
+        self.load()
+        return super().parse_known_args(args, namespace, **options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser."""
+    top = argparse.ArgumentParser(prog="lockstep", description="Keeps a wrong model image out of production.", epilog=EPILOG)
+    top.add_argument("--version", action="version", version=f"lockstep {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
+    group = commands.add_parser("environment", aliases=["env"], help="capture, scan, compare and lock environments")
+    _add(group.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser), ENVIRONMENT)
+    _add(commands, COMMANDS)
+    return top
+
+
+def _add(commands: Any, rows: Sequence[Row]) -> None:
+    for row in rows:
+        commands.add_parser(row.name, help=row.help, row=row)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = parser().parse_args(argv)
     try:
-        return int(_run(arguments))
+        return int(_run(parser().parse_args(argv)))
     except CommandError as error:
         _complain(str(error))
     except BrokenPipeError:
@@ -30,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         reason = getattr(error, "reason", None)
         if isinstance(reason, Reason):
-            _complain(f"{reason}: {getattr(error, 'message', error)}")
+            _complain(f"{reason}: {with_hint(reason, str(getattr(error, 'message', error)))}")
         elif isinstance(error, UnreadableFileError):
             _complain(f"{Reason.FILE_UNREADABLE}: {error}")
         else:
@@ -53,99 +145,6 @@ def _run(arguments: argparse.Namespace) -> Exit:
         return await outcome
 
     return asyncio.run(awaited())
-
-
-def parser() -> argparse.ArgumentParser:
-    """Build the parser; commands are imported only when they run, so that a training job needs no image reader."""
-    top = argparse.ArgumentParser(prog="lockstep", description="Keeps a wrong model image out of production.", epilog=_EPILOG)
-    top.add_argument("--version", action="version", version=f"lockstep {__version__}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    _environment(commands.add_parser("environment", aliases=["env"], help="capture, scan, compare and lock environments"))
-    _check(commands.add_parser("check", help="decide manifests without a cluster, for CI", epilog=_EPILOG))
-    _explain(commands.add_parser("explain", help="say why a ModelDeployment is where it is, and what to change"))
-    return top
-
-
-def _environment(group: argparse.ArgumentParser) -> None:
-    commands = group.add_subparsers(required=True, metavar="COMMAND")
-    capture = commands.add_parser("capture", help="print the environment document of this Python process")
-    capture.set_defaults(command=lambda: _import("capture").capture)
-
-    scan = commands.add_parser("scan", help="print the environment document of an image", epilog=_EPILOG)
-    scan.add_argument("reference", help="registry/repository[:tag][@digest], oci:DIR[:TAG] or oci-archive:FILE")
-    _image_options(scan)
-    scan.set_defaults(command=lambda: _import("environment").scan_image)
-
-    base = commands.add_parser("base", help="print an image's layers for images.baseImages of a policy", epilog=_EPILOG)
-    base.add_argument("reference", help="the base image: registry/repository[:tag][@digest], oci:DIR or oci-archive:FILE")
-    base.add_argument("--name", help="what people call it (default: the reference)")
-    _image_options(base)
-    base.set_defaults(command=lambda: _import("environment").base)
-
-    diff = commands.add_parser("diff", help="compare two environments", epilog=_EPILOG)
-    what = "a document's file, - for standard input, models:/NAME/VERSION, runs:/ID, or an image"
-    diff.add_argument("trained", help=f"what trained: {what}")
-    diff.add_argument("image", help=f"what serves: {what}")
-    diff.add_argument("--policy", help="PromotionPolicy manifest whose rules apply (default: the standard rules)")
-    diff.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    _image_options(diff)
-    _tracking(diff)
-    diff.set_defaults(command=lambda: _import("environment").diff)
-
-    lock = commands.add_parser("lock", help="print pinned requirements for the serving image")
-    lock.add_argument("source", help="models:/NAME/VERSION, models:/NAME@ALIAS, m-… or a run id")
-    _tracking(lock)
-    lock.set_defaults(command=lambda: _import("environment").lock_requirements)
-
-    attest = commands.add_parser("attest", help="sign what is in an image and store that beside it", epilog=_EPILOG)
-    attest.add_argument("reference", help="registry/repository[:tag][@digest]; with --output also oci:DIR[:TAG] and the like")
-    attest.add_argument("--key", required=True, metavar="FILE", help="private key, PEM; LOCKSTEP_KEY_PASSWORD opens it")
-    attest.add_argument("--output", metavar="FILE", help="write the DSSE envelope to a file (- for standard output) instead")
-    _image_options(attest)
-    attest.set_defaults(command=lambda: _import("attest").attest)
-
-    verify = commands.add_parser("verify", help="print who signed and attested an image", epilog=_EPILOG)
-    verify.add_argument("reference", help="registry/repository[:tag][@digest]")
-    verify.add_argument(
-        "--key", required=True, action="append", metavar="FILE", help="public key, PEM; may be given several times"
-    )
-    _image_options(verify)
-    verify.set_defaults(command=lambda: _import("attest").verify)
-
-
-def _check(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-f", "--filename", required=True, help="manifest with ModelDeployments")
-    command.add_argument("--policy", required=True, help="manifest of the PromotionPolicy")
-    command.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    _image_options(command)
-    command.set_defaults(command=lambda: _import("check").check)
-
-
-def _explain(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", help="name of the ModelDeployment")
-    command.add_argument("-n", "--namespace", help="its namespace (default: the one of the kubeconfig's context)")
-    command.set_defaults(command=lambda: _import("explain").explain)
-
-
-def _image_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--platform", default="linux/amd64", help="platform of the image (default: %(default)s)")
-    command.add_argument(
-        "--insecure-registry",
-        action="append",
-        default=[],
-        metavar="HOST[:PORT]",
-        help="registry that is spoken to over plain HTTP; may be given several times",
-    )
-
-
-def _tracking(command: argparse.ArgumentParser) -> None:
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    command.add_argument("--tracking-uri", default=uri, help="MLflow tracking server (default: MLFLOW_TRACKING_URI)")
-
-
-def _import(name: str) -> Any:
-    """Import a command's module."""
-    return importlib.import_module(f"lockstep.cli.{name}")
 
 
 if __name__ == "__main__":

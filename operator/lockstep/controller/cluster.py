@@ -45,14 +45,19 @@ class KubernetesCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         """See `Cluster.list`."""
-        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
-        return await self._list(kind, namespace, {"labelSelector": selector} if selector else {}, _JSON)
+        return await self._list(kind, namespace, labels, _JSON)
 
-    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
         """See `Cluster.list_metadata`."""
-        return await self._list(kind, namespace, {}, _METADATA)
+        return await self._list(kind, namespace, labels, _METADATA)
 
-    async def _list(self, kind: Kind, namespace: str | None, query: Mapping[str, str], accept: str) -> "builtins.list[Object]":
+    async def _list(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str] | None, accept: str
+    ) -> "builtins.list[Object]":
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        query = {"labelSelector": selector} if selector else {}
         found: list[Object] = []
         proceed: dict[str, str] = {}
         while True:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import kopf
-from kopf._core.engines.peering import Identity
 from prometheus_client import CollectorRegistry
 
 from lockstep.controller import ports, triggers
@@ -124,7 +123,7 @@ class Controller:
         parts = Parts(cluster, clock, registries, HttpAuditor(), images, workers, self._metrics)
         self._reconciler, self._scans = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
-        self._pruner = Pruner(cluster, settings.namespace, keep)
+        self._pruner = Pruner(cluster, settings.namespace, keep, clock=clock, retention=settings.retention)
         self._policies = PolicyStatuses(cluster, clock)
         self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
 
@@ -176,7 +175,7 @@ class Controller:
                 namespaces=namespaces,
                 standalone=True,
                 # By default kopf asks for the name of the user, and a container's number has none.
-                identity=Identity(self._settings.identity),
+                identity=self._settings.identity,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
                 ready_flag=ready,
                 stop_flag=self._stop,
             )

@@ -92,8 +92,10 @@ class Cluster(Protocol):
         """Return the objects with all the given labels (all namespaces when `namespace` is None)."""
         ...
 
-    async def list_metadata(self, kind: Kind, namespace: str) -> Sequence[Object]:
-        """Return the objects of a namespace with nothing but their metadata, for kinds whose objects are large."""
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        """Return what `list` does with nothing but metadata, for kinds whose objects are large."""
         ...
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:

@@ -15,6 +15,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.canonical import canonical_json, sha256_of
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, ConflictError, Kind, Object
+from lockstep.controller.refusals import Refusals
 from lockstep.gates.evidence import LineagePins
 from lockstep.gates.outcome import Verdict
 from lockstep.images.imagescan import ImageScan
@@ -39,6 +40,7 @@ class Records:
         self._cluster = cluster
         self._namespace = namespace
         self._cache: OrderedDict[tuple[str, str], Object] = OrderedDict()
+        self._refusals = Refusals()
 
     async def _get(self, kind: Kind, name: str) -> Object | None:
         key = (kind.kind, name)
@@ -107,8 +109,13 @@ class Records:
         document_digest: str | None,
         outcome: str,
     ) -> str:
-        """Record a verdict in full and return the record's name. The same verdict is recorded once."""
+        """Record a verdict in full and return the record's name. The same verdict is recorded once.
+
+        Of refusals that come thick and fast not all are recorded (`Refusals`); of promotions all are.
+        """
         name = record_name(owner, candidate, verdict, outcome)
+        if outcome == REFUSED and not await self._is_recorded(owner, name, verdict):
+            return name
         differences = [d for result in verdict.results for d in result.differences]
         spec: dict[str, Any] = {
             "namespace": owner.namespace,
@@ -133,8 +140,21 @@ class Records:
             "snapshot": snapshot.text(),
         }
         spec = {key: value for key, value in spec.items() if value is not None}
-        await self._write(ports.PROMOTION_RECORD, name, spec, {labels.UID: owner.uid, labels.INSTANCE: owner.name})
+        marks = {labels.UID: owner.uid, labels.INSTANCE: owner.name, labels.NAMESPACE: owner.namespace, labels.OUTCOME: outcome}
+        await self._write(ports.PROMOTION_RECORD, name, spec, marks)
         return name
+
+    async def _is_recorded(self, owner: ModelDeployment, name: str, verdict: Verdict) -> bool:
+        """Tell whether a refusal is recorded already or may be now."""
+        if await self._get(ports.PROMOTION_RECORD, name) is not None:
+            return True
+        if self._refusals.permit(owner.uid, owner.namespace, verdict.decided_at):
+            return True
+        why = verdict.blocking.message if verdict.blocking is not None else ""
+        _log.warning(
+            "%s/%s has too many refusals in a short time, this one is not recorded: %s", owner.namespace, owner.name, why
+        )
+        return False
 
     # --- lineage pins --------------------------------------------------------------------------------------------
 

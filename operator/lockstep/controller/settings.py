@@ -1,17 +1,15 @@
 """What the chart configures, read from environment variables once at start."""
 
-import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from pydantic.alias_generators import to_camel
-
+from lockstep.controller.retention import Retention
 from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
-from lockstep.images.limits import Limits
+from lockstep.images.limits import Limits, parse_limits
 
 _FORMATS = ("json", "text")
 _PORTS = 65535
@@ -42,9 +40,13 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are looked after; empty for all."""
     platform: ImagePlatform | None = None
-    """`LOCKSTEP_PLATFORM`: the platform of images; by default that of the cluster's nodes."""
+    """`LOCKSTEP_PLATFORM`: the platform of images, such as linux/amd64 or linux/arm64/v8; by default that of the cluster's
+    nodes.
+    """
     metrics_port: int = 8080
+    """`LOCKSTEP_METRICS_PORT`: where Prometheus reads."""
     probes_port: int = 8081
+    """`LOCKSTEP_PROBES_PORT`: where the kubelet asks whether the process is alive and ready."""
     workers: int = 4
     """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
     resync_seconds: float = 300.0
@@ -57,6 +59,8 @@ class Settings:
     """`LOCKSTEP_LAYER_RECORDS`: how many LayerRecords are kept, each of at most 1.2 MB; the oldest go first."""
     environment_records: int = 2000
     """`LOCKSTEP_ENVIRONMENT_RECORDS`: how many EnvironmentRecords are kept; the oldest go first."""
+    retention: Retention = field(default_factory=Retention)
+    """Which PromotionRecords are kept; its fields name their variables."""
     log_format: str = "json"
     """`LOCKSTEP_LOG_FORMAT`: json or text."""
 
@@ -86,6 +90,7 @@ class Settings:
             scan_processes=_number(env, "LOCKSTEP_SCAN_PROCESSES", cls.scan_processes, 64),
             layer_records=_number(env, "LOCKSTEP_LAYER_RECORDS", cls.layer_records),
             environment_records=_number(env, "LOCKSTEP_ENVIRONMENT_RECORDS", cls.environment_records),
+            retention=_retention(env),
             log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
         )
 
@@ -118,25 +123,22 @@ def _number(env: Mapping[str, str], name: str, default: int, most: int = 1_000_0
     return int(text)
 
 
+def _retention(env: Mapping[str, str]) -> Retention:
+    default = Retention()
+    return Retention(
+        promotions=_number(env, "LOCKSTEP_PROMOTION_RECORDS", default.promotions),
+        promotion_days=_number(env, "LOCKSTEP_PROMOTION_DAYS", default.promotion_days, 36_500),
+        refusals=_number(env, "LOCKSTEP_REFUSAL_RECORDS", default.refusals),
+        refusal_days=_number(env, "LOCKSTEP_REFUSAL_DAYS", default.refusal_days, 36_500),
+        refusals_per_deployment=_number(env, "LOCKSTEP_REFUSALS_PER_DEPLOYMENT", default.refusals_per_deployment, 1000),
+    )
+
+
 def _limits(text: str) -> Limits:
-    """Read limits by the names that `Limits` gives them, in camelCase as in the chart's values."""
-    known = {to_camel(one.name): one for one in fields(Limits)}
     try:
-        stated = json.loads(text or "{}")
-        wrong = next((name for name in stated if name not in known), None)
-        if wrong is not None:
-            raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS has {wrong[:40]!r}, it may have {', '.join(sorted(known))}")
-        return Limits(**{known[name].name: _limit(name, value) for name, value in stated.items()})
-    except (ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, InvalidSettingError):
-            raise
-        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS is no JSON object: {text[:100]!r}") from error
-
-
-def _limit(name: str, value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS: {name} has to be a whole number from 1")
-    return value
+        return parse_limits(text)
+    except ValueError as error:
+        raise InvalidSettingError(f"LOCKSTEP_SCAN_LIMITS: {error}") from error
 
 
 def _format(text: str) -> str:
@@ -148,7 +150,7 @@ def _format(text: str) -> str:
 def _platform(text: str) -> ImagePlatform | None:
     if not text:
         return None
-    os_, slash, architecture = text.partition("/")
-    if not slash or not os_ or not architecture:
-        raise InvalidSettingError(f"LOCKSTEP_PLATFORM is {text!r}, it has to be like linux/amd64")
-    return ImagePlatform(os_, architecture)
+    try:
+        return ImagePlatform.parse(text)
+    except ValueError as error:
+        raise InvalidSettingError(f"LOCKSTEP_PLATFORM: {error}") from error

@@ -1,18 +1,20 @@
 """The pinned requirements from which a serving image with the recorded environment is built."""
 
+from lockstep.environment.companions import companions
 from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
 
-_TOOLS = {"pip", "setuptools", "wheel", "uv"}
+_TOOLS = {"pip", "setuptools", "wheel", "uv", "lockstep-gate"}
+"""What installs packages or records them is no part of the model."""
 
 
 def lock(document: EnvironmentDocument, *, source: str) -> str:
     """Return a requirements file (pip's format) that pins what the training environment had.
 
-    With a proven set of required packages it is that set, else every package. Python, platform and system packages
-    stand above as comments, since no requirements file can pin them.
+    With a proven set of required packages it is that set with the accelerators, plugins and start-up hooks in it, else
+    every package. Python, platform and system packages stand above as comments, since no requirements file can pin them.
     """
     proven = document.required is not None and document.required_proof is RequiredProof.PROVEN
-    names = set(document.required or ()) if proven else {package.name for package in document.packages}
+    names = _compared(document) if proven else {package.name for package in document.packages}
     lines = [
         f"# Environment of {source}, recorded by Lockstep ({document.digest}).",
         f"# {'What the model needs' if proven else 'Every package: which ones the model needs was not proven'}.",
@@ -24,6 +26,13 @@ def lock(document: EnvironmentDocument, *, source: str) -> str:
         lines.append(f"# System {document.system.distribution}")
     lines += [_line(package) for package in document.packages if package.name in names and package.name not in _TOOLS]
     return "\n".join(lines) + "\n"
+
+
+def _compared(document: EnvironmentDocument) -> set[str]:
+    """Return what a comparison asks of the image: what the model needs, and what changes that unasked (`projection.scope`)."""
+    required = set(document.required or ())
+    unasked = companions(required, {package.name: package for package in document.packages})
+    return required | unasked | {package.name for package in document.packages if package.startup}
 
 
 def _line(package: Package) -> str:

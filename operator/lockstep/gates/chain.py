@@ -9,6 +9,7 @@ from lockstep.gates import environment, readiness
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gates.nextstep import resolved_once
 from lockstep.gates.outcome import Result, Verdict
 
 PREREQUISITES = (lineage_gate.NAME, image_gate.NAME, environment.NAME)
@@ -23,7 +24,7 @@ def evaluate(evidence: Evidence) -> Verdict:
     environment_result, digest = environment.evaluate(evidence)
     results = (
         lineage_gate.evaluate(evidence),
-        image_gate.evaluate(evidence),
+        _with_tag(image_gate.evaluate(evidence), evidence),
         environment_result,
         *_strangers(evidence.policy),
         readiness.evaluate(evidence),
@@ -36,6 +37,33 @@ def evaluate(evidence: Evidence) -> Verdict:
         decided_at=evidence.now,
         environment_digest=digest,
     )
+
+
+_OF_THE_IMAGE = frozenset(
+    (
+        Reason.BASE_IMAGE_NOT_LISTED,
+        Reason.IMAGE_LACKS_VERSION,
+        Reason.MODEL_NOT_IN_IMAGE,
+        Reason.LAYER_CORRUPT,
+        Reason.LAYER_AMBIGUOUS,
+        Reason.LIMIT_EXCEEDED,
+        Reason.INTERPRETER_NOT_FOUND,
+        Reason.INTERPRETER_AMBIGUOUS,
+        Reason.METADATA_INVALID,
+        Reason.SYSTEM_UNVERIFIABLE,
+        Reason.FILE_UNREADABLE,
+    )
+)
+"""What only another image mends, so that people push one again under the same tag and nothing happens."""
+
+
+def _with_tag(result: Result, evidence: Evidence) -> Result:
+    """Say that a tag is resolved once, where it is pinned and the image behind it is refused."""
+    again = resolved_once(evidence.spec.image)
+    if not again or isinstance(evidence.image, Unknown) or result.reason not in _OF_THE_IMAGE:
+        return result
+    step = f"{result.next_step}; {again}" if result.next_step else f"Next step (image): mend it; {again}"
+    return replace(result, next_step=step)
 
 
 def _with_mode(result: Result, evidence: Evidence) -> Result | None:

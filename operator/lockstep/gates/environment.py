@@ -11,6 +11,7 @@ from lockstep.environment.document import EnvironmentDocument, InvalidDocumentEr
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
 from lockstep.gates import document_signature, image, rootfilesystem, variables
 from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.nextstep import image_step
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
 from lockstep.lineage.lineage import Lineage
@@ -78,7 +79,7 @@ def _compared(evidence: Evidence) -> tuple[Result, str | None]:
         if error.proof is RequiredProof.INCOMPLETE:
             reason = Reason.REQUIRED_SET_INCOMPLETE
         return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip(".")), None
-    return _judged(comparison, evidence, lineage), comparison.image_digest
+    return _judged(comparison, evidence, lineage, rules), comparison.image_digest
 
 
 def _waiting(fact: Unknown, *, told: bool) -> Result:
@@ -110,7 +111,7 @@ def rules_for(lineage: Lineage, policy: PromotionPolicySpec) -> EnvironmentSpec:
     return rules.model_copy(update={"packages": packages})
 
 
-def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage) -> Result:
+def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage, rules: EnvironmentSpec) -> Result:
     weaker = (
         ""
         if lineage.environment_document is not None
@@ -129,5 +130,5 @@ def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage) -> Res
         Reason.ENVIRONMENT_MISMATCH,
         "; ".join(sentences[:_SHOWN]) + more + weaker,
         differences=comparison.differences,
-        next_step=f"Next step (image): build it from the recorded environment: lockstep environment lock {model}",
+        next_step=image_step(comparison.differences, rules, model=model, reference=evidence.spec.image),
     )

@@ -67,6 +67,26 @@ class HashedReader:
         return "sha256:" + self._hash.hexdigest()
 
 
+class ExpandedReader(HashedReader):
+    """Passes a layer's decompressed bytes through, and refuses early what becomes far more than any real layer does."""
+
+    def __init__(self, inner: Readable, compressed: HashedReader, limits: Limits) -> None:
+        super().__init__(inner, limits.uncompressed, "a layer")
+        self._compressed = compressed
+        self._limits = limits
+
+    def _next(self) -> None:
+        super()._next()
+        if self.size > self._limits.ratio_from and self.size > self._limits.ratio * self._compressed.size:
+            times, limits = self.size // max(1, self._compressed.size), self._limits
+            message = (
+                f"a layer became {times} times as large as what was read of it, beyond {limits.ratio_from} bytes; the limit is "
+                f"{limits.ratio} times, and layers of packages stay below 40. Leave files of zeros out of the image, or have "
+                "scan.limits.ratio or scan.limits.ratioFrom raised in the values of Lockstep's chart"
+            )
+            raise ImageError(Reason.LIMIT_EXCEEDED, message)
+
+
 class _Prefixed:
     """A reader with the bytes that were taken from it to tell its kind put back."""
 

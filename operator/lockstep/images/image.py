@@ -1,8 +1,12 @@
 """What is known of one image before its layers are read: its pinned digests and its configuration."""
 
+import re
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
+
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]+")
+"""A part of a platform, as containerd takes it (platforms.Parse)."""
 
 
 class ImageError(Exception):
@@ -29,6 +33,18 @@ class ImagePlatform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> "ImagePlatform":
+        """Read `linux/amd64` or `linux/arm64/v8`.
+
+        Raises:
+            ValueError: it is neither; the message says what it has to be like.
+        """
+        parts = text.split("/")
+        if len(parts) not in (2, 3) or not all(_PLATFORM_PART.fullmatch(part) for part in parts):
+            raise ValueError(f"{text[:100]!r} is not a platform such as linux/amd64 or linux/arm64/v8")
+        return cls(*parts)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.sharedobject import SharedObject
 from lockstep.environment.tree import Entry, FileKind, FileStat, executable_by
-from lockstep.images.decompress import HashedReader, Readable, decompressed
+from lockstep.images.decompress import ExpandedReader, HashedReader, Readable, decompressed
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.interest import NONE, Interest
 from lockstep.images.keep import Keep
@@ -45,7 +45,7 @@ def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: 
     compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
     record = LayerRecord()
     try:
-        plain = HashedReader(decompressed(compressed, descriptor.media_type, limits), limits.uncompressed, "a layer")
+        plain = ExpandedReader(decompressed(compressed, descriptor.media_type, limits), compressed, limits)
         for entry in entries(plain, lambda name, size: _keep(interests(_path(name)), size), limits):
             _add(record, entry)
             record.seen += 1

@@ -1,1 +1,1 @@
-"""What people and Prometheus see of the controller: metrics, events, logs."""
+"""Metrics and logs: what the operator says of itself."""

@@ -9,6 +9,10 @@ POLICY = "lockstep.dev/policy"
 """On a Namespace: the name of the PromotionPolicy that governs it."""
 UID = "lockstep.dev/uid"
 """On records: uid of the ModelDeployment that they are about."""
+NAMESPACE = "lockstep.dev/namespace"
+"""On PromotionRecords: namespace of the ModelDeployment. With the outcome it says, without reading them, which may go."""
+OUTCOME = "lockstep.dev/outcome"
+"""On PromotionRecords: Promoted or Refused."""
 FIELD_MANAGER = "lockstep"
 
 

@@ -38,6 +38,8 @@ FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
 }
 _NAMED = 5
 _MLFLOW = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
+_NEVER_NEEDED = _MLFLOW | {"lockstep-gate"}
+"""Distributions that log and record a model; a requirements.txt that names them says nothing of the model."""
 # What records and loads the model asks for much that the model does not need.
 _TOOLS = {"lockstep", "mlflow"}
 # Restores the modules that code within a pickle uses by importing them itself.
@@ -69,15 +71,15 @@ def required_set(
     """
     installed = _installed()
     frameworks = {name for flavor in flavors for name in FRAMEWORKS.get(flavor, ()) if name in installed}
-    roots = frameworks | (_names(requirements) - _MLFLOW) | {canonicalize_name(name) for name in extra}
+    roots = frameworks | (_names(requirements) - _NEVER_NEEDED) | {canonicalize_name(name) for name in extra}
     missing = [flavor for flavor in flavors if flavor in FRAMEWORKS and not set(FRAMEWORKS[flavor]) & installed.keys()]
     seen = _reload(model_uri, seconds)
     own = own_code_of(HostTree(), current_path(), seen.files)
     why = seen.why
     if own.unread:
         why = why or f"the files of modules that the model imports can't be read: {', '.join(own.unread[:_NAMED])}"
-    roots |= _owners(seen.modules, seen.asked, own.digests) - _MLFLOW
-    names = tuple(name for name in closure(roots, installed) if name not in _MLFLOW)
+    roots |= _owners(seen.modules, seen.asked, own.digests) - _NEVER_NEEDED
+    names = tuple(name for name in closure(roots, installed) if name not in _NEVER_NEEDED)
     if missing:
         return RequiredSet(
             names, RequiredProof.INCOMPLETE, f"the framework of {', '.join(missing)} is not installed", own.digests

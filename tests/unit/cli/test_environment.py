@@ -181,7 +181,8 @@ def test_a_policy_changes_what_is_compared(tmp_path: Path, capsys: pytest.Captur
     one, other = written(tmp_path / "a.json"), written(tmp_path / "b.json", scikit_learn="1.2.0")
     rules = "environment: {packages: {ignore: [scikit-learn]}}"
     (tmp_path / "policy.yaml").write_text(
-        f"kind: PromotionPolicy\nmetadata: {{name: p}}\nspec:\n  registry: {{trackingURI: http://m}}\n  {rules}\n"
+        "apiVersion: lockstep.dev/v1alpha1\nkind: PromotionPolicy\nmetadata: {name: p}\n"
+        f"spec:\n  registry: {{trackingURI: http://m}}\n  {rules}\n"
     )
     assert main(["environment", "diff", one, other, "--policy", str(tmp_path / "policy.yaml")]) == 0
     capsys.readouterr()
@@ -213,7 +214,7 @@ def test_what_can_not_be_told_ends_with_2_and_its_reason_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     good = written(tmp_path / "good.json")
-    head = "kind: PromotionPolicy\nmetadata: {name: p}\nspec:\n  registry: {trackingURI: http://m}\n"
+    head = "apiVersion: lockstep.dev/v1alpha1\nkind: PromotionPolicy\nmetadata: {name: p}\nspec:\n  registry: {trackingURI: http://m}\n"
     (tmp_path / "broken.json").write_text("{}")
     (tmp_path / "latin.yaml").write_bytes(b"kind: \xe9")
     (tmp_path / "broken.yaml").write_text("kind: [\n  a\n")

@@ -234,6 +234,8 @@ def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
         ("LOCKSTEP_METRICS_PORT", "²"),
         ("LOCKSTEP_METRICS_PORT", "70000"),
         ("LOCKSTEP_LOG_FORMAT", "xml"),
+        ("LOCKSTEP_PROMOTION_DAYS", "0"),
+        ("LOCKSTEP_REFUSALS_PER_DEPLOYMENT", "2000"),
         ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.0/40"),
         ("LOCKSTEP_CLUSTER_RANGES", "10.96.0.1/12"),
         ("LOCKSTEP_CLUSTER_RANGES", "cluster"),

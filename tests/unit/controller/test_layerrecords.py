@@ -8,6 +8,7 @@ from lockstep.controller import ports
 from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.ports import UnavailableError
 from lockstep.controller.pruner import Pruner
+from lockstep.controller.retention import Retention
 from lockstep.images.layers import LayerKey
 from lockstep.images.limits import Limits
 from lockstep.images.scan import Scanner
@@ -125,8 +126,9 @@ async def test_the_oldest_records_are_deleted_beyond_the_number() -> None:
     for number in range(5):
         cached.clock.advance(60)
         await cached.layers.put(LayerKey(f"sha256:{number}", "", ""), b"x")
-    await Pruner(cached.connection, SYSTEM, {ports.LAYER_RECORD: 3}).prune()
+    pruner = Pruner(cached.connection, SYSTEM, {ports.LAYER_RECORD: 3}, clock=cached.clock, retention=Retention())
+    await pruner.prune()
     assert sorted(part["spec"]["layerDigest"] for part in cached.parts()) == ["sha256:2", "sha256:3", "sha256:4"]
     writes = len(cached.connection.writes)
-    await Pruner(cached.connection, SYSTEM, {ports.LAYER_RECORD: 3}).prune()
+    await pruner.prune()
     assert len(cached.connection.writes) == writes, "what is settled costs no write"

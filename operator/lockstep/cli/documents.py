@@ -1,0 +1,99 @@
+"""Environment documents from where people keep them: files, standard input, MLflow, images."""
+
+import re
+import sys
+from pathlib import Path
+
+from lockstep.api.reasons import Reason
+from lockstep.cli.access import Access, parse_platform
+from lockstep.cli.status import CommandError
+from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
+from lockstep.images.image import ResolvedImage
+from lockstep.images.open import is_local
+from lockstep.images.resolve import resolve
+from lockstep.images.source import ImageSource
+
+_VERSION = re.compile(r"^models:/([^/@]+)(?:/([0-9]+)|@(.+))$")
+_MODEL_ID = re.compile(r"^(?:models:/)?(m-[0-9A-Za-z]+)$")
+_RUN_ID = re.compile(r"^(?:runs:/([^/]+)(?:/.*)?|([0-9a-f]{32}))$")
+
+
+def on_disk(what: str) -> EnvironmentDocument | None:
+    """Read a document's file, or standard input (`-`); None when it names neither.
+
+    Raises:
+        CommandError: it is no document.
+    """
+    if what == "-":
+        return parsed(sys.stdin.buffer.read(), "standard input")
+    if not is_local(what) and Path(what).is_file():
+        return parsed(Path(what).read_bytes(), what)
+    return None
+
+
+def is_recorded(what: str) -> bool:
+    """Tell whether something names a version, a logged model or a run in MLflow, rather than an image."""
+    return what.startswith(("models:/", "runs:/")) or bool(_MODEL_ID.match(what) or _RUN_ID.match(what))
+
+
+async def recorded(reach: Access, what: str, tracking_uri: str | None) -> EnvironmentDocument:
+    """Read the environment that a training run recorded.
+
+    Raises:
+        CommandError: there is none, it can't be read, or no tracking server is named.
+        LineageError: MLflow says no, or does not answer.
+    """
+    if tracking_uri is None:
+        raise CommandError(Reason.REGISTRY_UNREACHABLE, "set MLFLOW_TRACKING_URI or --tracking-uri")
+    mlflow = reach.mlflow(tracking_uri)
+    if model := _MODEL_ID.match(what):
+        return parsed(await mlflow.recorded_document(model_id=model[1]), what)
+    if run := _RUN_ID.match(what):
+        return parsed(await mlflow.recorded_document(run_id=run[1] or run[2]), what)
+    version = _VERSION.match(what)
+    if version is None:
+        message = f"{what!r} is none of models:/NAME/VERSION, models:/NAME@ALIAS, m-… and a run id"
+        raise CommandError(Reason.REFERENCE_INVALID, message)
+    lineage = await mlflow.lineage(name=version[1], version=version[2], alias=version[3])
+    if lineage.environment_document is None:
+        raise CommandError(Reason.ENVIRONMENT_NOT_RECORDED, f"{what} has no recorded environment")
+    document = parsed(lineage.environment_document, what)
+    if document.digest != lineage.environment_digest:
+        message = f"the document of {what} is not the one that its run recorded"
+        raise CommandError(Reason.ENVIRONMENT_DIGEST_CONFLICT, message)
+    return document
+
+
+async def scanned(reach: Access, reference: str, platform: str) -> EnvironmentDocument:
+    """Read an image's layers.
+
+    Raises:
+        ImageError: with the reason why they can't be told.
+    """
+    source, image = await resolved(reach, reference, platform)
+    if sys.stderr.isatty():
+        size = sum(layer.size for layer in image.layers) / 1e6
+        print(f"reading {len(image.layers)} layers, {size:.0f} MB compressed …", file=sys.stderr)
+    return (await reach.scanner.scan(source, image)).document
+
+
+async def resolved(reach: Access, reference: str, platform: str) -> tuple[ImageSource, ResolvedImage]:
+    """Pin an image and return where it is read.
+
+    Raises:
+        ImageError: with the reason why it can't be pinned.
+    """
+    source, wanted = await reach.open(reference)
+    return source, await resolve(source, reference, wanted, parse_platform(platform), reach.limits)
+
+
+def parsed(body: bytes, where: str) -> EnvironmentDocument:
+    """Read a document.
+
+    Raises:
+        CommandError: it is none.
+    """
+    try:
+        return EnvironmentDocument.parse(body)
+    except InvalidDocumentError as error:
+        raise CommandError(Reason.ENVIRONMENT_DOCUMENT_INVALID, f"{where}: {error}") from error

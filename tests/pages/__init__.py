@@ -1,0 +1,1 @@
+"""Pages of the documentation as programs: their files and commands, in order."""

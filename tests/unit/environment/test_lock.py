@@ -1,0 +1,43 @@
+"""A lock has what the comparison asks of an image: who builds from it is not refused."""
+
+from typing import Any
+
+import pytest
+
+from lockstep.api.environmentspec import EnvironmentSpec
+from lockstep.environment.compare import compare
+from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.lock import lock
+from tests.fakes import builders as a
+
+NEEDED = {"scikit-learn": "1.9.1", "pygments": "2.21.0", "pandas": "3.1.1"}
+
+
+def trained(*more: Package) -> EnvironmentDocument:
+    document = a.document(NEEDED, required=True)
+    return document.model_copy(update={"packages": (*document.packages, *more), "startup": {}})
+
+
+def built(text: str, document: EnvironmentDocument) -> EnvironmentDocument:
+    """Return an image that has what the lock names."""
+    names = {line.partition("==")[0] for line in text.splitlines() if not line.startswith("#")}
+    kept = tuple(package for package in document.packages if package.name in names)
+    return document.model_copy(update={"packages": kept, "required": None, "required_proof": None})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": "mako", "version": "1.4.3", "plugs": ("pygments",)},
+        {"name": "numexpr", "version": "2.14.1"},
+        {"name": "hooked", "version": "1", "startup": ("hooked.pth",)},
+        {"name": "unrelated", "version": "1"},
+    ],
+    ids=lambda more: more["name"],
+)
+def test_an_image_that_is_built_from_the_lock_is_equal(more: dict[str, Any]) -> None:
+    document = trained(Package.model_validate(more))
+    text = lock(document, source="models:/iris/1")
+    found = compare(document, built(text, document), EnvironmentSpec())
+    assert [difference.sentence for difference in found.differences] == []
+    assert (more["name"] in text) is (more["name"] != "unrelated")
