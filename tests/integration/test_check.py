@@ -161,22 +161,43 @@ def test_the_environment_that_was_trained_in_would_go_on(
     assert (status, said.splitlines()[0]) == (0, "team/iris: would go on to the pods"), said
 
 
-def test_variables_are_judged_as_the_cluster_judges_them_whatever_the_schema_would_have_said(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def with_variables(world: World, tmp_path: Path, **variables: str) -> str:
     path = Path(deployment(world, tmp_path, "same"))
     manifest = json.loads(path.read_text())
-    manifest["spec"]["template"] = {"env": [{"name": "PS4", "value": "$(id)"}, {"name": "DATABASE_URL", "value": "s3cret"}]}
+    manifest["spec"]["template"] = {"env": [{"name": name, "value": value} for name, value in variables.items()]}
     path.write_text(json.dumps(manifest))
-    assert check(world, str(path), policy(world, tmp_path, pods={"variables": {"allowed": ["*"], "dangerous": ["PS4"]}})) == 1
+    return str(path)
+
+
+def test_a_variable_that_the_schema_refuses_is_refused_whatever_the_policy_lists(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = with_variables(world, tmp_path, DATABASE_URL="s3cret", PS4="$(id)")
+    assert check(world, manifest, policy(world, tmp_path, pods={"variables": {"allowed": ["*"], "dangerous": ["PS4"]}})) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("team/iris: refused: the API server would not take it\n")
+    assert "spec.template.env[1].name: this variable changes which code the server loads" in printed.out
+    assert "env[0]" not in printed.out
+    assert "SpecInvalid" in printed.err
+    assert "s3cret" not in printed.out + printed.err
+    assert "$(id)" not in printed.out + printed.err
+
+
+def test_variables_that_the_schema_takes_are_judged_by_the_policy(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = with_variables(world, tmp_path, DATABASE_URL="s3cret", MLSERVER_MODEL_URI="/elsewhere")
+    assert check(world, manifest, policy(world, tmp_path)) == 1
     said = capsys.readouterr().out
     assert "VariableNotAllowed" in said
-    assert "PS4 changes which code the server loads" in said
-    assert "DATABASE_URL" not in said
-    assert check(world, str(path), policy(world, tmp_path)) == 1
-    said = capsys.readouterr().out
     assert "name DATABASE_URL in pods.variables.allowed" in said
     assert "s3cret" not in said
+    assert check(world, manifest, policy(world, tmp_path, pods={"variables": {"allowed": ["*"]}})) == 1
+    said = capsys.readouterr().out
+    assert "MLSERVER_MODEL_URI" in said
+    assert "DATABASE_URL" not in said
+    listed = {"variables": {"allowed": ["*"], "dangerous": ["MLSERVER_MODEL_URI"]}}
+    assert check(world, manifest, policy(world, tmp_path, pods=listed)) == 0
 
 
 def test_a_custom_server_whose_pods_could_not_be_asked_anything_is_refused(
