@@ -1,5 +1,6 @@
 """docs/first-hour.md holds together: every file, command, option and manifest of it is one that there is."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +10,13 @@ import pytest
 from lockstep.cli.admission.admission import problems_of
 from lockstep.cli.admission.text import documents
 from lockstep.cli.main import parser
+from lockstep.environment.catalogue.describe import describe
+from lockstep.environment.catalogue.launch import Launch
+from lockstep.gates import rootfilesystem
+from tests.fakes import builders as a
+from tests.fakes.roots import debian, tree, venv
 from tests.pages.blocks import Block, blocks, script
+from tests.unit.environment.test_serving import MLFLOW
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "first-hour.md"
@@ -33,6 +40,17 @@ def test_the_script_trains_and_calls_lockstep() -> None:
     (train,) = (block for block in BLOCKS if block.words == ("train.py",))
     compile(train.text, "train.py", "exec")
     assert "lockstep.training.log_environment()" in train.text
+
+
+def test_the_image_of_the_page_can_serve_from_a_read_only_root_file_system() -> None:
+    (dockerfile,) = (block.text for block in BLOCKS if block.words == ("serving.Dockerfile",))
+    lines = dict(line.split(" ", 1) for line in dockerfile.splitlines() if re.match(r"(ENV|WORKDIR|CMD) ", line))
+    variables = dict(word.split("=", 1) for word in lines["ENV"].split())
+    variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/bin:/bin")
+    launch = Launch(tuple(json.loads(lines["CMD"])), variables, lines["WORKDIR"])
+    document = describe(tree(debian(), venv(), MLFLOW), launch, machine="x86_64", collector="test")
+    assert rootfilesystem.judge("environment", a.image(), a.scan(document=document), a.policy()) is None
+    assert variables["HOME"] != "/tmp", "where it lies on Python's path, it is one that pods can write to"
 
 
 def test_every_lockstep_command_has_arguments_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,10 @@ from lockstep.lineage.lineage import Lineage
 
 DESCRIPTION = """Decides ModelDeployments as the controller would, up to the pods, and whether those could be asked
 anything. What the cluster alone knows (pods, what a version declared when it was first seen, admission policies) is not part
-of it. A manifest that `kubectl apply` refuses
-is refused here too, and for the same reasons: unknown and misspelt fields, types, bounds and the rules between fields, as
-this version of Lockstep has them. With several ModelDeployments, the worst decides the exit status; manifests of other
-kinds are passed over.
+of it. A manifest that `kubectl apply` refuses is refused here too, and for the same reasons: unknown and misspelt fields,
+types, bounds and the rules between fields, as this version of Lockstep has them. Variables of `spec.template.env` that it takes
+are judged by the policy. With several ModelDeployments, the worst decides the exit status; manifests of other kinds are passed
+over.
 
 The policy is the manifest that the cluster has: `kubectl get ppol standard -o yaml > policy.yaml`, or the file in which
 the platform team keeps it. MLflow is asked at `--tracking-uri`; without it where the policy says, unless that is an
