@@ -281,6 +281,8 @@ def _bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, settled:
             yield Difference(DifferenceKind.CODE, path, was, has, f"{path} runs instead of its source ({_WHY[has]})")
 
 
+NOT_ITS_OWN = "not its own"
+"""What the image has in the place of a file of Python's own library."""
 _ABOUT_LIBRARY = {
     LibraryKind.ADDED: "the package of the image's Python does not bring it",
     LibraryKind.CHANGED: "it is not the file that the package of the image's Python brought",
@@ -293,7 +295,7 @@ def _library(trained: EnvironmentDocument, image: EnvironmentDocument, settled: 
     for path in sorted(path for path in settled.library if theirs.get(path) != (image.library or {})[path]):
         why = _ABOUT_LIBRARY[(image.library or {})[path]]
         sentence = f"{path} is among Python's own files, and {why} (environment.interpreterLibrary: Ignore allows it)"
-        yield Difference(DifferenceKind.CODE, path, None, "not its own", sentence)
+        yield Difference(DifferenceKind.CODE, path, None, NOT_ITS_OWN, sentence)
 
 
 def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
@@ -307,7 +309,7 @@ def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, settled: S
                 f"{package.name} {package.version} is not as it was installed in the image: {what} that it brought ({named}); "
                 "install it anew (environment.packages.installed: Ignore allows it)"
             )
-            yield Difference(DifferenceKind.PACKAGE, package.name, None, package.version, sentence)
+            yield Difference(DifferenceKind.PACKAGE, package.name, package.version, package.version, sentence)
 
 
 def _rebuilt(image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:

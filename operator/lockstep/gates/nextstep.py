@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lockstep.api.environmentspec import EnvironmentSpec
-from lockstep.environment.compare import Difference, DifferenceKind
+from lockstep.environment.compare import NOT_ITS_OWN, Difference, DifferenceKind
 from lockstep.environment.projection import python_level
 from lockstep.environment.sonames import debian_packages
 
@@ -84,7 +84,10 @@ def _files(found: Sequence[Difference], what: str) -> Iterator[str]:
     if lacking := _subjects(difference for difference in found if difference.image is None):
         more = ", or log the model with code_paths" if what == "file" else ""
         yield f"copy {lacking} to where the image's Python imports from{more}"
-    if added := _subjects(difference for difference in found if difference.trained is None):
+    if own := _subjects(difference for difference in found if difference.image == NOT_ITS_OWN):
+        yield f"leave Python's own library as the base image has it: {own}"
+    extra = (difference for difference in found if difference.trained is None and difference.image != NOT_ITS_OWN)
+    if added := _subjects(extra):
         yield f"remove the {what} {added}, which training did not have"
     if other := _subjects(difference for difference in found if None not in (difference.trained, difference.image)):
         yield f"put the {what} {other} of training in its place"
@@ -107,7 +110,7 @@ def _packages(found: Sequence[Difference]) -> Iterator[str]:
     if added := _subjects(difference for difference in found if difference.trained is None):
         yield f"remove {added}, or ask the platform team to list it (environment.packages.listedExtras)"
     if edited := _subjects(d for d in found if d.trained is not None and d.trained == d.image):
-        yield f"install {edited} again from the wheel that trained and leave its files as they are"
+        yield f"install {edited} again from its wheel, that of training where training had it, and leave its files as they are"
 
 
 def _is_locked(difference: Difference) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Difference, DifferenceKind
+from lockstep.environment.document import Package
 from lockstep.gates.chain import evaluate
 from lockstep.gates.nextstep import image_step
 from tests.fakes import builders as a
@@ -38,7 +39,7 @@ def step(
         ),
         (
             (K.PACKAGE, "numpy", "2.4.6", "2.4.6"),
-            "install numpy again from the wheel that trained and leave its files as they are",
+            "install numpy again from its wheel, that of training where training had it, and leave its files as they are",
         ),
         ((K.PYTHON, "python", "3.12.1", "3.11.2"), "take a base image with Python 3.12, which no lock changes"),
         (
@@ -56,6 +57,10 @@ def step(
             "copy feat.py to where the image's Python imports from, or log the model with code_paths",
         ),
         ((K.CODE, "json.py", None, "sha256:2"), "remove the file json.py, which training did not have"),
+        (
+            (K.CODE, "/usr/lib/python3.11/json/decoder.py", None, "not its own"),
+            "leave Python's own library as the base image has it: /usr/lib/python3.11/json/decoder.py",
+        ),
         ((K.CODE, "feat.py", "sha256:1", "sha256:2"), "put the file feat.py of training in its place"),
         ((K.STARTUP, "a.pth", "sha256:1", None), "copy a.pth to where the image's Python imports from"),
         ((K.STARTUP, "a.pth", None, "sha256:1"), "remove the start-up hook a.pth, which training did not have"),
@@ -73,6 +78,17 @@ def step(
 )
 def test_the_step_is_one_that_helps(differs: tuple[DifferenceKind, str, str | None, str | None], helps: str) -> None:
     assert step(differs) == helps
+
+
+def test_a_server_that_was_edited_in_the_image_is_installed_anew_and_not_removed() -> None:
+    packages = [Package(name="uvicorn", version="0.30.0", edited=("uvicorn/main.py",))]
+    image = a.document().model_copy(update={"packages": (*a.document().packages, *packages)})
+    said = evaluate(a.evidence(scan=a.scan(document=image))).blocking
+    assert said is not None
+    assert said.next_step is not None
+    assert "install uvicorn again from its wheel" in said.next_step
+    assert "remove" not in said.next_step
+    assert "lockstep environment lock" not in said.next_step
 
 
 def test_a_lock_is_named_only_where_it_mends_something_and_then_last() -> None:
