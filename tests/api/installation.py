@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +26,8 @@ ADMIN = "lockstep-admin"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:lockstep"
 BREAK_GLASS = "rescuer"
 """Is in the group that the chart's values let past the guards."""
+VIRTUAL_KUBELET = "system:serviceaccount:kube-system:virtual-kubelet"
+"""Reports the status of pods without being a node; the chart's values name it."""
 STRANGER = "stranger"
 """May do nothing at all."""
 UNREACHABLE = "http://127.0.0.1:9"
@@ -74,7 +77,8 @@ class Installation:
     def __init__(self, server: ApiServer) -> None:
         self.server = server
         self._numbers = itertools.count(1)
-        self.guard_bindings = ""
+        self.settings: dict[str, str] = {}
+        """The variables that the chart gives the controller."""
 
     @classmethod
     @contextmanager
@@ -84,6 +88,11 @@ class Installation:
             found = cls(server)
             found._install()
             yield found
+
+    @property
+    def guard_bindings(self) -> str:
+        """The names of the guards' bindings, as the controller is given them."""
+        return self.settings["LOCKSTEP_GUARD_BINDINGS"]
 
     # --- the chart -------------------------------------------------------------------------------------------------
 
@@ -99,7 +108,7 @@ class Installation:
         self.apply(*(one for one in documents if one["kind"] != "CustomResourceDefinition"))
         (controller,) = (one for one in documents if one["kind"] == "Deployment")
         variables = controller["spec"]["template"]["spec"]["containers"][0]["env"]
-        self.guard_bindings = next(one["value"] for one in variables if one["name"] == "LOCKSTEP_GUARD_BINDINGS")
+        self.settings = {one["name"]: one["value"] for one in variables if one.get("value")}
         self.apply(model_deployment("probe"))
         until(self._guarded, 30, "every guard refuses", every=0.2)
         self.clear("default")
@@ -119,12 +128,14 @@ class Installation:
         user: str = ADMIN,
         stdin: str | None = None,
         check: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> Said:
-        """Run kubectl as a user."""
+        """Run kubectl as a user, with some variables."""
         command = [str(binary("kubectl")), "--kubeconfig", str(self.kubeconfig(user)), *words]
         # Without a cache of its own it would keep what it discovers in the home directory.
         command += ["--cache-dir", str(self.server.folder / "kubectl-cache")]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+        variables = os.environ | dict(environment or {})
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env=variables)
         if check and done.returncode:
             raise ClusterError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
         return Said(done.returncode, done.stdout, done.stderr)
@@ -197,6 +208,7 @@ def rendered(*values: str) -> list[Object]:
     """Return the chart's objects."""
     image = "image.repository=registry.example.com/lockstep"
     settings = (image, f"policies.trackingURI={UNREACHABLE}", "guards.breakGlassGroups={sre}", *values)
+    settings += (f"guards.kubelets={{{VIRTUAL_KUBELET}}}",)
     command = [str(binary("helm")), "template", "lockstep", str(REPOSITORY / "charts" / "lockstep"), "--namespace", SYSTEM]
     command += ["--kube-version", KUBERNETES, "--api-versions", _POLICY_KIND]
     command += [*(word for value in settings for word in ("--set", value))]
@@ -243,6 +255,13 @@ PROBES: tuple[Object, ...] = (
     {"apiVersion": "v1", "kind": "Pod", "metadata": _reserved("probe"), "spec": _POD},
     {"apiVersion": "v1", "kind": "Service", "metadata": _reserved("probe"), "spec": {"ports": [{"port": 80}]}},
     {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "probe", "namespace": "default", "labels": {"kubernetes.io/service-name": "probe"}},
+        "addressType": "IPv4",
+        "endpoints": [],
+    },
+    {
         **_HEAD,
         "kind": "LineagePin",
         "metadata": {"name": "probe", "namespace": SYSTEM},
@@ -255,4 +274,4 @@ PROBES: tuple[Object, ...] = (
         },
     },
 )
-"""One object for each guard of what nobody but the operator creates."""
+"""One object for each guard of what nobody but the operator creates; the EndpointSlice is asked of each ModelDeployment."""

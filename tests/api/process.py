@@ -36,6 +36,7 @@ class Controller:
             "LOCKSTEP_NAMESPACE": SYSTEM,
             "LOCKSTEP_POD_NAME": identity,
             "LOCKSTEP_GUARD_BINDINGS": api.guard_bindings,
+            "LOCKSTEP_GUARD_DIGESTS": api.settings["LOCKSTEP_GUARD_DIGESTS"],
             "LOCKSTEP_PLATFORM": "linux/amd64",
             "LOCKSTEP_PROBES_PORT": str(self._probes),
             "LOCKSTEP_METRICS_PORT": str(self._metrics),

@@ -4,69 +4,46 @@ Everybody who is refused here holds every permission that RBAC can give, so that
 """
 
 import json
-from typing import Any
 
 import pytest
-import yaml
 
-from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
 from lockstep.controller import ports
 from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Object
+from lockstep.controller.records import PROMOTED, REFUSED, Records
+from lockstep.controller.settings import Settings
+from lockstep.gates.chain import evaluate
 from lockstep.rollout import labels, manifests
-from lockstep.rollout.revision import Snapshot
+from tests.api.guarded import (
+    COLLECTOR,
+    DEPLOYMENT_CONTROLLER,
+    EVERY_CONTROLLER,
+    KINDS,
+    NAMESPACE_CONTROLLER,
+    RESOURCES,
+    SNAPSHOT,
+    Serving,
+    acting_as,
+    allowed,
+    as_master,
+    controller,
+    create,
+    make_pod,
+    make_replica_set,
+    owned,
+    refused,
+)
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, SYSTEM, Installation, Said, model_deployment
-from tests.fakes import live
+from tests.fakes import builders as a
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
 
 pytestmark = pytest.mark.api
 
-SNAPSHOT: Snapshot = live.snapshot()
-DEPLOYMENT_CONTROLLER = "system:serviceaccount:kube-system:deployment-controller"
-REPLICASET_CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
-COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
-NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
 TENANT = "tenant"
-"""Administers namespaces and nothing else."""
-
-
-@pytest.fixture
-async def owner(api: Installation, cluster: KubernetesCluster, team: str) -> ModelDeployment:
-    api.apply(model_deployment() | {"metadata": {"name": "iris", "namespace": team}})
-    found = await cluster.get(ports.MODEL_DEPLOYMENT, team, "iris")
-    assert found is not None
-    return ModelDeployment.from_object(found)
-
-
-def owned(owner: ModelDeployment) -> list[Object]:
-    """Return all that the operator creates in a namespace."""
-    return [
-        manifests.controller_revision(owner, SNAPSHOT),
-        manifests.deployment(owner, SNAPSHOT, replicas=2, paused=False),
-        manifests.service(owner, SNAPSHOT),
-        manifests.disruption_budget(owner, SNAPSHOT.revision),
-    ]
-
-
-KINDS = (ports.CONTROLLER_REVISION, ports.DEPLOYMENT, ports.SERVICE, ports.POD_DISRUPTION_BUDGET)
-RESOURCES = ("controllerrevision", "deployment", "service", "poddisruptionbudget")
-
-
-def acting_as(user: str) -> tuple[str, ...]:
-    """Return what lets the administrator act as somebody else, with an administrator's rights where RBAC is not meant."""
-    return ("--as", user)
-
-
-def as_master(user: str) -> tuple[str, ...]:
-    return ("--as", user, "--as-group", "system:masters")
-
-
-def create(api: Installation, body: Object, *words: str, user: str = ADMIN) -> Said:
-    return api.kubectl("create", "-f", "-", *words, user=user, stdin=yaml.safe_dump(body), check=False)
-
-
-def refused(said: Said, guard: str) -> None:
-    assert said.code != 0
-    assert f"ValidatingAdmissionPolicy 'lockstep-{guard}'" in said.error, said
+"""Administers namespaces, by whichever subresource, and nothing else."""
 
 
 # --- the operator ----------------------------------------------------------------------------------------------------
@@ -93,7 +70,7 @@ async def test_the_operator_may_do_everything_that_it_does(
     )
     assert await cluster.get(ports.NAMESPACE, None, team)
     assert await cluster.list(ports.PROMOTION_POLICY, None)
-    assert await cluster.list(ports.NODE, None) == []
+    await cluster.list(ports.NODE, None)
     for binding in api.guard_bindings.split(","):
         assert await cluster.get(ports.ADMISSION_POLICY_BINDING, None, binding)
     for kind, resource in zip(KINDS, RESOURCES, strict=True):
@@ -139,6 +116,54 @@ async def test_the_operator_can_not_do_what_it_has_no_business_with(cluster: Kub
         await cluster.delete(ports.ADMISSION_POLICY_BINDING, None, "lockstep-pods")
 
 
+# --- the guards themselves -------------------------------------------------------------------------------------------
+
+
+async def guards(api: Installation, cluster: KubernetesCluster) -> tuple[str, ...]:
+    settings = Settings.from_environment(api.settings)
+    assert settings.guard_digests.keys() == set(settings.guard_bindings)
+    return await Guards(cluster, FakeClock(), settings.guard_bindings, settings.guard_digests).missing()
+
+
+async def test_what_the_chart_installs_is_what_the_api_server_holds(api: Installation, cluster: KubernetesCluster) -> None:
+    assert await guards(api, cluster) == ()
+
+
+WEAKER: dict[str, tuple[str, Object]] = {
+    "another expression": ("validatingadmissionpolicy", {"spec": {"validations": [{"expression": "true"}]}}),
+    "one more condition": (
+        "validatingadmissionpolicy",
+        {"spec": {"matchConditions": [{"name": "never", "expression": "false"}]}},
+    ),
+    "failures ignored": ("validatingadmissionpolicy", {"spec": {"failurePolicy": "Ignore"}}),
+    "a namespace left out": (
+        "validatingadmissionpolicy",
+        {"spec": {"matchConstraints": {"namespaceSelector": {"matchLabels": {"guarded": "yes"}}}}},
+    ),
+    "a namespace not bound": (
+        "validatingadmissionpolicybinding",
+        {"spec": {"matchResources": {"namespaceSelector": {"matchLabels": {"guarded": "yes"}}}}},
+    ),
+    "a warning only": ("validatingadmissionpolicybinding", {"spec": {"validationActions": ["Warn"]}}),
+}
+
+
+@pytest.mark.parametrize("change", WEAKER.values(), ids=WEAKER)
+async def test_a_guard_that_was_made_weaker_is_seen(
+    api: Installation, cluster: KubernetesCluster, change: tuple[str, Object]
+) -> None:
+    resource, patch = change
+    before = api.get(resource, "lockstep-records")
+    try:
+        api.kubectl("patch", resource, "lockstep-records", "--type=merge", "--patch", json.dumps(patch))
+        [said] = await guards(api, cluster)
+        assert said in ("lockstep-records was changed", "lockstep-records does not deny")
+    finally:
+        del before["metadata"]["resourceVersion"]
+        api.kubectl("replace", "-f", "-", stdin=json.dumps(before))
+    assert await guards(api, cluster) == ()
+
+
 # --- owned objects ---------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +189,65 @@ async def test_nobody_else_writes_what_lockstep_owns(
     api.kubectl("delete", resource, name, *where, "--wait=false", user=BREAK_GLASS)
 
 
+METADATA: dict[str, Object] = {
+    "no owner's label": {"labels": {labels.MODEL_DEPLOYMENT: None}},
+    "another proxy": {"labels": {"service.kubernetes.io/service-proxy-name": "none"}},
+    "another topology": {"annotations": {"service.kubernetes.io/topology-mode": "Auto"}},
+    "no owner": {"ownerReferences": None},
+}
+
+
+@pytest.mark.parametrize("metadata", METADATA.values(), ids=METADATA)
+@pytest.mark.parametrize("resource", ["service", "poddisruptionbudget"])
+def test_nobody_changes_what_lockstep_owns_through_its_status(
+    serving: Serving, granted: tuple[str, ...], resource: str, metadata: Object
+) -> None:
+    everybody = (EVERY_CONTROLLER, controller("service-controller"), controller("disruption-controller"), "system:apiserver")
+    for who in ((), granted, *(as_master(user) for user in everybody)):
+        refused(serving.patch(f"{resource}/status", {"metadata": metadata}, who), "owned")
+    allowed(serving.break_glass(f"{resource}/status", {"metadata": metadata}))
+
+
+def test_the_clouds_controllers_report_of_a_service_and_keep_their_finalizer(serving: Serving) -> None:
+    kept = {"metadata": {"finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}}
+    reported = {"status": {"conditions": [PROGRAMMED]}}
+    for user in (controller("service-controller"), "system:serviceaccount:metallb-system:controller", EVERY_CONTROLLER):
+        for patch in (kept, reported):
+            allowed(serving.patch("service/status", patch, as_master(user)))
+
+
+PROGRAMMED = {
+    "type": "example.com/Programmed",
+    "status": "True",
+    "reason": "Done",
+    "message": "",
+    "lastTransitionTime": "2026-11-20T12:00:00Z",
+}
+COUNTED = {"status": {"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}}
+
+
+def test_only_the_disruption_controller_counts_a_budget_up(serving: Serving, granted: tuple[str, ...]) -> None:
+    for who in ((), granted, as_master(DEPLOYMENT_CONTROLLER)):
+        refused(serving.patch("poddisruptionbudget/status", COUNTED, who), "owned")
+    for user in (controller("disruption-controller"), EVERY_CONTROLLER):
+        allowed(serving.patch("poddisruptionbudget/status", COUNTED, as_master(user)))
+
+
+def test_pods_are_evicted_within_their_budget(serving: Serving) -> None:
+    """The API server counts the budget down itself, and marks the pod (as `kubectl drain` has it do)."""
+    budget = serving.api.get("poddisruptionbudget", "iris", serving.namespace)
+    counted = {"status": COUNTED["status"] | {"observedGeneration": budget["metadata"]["generation"]}}
+    words = ("patch", "poddisruptionbudget", "iris", "-n", serving.namespace, "--subresource=status", "--type=merge")
+    serving.api.kubectl(*words, "--patch", json.dumps(counted), *as_master(controller("disruption-controller")))
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": serving.pod}}
+    path = f"/api/v1/namespaces/{serving.namespace}/pods/{serving.pod}/eviction"
+    serving.api.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    evicted = serving.api.get("pod", serving.pod, serving.namespace)
+    assert "deletionTimestamp" in evicted["metadata"]
+    assert "DisruptionTarget" in [one["type"] for one in evicted["status"]["conditions"]]
+    assert serving.api.get("poddisruptionbudget", "iris", serving.namespace)["status"]["disruptionsAllowed"] == 0
+
+
 async def test_a_stranger_of_ones_own_is_left_alone(api: Installation, owner: ModelDeployment) -> None:
     body = manifests.service(owner, SNAPSHOT)
     body["metadata"] = {"name": "own", "namespace": owner.namespace}
@@ -171,91 +255,6 @@ async def test_a_stranger_of_ones_own_is_left_alone(api: Installation, owner: Mo
     refused(
         api.kubectl("label", "service", "own", f"{labels.MODEL_DEPLOYMENT}=iris", "-n", owner.namespace, check=False), "owned"
     )
-
-
-async def test_a_deployment_whose_pods_would_get_traffic_is_refused(api: Installation, owner: ModelDeployment) -> None:
-    body = manifests.deployment(owner, SNAPSHOT, replicas=1, paused=False)
-    body["metadata"] = {"name": "intruder", "namespace": owner.namespace}
-    refused(create(api, body), "deployments")
-    harmless = {"app": "intruder"}
-    body["spec"]["selector"] = {"matchLabels": harmless}
-    body["spec"]["template"]["metadata"] = {"labels": harmless}
-    assert create(api, body).code == 0
-    patch = {"spec": {"template": {"metadata": {"labels": {labels.REVISION: SNAPSHOT.revision}}}}}
-    words = ("patch", "deployment", "intruder", "-n", owner.namespace, "--patch", json.dumps(patch))
-    refused(api.kubectl(*words, check=False), "deployments")
-
-
-async def test_the_deployment_controller_annotates_and_changes_nothing_else(
-    api: Installation, cluster: KubernetesCluster, owner: ModelDeployment
-) -> None:
-    made = await cluster.create(
-        ports.DEPLOYMENT, owner.namespace, manifests.deployment(owner, SNAPSHOT, replicas=2, paused=False)
-    )
-    name, words = made["metadata"]["name"], ("-n", owner.namespace, *as_master(DEPLOYMENT_CONTROLLER))
-    api.kubectl("annotate", "deployment", name, "deployment.kubernetes.io/revision=1", *words)
-    image = ("set", "image", f"deployment/{name}", "server=registry.example.com/other", *words)
-    refused(api.kubectl(*image, check=False), "deployments")
-
-
-# --- ReplicaSets and pods --------------------------------------------------------------------------------------------
-
-
-def make_replica_set(api: Installation, owner: ModelDeployment) -> Object:
-    desired = manifests.deployment(owner, SNAPSHOT, replicas=2, paused=False)
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "metadata": desired["metadata"] | {"ownerReferences": []},
-        "spec": {key: desired["spec"][key] for key in ("replicas", "selector", "template")},
-    }
-    refused(create(api, body), "replicasets")
-    refused(create(api, body, *as_master(REPLICASET_CONTROLLER)), "replicasets")
-    made = create(api, body, *acting_as(DEPLOYMENT_CONTROLLER), "-o", "json")
-    assert made.code == 0, made
-    return made.object
-
-
-def make_pod(api: Installation, replica_set: Object) -> Object:
-    template = replica_set["spec"]["template"]
-    where = {"name": "iris-pod", "namespace": replica_set["metadata"]["namespace"]}
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"] | where, "spec": template["spec"]}
-    for user in (ADMIN, DEPLOYMENT_CONTROLLER, OPERATOR):
-        refused(create(api, body, *as_master(user)), "pods")
-    made = create(api, body, *acting_as(REPLICASET_CONTROLLER), "-o", "json")
-    assert made.code == 0, made
-    return made.object
-
-
-def test_replica_sets_come_from_the_deployment_controller_alone(api: Installation, owner: ModelDeployment) -> None:
-    name = make_replica_set(api, owner)["metadata"]["name"]
-    where = ("-n", owner.namespace)
-    refused(api.kubectl("set", "image", f"rs/{name}", "server=registry.example.com/other", *where, check=False), "replicasets")
-    refused(api.kubectl("label", "rs", name, f"{labels.REVISION}-", *where, check=False), "replicasets")
-    refused(api.kubectl("delete", "rs", name, *where, check=False), "replicasets")
-
-
-def test_pods_that_get_traffic_stay_what_was_checked(api: Installation, owner: ModelDeployment) -> None:
-    name = make_pod(api, make_replica_set(api, owner))["metadata"]["name"]
-    where = ("-n", owner.namespace)
-    image = ("set", "image", f"pod/{name}", "server=registry.example.com/other", *where)
-    refused(api.kubectl(*image, check=False), "pods")
-    refused(api.kubectl("label", "pod", name, f"{labels.REVISION}-", *where, check=False), "pods")
-    refused(api.kubectl("label", "pod", name, f"{labels.REVISION}=another", "--overwrite", *where, check=False), "pods")
-    debug = ("debug", name, "--image=registry.example.com/debug", *where)
-    refused(api.kubectl(*debug, check=False), "pods")
-    api.kubectl("label", "pod", name, "mine=yes", *where)
-    api.kubectl(*image, user=BREAK_GLASS)
-    api.kubectl("delete", "pod", name, "--wait=false", *where)
-
-
-def test_nobody_gives_the_label_to_a_pod_of_their_own(api: Installation, owner: ModelDeployment) -> None:
-    spec: dict[str, Any] = {"containers": [{"name": "c", "image": "registry.example.com/own"}]}
-    metadata = {"name": "own", "namespace": owner.namespace}
-    assert create(api, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).code == 0
-    for user in (ADMIN, REPLICASET_CONTROLLER, OPERATOR):
-        words = ("label", "pod", "own", f"{labels.REVISION}={SNAPSHOT.revision}", "-n", owner.namespace, *as_master(user))
-        refused(api.kubectl(*words, check=False), "pods")
 
 
 # --- status, records, namespaces -------------------------------------------------------------------------------------
@@ -300,12 +299,42 @@ async def test_nobody_else_writes_records(api: Installation, cluster: Kubernetes
     await cluster.delete(ports.LINEAGE_PIN, SYSTEM, "pin-evidence")
 
 
+@pytest.mark.parametrize("outcome", [PROMOTED, REFUSED])
+async def test_nobody_forges_a_record_of_a_promotion(
+    api: Installation, owner: ModelDeployment, granted: tuple[str, ...], outcome: str
+) -> None:
+    """A complete record, so that it is not the schema that refuses."""
+    elsewhere = FakeCluster(FakeClock())
+    await Records(elsewhere, SYSTEM).write_verdict(
+        owner,
+        candidate=CandidateStatus(revision=SNAPSHOT.revision, start_time=a.NOW),
+        snapshot=SNAPSHOT,
+        verdict=evaluate(a.evidence()),
+        policy=a.policy(),
+        document_digest=None,
+        outcome=outcome,
+    )
+    [record] = elsewhere.all(ports.PROMOTION_RECORD)
+    for allocated in ("uid", "resourceVersion", "generation", "creationTimestamp"):
+        del record["metadata"][allocated]
+    admin = ("--as", "namespace-admin")
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": "forger", "namespace": SYSTEM}}
+    rules = [{"apiGroups": ["lockstep.dev"], "resources": ["promotionrecords"], "verbs": ["*"]}]
+    to = {"apiGroup": group, "kind": "Role", "name": "forger"}
+    subjects = [{"apiGroup": group, "kind": "User", "name": "namespace-admin"}]
+    api.apply(head | {"kind": "Role", "rules": rules}, head | {"kind": "RoleBinding", "roleRef": to, "subjects": subjects})
+    for who in (admin, granted, ()):
+        refused(create(api, record, "--dry-run=server", *who), "records")
+    allowed(create(api, record, "--dry-run=server", *acting_as(OPERATOR)))
+
+
 @pytest.fixture
 def tenant(api: Installation) -> tuple[str, ...]:
     """Somebody who administers namespaces and may use the policy `starter`."""
     head = {"apiVersion": "rbac.authorization.k8s.io/v1"}
     rules = [
-        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["namespaces", "namespaces/status", "namespaces/finalize"], "verbs": ["*"]},
         {"apiGroups": ["lockstep.dev"], "resources": ["promotionpolicies"], "resourceNames": ["starter"], "verbs": ["use"]},
     ]
     to = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": TENANT}
@@ -328,6 +357,43 @@ def test_a_policy_is_given_by_those_who_may_use_it(api: Installation, team: str,
     api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict", "--overwrite")
     refused(label("-"), "namespaces")
     assert api.kubectl("label", "namespace", team, "other=label", *tenant, check=False).code == 0
+
+
+@pytest.mark.parametrize("policy", ["starter", "strict"])
+def test_a_policy_is_not_given_through_the_status_of_a_namespace_either(
+    api: Installation, team: str, tenant: tuple[str, ...], policy: str
+) -> None:
+    """Only `starter` is the tenant's to use."""
+    labelled = json.dumps({"metadata": {"labels": {"lockstep.dev/policy": policy}}})
+    words = ("patch", "namespace", team, "--subresource=status", "--type=merge", "--patch", labelled, "--dry-run=server")
+    said = [api.kubectl(*words, *tenant, check=False)]
+    namespace = api.get("namespace", team)
+    namespace["metadata"]["labels"]["lockstep.dev/policy"] = policy
+    path = f"/api/v1/namespaces/{team}/finalize?dryRun=All"
+    said.append(api.kubectl("replace", "--raw", path, "-f", "-", *tenant, stdin=json.dumps(namespace), check=False))
+    for one in said:
+        if policy == "strict":
+            refused(one, "namespaces", "verb use on the PromotionPolicy strict, which tenant does not")
+        else:
+            allowed(one)
+
+
+def test_a_policy_is_not_left_through_the_status_of_a_namespace(api: Installation, team: str, tenant: tuple[str, ...]) -> None:
+    api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict")
+    left = json.dumps({"metadata": {"labels": {"lockstep.dev/policy": None}}})
+    words = ("patch", "namespace", team, "--subresource=status", "--type=merge", "--patch", left)
+    refused(api.kubectl(*words, *tenant, check=False), "namespaces")
+
+
+def test_the_namespace_controller_ends_namespaces(api: Installation, team: str) -> None:
+    """Whatever their policy, which it has no right to."""
+    api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict")
+    namespace = api.get("namespace", team)
+    namespace["spec"]["finalizers"] = []
+    path, who = f"/api/v1/namespaces/{team}", as_master(NAMESPACE_CONTROLLER)
+    for subresource in ("finalize", "status"):
+        words = ("replace", "--raw", f"{path}/{subresource}?dryRun=All", "-f", "-")
+        allowed(api.kubectl(*words, *who, stdin=json.dumps(namespace), check=False))
 
 
 def test_a_namespace_is_not_created_with_a_policy_that_is_not_ones_own(api: Installation, tenant: tuple[str, ...]) -> None:

@@ -12,8 +12,9 @@ from lockstep.controller import ports
 from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.ports import Object
 from lockstep.rollout import manifests
-from lockstep.rollout.drift import budget_drift, deployment_drift, difference, service_drift
+from lockstep.rollout.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.revision import Snapshot
+from lockstep.rollout.service import service_drift
 from tests.api.installation import BREAK_GLASS, Installation, model_deployment
 from tests.fakes import live
 

@@ -1,16 +1,18 @@
 """Nobody but Lockstep changes what was promoted: refused by the guards, and put right where they are passed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from examples.demo import kube
+from examples.demo import kube, platform
+from tests.cluster import images
 from tests.cluster.wait import until
 from tests.e2e.conftest import BREAK_GLASS, Served
 from tests.e2e.models import Models
 from tests.e2e.stage import Stage
+from tests.e2e.traffic import Traffic
 
 Act = Callable[[Stage, tuple[str, ...]], object]
 _EDITOR = ("--as=e2e-editor",)
@@ -25,6 +27,21 @@ def serving(stage: Stage, models: Models, first: Served) -> Stage:
     stage.kubectl("create", "rolebinding", "editor", "--clusterrole=admin", "--user=e2e-editor")
     stage.promoted()
     return stage
+
+
+@pytest.fixture
+def denying(platform_images: platform.PlatformImages) -> Iterator[str]:
+    """Make a policy that lets nobody into pods."""
+    name = "e2e-denying"
+    spec = {
+        "registry": {"trackingURI": platform.MLFLOW_URL},
+        "images": {"repositories": [f"{images.registry()}/*"]},
+        "pods": {"exec": "Deny"},
+    }
+    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
+    kube.apply(json.dumps(body))
+    yield name
+    kube.kubectl("delete", "promotionpolicy", name)
 
 
 def _deployment(stage: Stage) -> str:
@@ -79,6 +96,36 @@ def _pod_image(stage: Stage, who: tuple[str, ...]) -> None:
     stage.kubectl("set", "image", f"pod/{pod}", "server=example.com/other:1", *who)
 
 
+def _slice(stage: Stage, who: tuple[str, ...], address: str = "10.88.1.250") -> None:
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "metadata": {"name": "stranger", "namespace": stage.namespace, "labels": {"kubernetes.io/service-name": "model"}},
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+    }
+    kube.kubectl("create", "-f", "-", *who, stdin=json.dumps(body))
+
+
+def _patch_pod(stage: Stage, who: tuple[str, ...], patch: object, *words: str) -> None:
+    stage.kubectl("patch", "pod", stage.pods()[0]["metadata"]["name"], *words, "-p", json.dumps(patch), *who)
+
+
+def _deadline(stage: Stage, who: tuple[str, ...]) -> None:
+    _patch_pod(stage, who, {"spec": {"activeDeadlineSeconds": 1}}, "--type=merge")
+
+
+def _address(stage: Stage, who: tuple[str, ...]) -> None:
+    addresses = {"podIP": "10.88.1.250", "podIPs": [{"ip": "10.88.1.250"}]}
+    _patch_pod(stage, who, {"status": addresses}, "--type=merge", "--subresource=status")
+
+
+def _resize(stage: Stage, who: tuple[str, ...]) -> None:
+    containers = [{"name": "server", "resources": {"requests": {"cpu": "1m"}, "limits": {"cpu": "2m"}}}]
+    _patch_pod(stage, who, {"spec": {"containers": containers}}, "--type=strategic", "--subresource=resize")
+
+
 _ACTS: dict[str, Act] = {
     "the Service's selector": _selector,
     "the Deployment's image": _image,
@@ -86,7 +133,15 @@ _ACTS: dict[str, Act] = {
     "a Pod with the active revision's labels": _pod,
     "a ReplicaSet with the active revision's labels": _replica_set,
     "an owned Pod's image": _pod_image,
+    "an EndpointSlice of the Service": _slice,
 }
+_REFUSED: dict[str, Act] = {
+    **_ACTS,
+    "an owned Pod's deadline": _deadline,
+    "an owned Pod's address": _address,
+    "an owned Pod's resources": _resize,
+}
+_TOLD = {"the status": "StatusCorrected", "an EndpointSlice of the Service": "ForeignEndpoints"}
 
 
 def _state(stage: Stage) -> dict[str, Any]:
@@ -100,6 +155,7 @@ def _state(stage: Stage) -> dict[str, Any]:
         "selector": service["spec"]["selector"],
         "images": images,
         "sets": sets,
+        "stranger's slice": kube.get("endpointslice", "stranger", stage.namespace),
         "pods": sorted(p["spec"]["containers"][0]["image"] for p in pods if "deletionTimestamp" not in p["metadata"]),
         "ready": stage.status().get("readyReplicas"),
         "active": stage.status().get("active"),
@@ -108,12 +164,12 @@ def _state(stage: Stage) -> dict[str, Any]:
 
 def test_edit_rights_are_not_enough_to_change_what_was_promoted(serving: Stage) -> None:
     before = _state(serving)
-    for what, act in _ACTS.items():
+    for what, act in _REFUSED.items():
         with pytest.raises(kube.CommandFailedError) as refused:
             act(serving, _EDITOR)
         said = str(refused.value)
         assert "ValidatingAdmissionPolicy" in said or "forbidden" in said, what
-    for what, act in _ACTS.items():
+    for what, act in _REFUSED.items():
         with pytest.raises(kube.CommandFailedError, match="ValidatingAdmissionPolicy"):
             act(serving, ())
         assert what
@@ -125,6 +181,45 @@ def test_edit_rights_are_not_enough_to_change_what_was_promoted(serving: Stage) 
 def test_what_was_changed_past_the_guards_is_put_right_and_told(serving: Stage, what: str) -> None:
     before = _state(serving)
     _ACTS[what](serving, _PAST_THE_GUARDS)
-    reason = "StatusCorrected" if what == "the status" else "DriftCorrected"
+    reason = _TOLD.get(what, "DriftCorrected")
     until(lambda: serving.events(reason), 30, f"{reason} is told")
     until(lambda: _state(serving) == before, 60, f"{what} is put right")
+
+
+def _stranger(stage: Stage, image: Served) -> str:
+    """Start a pod that answers otherwise and that is nobody's, and return its address."""
+    pod = {"spec": {"containers": [{"name": "stranger", "image": image.reference}]}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger", "namespace": stage.namespace}, **pod}
+    kube.kubectl("create", "-f", "-", stdin=json.dumps(body))
+
+    def address() -> str | None:
+        status = (kube.get("pod", "stranger", stage.namespace) or {}).get("status") or {}
+        return str(status["podIP"]) if status.get("phase") == "Running" and status.get("podIP") else None
+
+    return until(address, 60, "the stranger has an address") or ""
+
+
+def test_a_stranger_who_got_into_the_endpoints_past_the_guards_is_out_of_them_at_once(serving: Stage, second: Served) -> None:
+    address = _stranger(serving, second)
+    with Traffic(str(serving.service_address())) as traffic:
+        _slice(serving, _PAST_THE_GUARDS, address)
+        until(lambda: kube.get("endpointslice", "stranger", serving.namespace) is None, 5, "the slice is gone", every=0.1)
+        until(lambda: serving.events("ForeignEndpoints"), 10, "ForeignEndpoints is told")
+        strange = traffic.answers['{"predictions": ["second"]}']
+        asked = traffic.answers.total()
+        until(lambda: traffic.answers.total() > asked + 100, 60, "another hundred requests are answered")
+    assert traffic.answers['{"predictions": ["second"]}'] <= strange + 5, "only what was under way when the slice went"
+    assert serving.condition("Ready")["status"] == "True"
+
+
+def test_nobody_gets_into_a_serving_pod_where_the_policy_denies_it(
+    stage: Stage, models: Models, first: Served, denying: str
+) -> None:
+    kube.kubectl("label", "namespace", stage.namespace, f"lockstep.dev/policy={denying}")
+    model = models.register("guarded", first.document)
+    stage.deploy("guarded", model.version, first.reference)
+    stage.promoted()
+    pod = stage.pods()[0]["metadata"]["name"]
+    for words in (("exec", pod, "--", "true"), ("port-forward", pod, ":8080"), ("attach", pod)):
+        with pytest.raises(kube.CommandFailedError, match=r"pods\.exec: Deny"):
+            stage.kubectl(*words)

@@ -162,9 +162,11 @@ async def test_in_audit_mode_a_mismatch_is_promoted_with_its_finding() -> None:
 
 async def test_without_the_guards_nothing_is_promoted() -> None:
     world = await ready_world()
-    world.cluster.remove(ports.ADMISSION_POLICY_BINDING, None, GUARD)
+    for kind in (ports.ADMISSION_POLICY, ports.ADMISSION_POLICY_BINDING):
+        world.cluster.remove(kind, None, GUARD)
     await held(world, "GuardsMissing")
-    assert GUARD in world.message("Ready")
+    assert f"{GUARD} is not bound" in world.message("Ready")
+    assert "guards: Optional" in world.message("Ready")
     waiting = {"namespace": TEAM, "name": "iris", "gate": "readiness", "reason": "GuardsMissing"}
     assert world.metric("lockstep_deployment_waiting", **waiting) == 1
     world.guard()

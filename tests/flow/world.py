@@ -174,6 +174,7 @@ class World:
     def guard(self) -> None:
         spec = {"policyName": GUARD, "validationActions": ["Deny", "Audit"]}
         self.cluster.add(ports.ADMISSION_POLICY_BINDING, {"metadata": {"name": GUARD}, "spec": spec})
+        self.cluster.add(ports.ADMISSION_POLICY, {"metadata": {"name": GUARD}, "spec": {"validations": []}})
 
     def deploy(self, **parts: Any) -> None:
         """Create the ModelDeployment."""

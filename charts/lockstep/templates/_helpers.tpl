@@ -38,9 +38,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The names of the guards, in one place: their files and the operator's environment both read them here. */ -}}
+{{- /* The names of the guards, in one place: what installs them and the operator's environment both read them here. */ -}}
 {{- define "lockstep.guards" -}}
-status owned deployments replicasets pods namespaces records
+status owned deployments replicasets pods bindings namespaces records names endpoints exec
 {{- end -}}
 
 {{- define "lockstep.guardBindings" -}}
@@ -51,6 +51,21 @@ status owned deployments replicasets pods namespaces records
 {{- $names = append $names (printf "%s-%s" $fullname .) -}}
 {{- end -}}
 {{- join "," $names -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What each guard says, as digests that the operator compares with what the API server holds: NAME=HEX, with commas. */ -}}
+{{- define "lockstep.guardDigests" -}}
+{{- if .Values.guards.enabled -}}
+{{- $root := . -}}
+{{- $digests := list -}}
+{{- range $guard := splitList " " (include "lockstep.guards" .) -}}
+{{- $policy := include (printf "lockstep.guards.%s" $guard) $root | fromYaml -}}
+{{- $binding := omit (include "lockstep.guardBinding" (dict "root" $root "name" $guard) | fromYaml) "validationActions" -}}
+{{- $said := dict "policy" $policy "binding" $binding | toRawJson | sha256sum -}}
+{{- $digests = append $digests (printf "%s-%s=%s" (include "lockstep.fullname" $root) $guard $said) -}}
+{{- end -}}
+{{- join "," $digests -}}
 {{- end -}}
 {{- end -}}
 
@@ -77,6 +92,11 @@ controllers, all of them act as system:kube-controller-manager. */ -}}
 request.userInfo.username in ['system:kube-controller-manager'{{ range . }}, 'system:serviceaccount:kube-system:{{ . }}'{{ end }}]
 {{- end -}}
 
+{{- /* CEL: whether the request is about this subresource. */ -}}
+{{- define "lockstep.guard.subresource" -}}
+(has(request.subResource) && request.subResource == '{{ . }}')
+{{- end -}}
+
 {{- /* CEL: whether an object (object or oldObject) bears one of the reserved labels. */ -}}
 {{- define "lockstep.guard.labelled" -}}
 ({{ . }} != null && has({{ . }}.metadata.labels) && ('lockstep.dev/model-deployment' in {{ . }}.metadata.labels || 'lockstep.dev/revision' in {{ . }}.metadata.labels))
@@ -87,18 +107,16 @@ request.userInfo.username in ['system:kube-controller-manager'{{ range . }}, 'sy
 ({{ . }} != null && has({{ . }}.spec.template.metadata.labels) && ('lockstep.dev/model-deployment' in {{ . }}.spec.template.metadata.labels || 'lockstep.dev/revision' in {{ . }}.spec.template.metadata.labels))
 {{- end -}}
 
-{{- /* The binding of a guard. Takes a dict of root and name. */ -}}
-{{- define "lockstep.guard.binding" -}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata:
-  name: {{ include "lockstep.fullname" .root }}-{{ .name }}
-  labels:
-    {{- include "lockstep.labels" .root | nindent 4 }}
-spec:
-  policyName: {{ include "lockstep.fullname" .root }}-{{ .name }}
-  validationActions: [Deny]
+{{- /* The spec of a guard's binding. Takes a dict of root and name. A guard with params is asked of each of them: of all that
+are cluster-scoped, or of those in the namespace of the request. */ -}}
+{{- define "lockstep.guardBinding" -}}
+policyName: {{ include "lockstep.fullname" .root }}-{{ .name }}
+{{- if (include (printf "lockstep.guards.%s" .name) .root | fromYaml).paramKind }}
+paramRef:
+  selector: {}
+  parameterNotFoundAction: Allow
+{{- end }}
+validationActions: [Deny]
 {{- end -}}
 
 {{- /* Whether the policies let images come from everywhere; empty when they do not. */ -}}

@@ -56,9 +56,21 @@ class VariablesSpec(ApiModel):
     )
 
 
+class ExecRule(StrEnum):
+    """Who gets into pods that serve."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
 class PodsSpec(ApiModel):
     """What the pods of a ModelDeployment may be."""
 
+    exec: ExecRule = Field(
+        default=ExecRule.ALLOW,
+        description="Allow: RBAC alone decides who executes commands in pods, attaches to them or forwards their ports. "
+        "Deny: nobody does, administrators included, unless the chart's guards.breakGlassGroups lists them.",
+    )
     variables: VariablesSpec = Field(
         default_factory=VariablesSpec, description="Which environment variables pods and images may have."
     )

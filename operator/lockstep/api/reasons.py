@@ -82,8 +82,14 @@ class Reason(_Documented):
     )
     GATE_UNKNOWN = "GateUnknown", "The policy names a gate that this version of Lockstep does not have."
     SPEC_INVALID = "SpecInvalid", "The ModelDeployment can't be understood."
-    GUARDS_MISSING = "GuardsMissing", "The guarding admission policies are not installed, so nothing is promoted."
-    NAME_CONFLICT = "NameConflict", "A Service or Deployment of this name exists that Lockstep does not own."
+    GUARDS_MISSING = (
+        "GuardsMissing",
+        "The guarding admission policies are not in place as the chart installs them, so nothing is promoted.",
+    )
+    NAME_CONFLICT = (
+        "NameConflict",
+        "A Service, PodDisruptionBudget or Deployment of this name exists that Lockstep does not own.",
+    )
     FOREIGN_SERVICE = "ForeignService", "Another Service selects the candidate's pods."
     REVISION_FORGED = "RevisionForged", "What has the name of the candidate's ControllerRevision was not written by Lockstep."
     SPEC_TOO_LARGE = "SpecTooLarge", "The pods that the spec asks for are described by more than a cluster stores."
@@ -246,6 +252,10 @@ class EventReason(_Documented):
     PROMOTION_WAITING = "PromotionWaiting", "A gate can't tell yet: a dependency or a person has to act."
     PROMOTED = "Promoted", "The candidate became the active revision."
     DRIFT_CORRECTED = "DriftCorrected", "Somebody else changed an object that Lockstep owns; it was put right."
+    FOREIGN_ENDPOINTS = (
+        "ForeignEndpoints",
+        "Somebody else wrote where the traffic of the Service goes (EndpointSlices or Endpoints); it was taken away.",
+    )
     STATUS_CORRECTED = "StatusCorrected", "Somebody else changed the status; it was put right."
     ACTIVE_DEGRADED = (
         "ActiveDegraded",

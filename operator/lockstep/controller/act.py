@@ -8,8 +8,8 @@ from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, ConflictError, Events, Kind, Object, RejectedError
 from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Scale
-from lockstep.rollout.drift import budget_drift, deployment_drift, service_drift
 from lockstep.rollout.maintain import fingerprint
+from lockstep.rollout.ownership import drift, lacks_labels_only
 from lockstep.rollout.pods import controlled_by
 
 _KINDS: dict[str, Kind] = {
@@ -23,7 +23,6 @@ _KINDS: dict[str, Kind] = {
         ports.POD_DISRUPTION_BUDGET,
     )
 }
-_DRIFT = {"Deployment": deployment_drift, "Service": service_drift, "PodDisruptionBudget": budget_drift}
 _KEPT = 20_000
 _log = logging.getLogger(__name__)
 
@@ -108,7 +107,10 @@ class Actor:
             # Somebody was quicker, perhaps ourselves before a crash: the next look tells.
             _log.info("%s %s exists already", kind.kind, name)
             return
-        # Ours, and unseen without its labels.
+        if not lacks_labels_only(body, found):
+            raise NameTakenError(f"the {kind.kind} {name} exists already and is not what Lockstep makes: delete it")
+        # Ours, and unseen without its labels. Should somebody else have made it, with an owner reference of ours and no labels
+        # since those are reserved, it is in all that is compared what we were about to make.
         found["metadata"]["labels"] = labels | body["metadata"]["labels"]
         await self._cluster.replace(kind, namespace, found, resource_version=version)
         await self._corrected(owner, f"{kind.kind} {name}: metadata.labels was changed", key=f"labels-{version}")
@@ -130,8 +132,7 @@ class Actor:
         A Deployment whose pod template was changed is kept as it is, since asking again would change nothing: its pods are
         judged each for itself.
         """
-        drift = _DRIFT.get(asked["kind"])
-        where = drift(asked, made) if drift is not None else None
+        where = drift(asked, made)
         if where is None:
             return
         if asked["kind"] != "Deployment":

@@ -203,13 +203,19 @@ class Candidates:
         if policy is not None and policy.spec.guards is GuardsRule.REQUIRED:
             missing = await self._guards.missing()
             if missing:
-                message = f"guarding admission policies are missing ({', '.join(missing)}); install the chart's guards"
+                message = (
+                    f"guarding admission policies do not stand as the chart installs them ({', '.join(missing)}); upgrade the "
+                    "chart's release, or let the policy do without (guards: Optional)"
+                )
                 return Hold(Reason.GUARDS_MISSING, message)
         if snapshot is not None:
-            extra = look.owner.spec.template.labels
-            strangers = await foreign_services(self._cluster, look.owner, snapshot.revision, extra)
+            extra, pods = look.owner.spec.template.labels, look.observed.pods_of(snapshot.revision)
+            strangers = await foreign_services(self._cluster, look.owner, snapshot.revision, extra, pods)
             if strangers:
-                message = f"the Service {', '.join(strangers)} selects the candidate's pods too: change its selector"
+                message = (
+                    f"the Service {', '.join(strangers)} selects the candidate's pods too, so that they would get traffic: "
+                    "change its selector, or scrape pods without a Service (PodMonitor)"
+                )
                 return Hold(Reason.FOREIGN_SERVICE, message)
             stranger = _stranger(look, snapshot)
             if stranger is not None:

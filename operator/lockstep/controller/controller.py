@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
+from lockstep.controller.endpoints import ForeignEndpoints
 from lockstep.controller.gather import Gatherer
 from lockstep.controller.images import ImagesOf
 from lockstep.controller.layerrecords import LayerRecords
@@ -81,7 +82,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         gatherer=gatherer,
         images=images,
         audits=PodAudits(parts.auditor, clock, parts.chance),
-        guards=Guards(cluster, clock, settings.guard_bindings),
+        guards=Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
         priorities=Priorities(cluster, clock),
     )
     reconciler = Reconciler(
@@ -92,6 +93,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         platforms=Platforms(cluster, clock, settings.platform),
         settled=Settled(gatherer, images, events),
         candidates=candidates,
+        endpoints=ForeignEndpoints(cluster, events, clock, parts.metrics.foreign_endpoints.inc),
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),
         reporter=Reporter(events, parts.metrics),
     )

@@ -1,7 +1,7 @@
 """Reads what the cluster holds for one ModelDeployment."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller import ports
@@ -44,7 +44,6 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         pods=pods,
         service=service,
         budget=budget,
-        conflict=_conflict(owner, service, budget),
         taken={revision: _taken("Deployment", one) for revision, one in hidden.items() if not controlled_by(one, owner.uid)},
     )
 
@@ -83,25 +82,33 @@ def _named_after(obj: Object, owner: ModelDeployment) -> str:
     return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
 
 
-def _conflict(owner: ModelDeployment, service: Object | None, budget: Object | None) -> str | None:
-    for kind, obj in (("Service", service), ("PodDisruptionBudget", budget)):
-        if obj is not None and not controlled_by(obj, owner.uid):
-            return _taken(kind, obj)
-    return None
-
-
 def _taken(kind: str, obj: Object) -> str:
     name = obj["metadata"]["name"]
     return f"the {kind} {name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
 
 
-async def foreign_services(cluster: Cluster, owner: ModelDeployment, revision: str, extra: dict[str, str]) -> list[str]:
-    """Return the names of other Services whose selector matches the pods of a revision."""
-    pod_labels = extra | labels.of_revision(owner.name, revision)
-    return [
-        str(service["metadata"]["name"])
-        for service in await cluster.list(ports.SERVICE, owner.namespace)
-        if service["metadata"]["name"] != owner.name
-        and (selector := service.get("spec", {}).get("selector"))
-        and all(pod_labels.get(key) == value for key, value in selector.items())
-    ]
+async def foreign_services(
+    cluster: Cluster, owner: ModelDeployment, revision: str, extra: dict[str, str], pods: Iterable[Object] = ()
+) -> list[str]:
+    """Return the names of other Services that lead to pods of a revision.
+
+    Args:
+        cluster: the cluster.
+        owner: the ModelDeployment.
+        revision: the revision.
+        extra: further labels that its pods are given.
+        pods: those that there are, with the labels that controllers and admission have added (pod-template-hash).
+    """
+    known = [extra | labels.of_revision(owner.name, revision), *(pod["metadata"].get("labels") or {} for pod in pods)]
+    services = await cluster.list(ports.SERVICE, owner.namespace)
+    others = [service for service in services if service["metadata"]["name"] != owner.name]
+    return [str(service["metadata"]["name"]) for service in others if any(_leads_to(service, marks) for marks in known)]
+
+
+def _leads_to(service: Object, marks: Mapping[str, str]) -> bool:
+    """Tell whether a Service selects pods with these labels. An empty selector selects none by itself, and a Service that is
+    another name of some host (ExternalName) leads nowhere else, whatever it selects.
+    """
+    spec = service.get("spec") or {}
+    selector = spec.get("selector") or {}
+    return bool(selector) and spec.get("type") != "ExternalName" and all(marks.get(k) == v for k, v in selector.items())

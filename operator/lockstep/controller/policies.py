@@ -1,11 +1,14 @@
-"""Finds the PromotionPolicy that governs a namespace, and whether the guards are installed."""
+"""Finds the PromotionPolicy that governs a namespace, and whether the guards stand as they were installed."""
+
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
-from lockstep.controller.ports import Clock, Cluster
+from lockstep.controller.guardspec import guard_digest
+from lockstep.controller.ports import Clock, Cluster, Object
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.rollout import labels
 from lockstep.rollout.policystatus import marked_default, policy_problem
@@ -49,25 +52,42 @@ def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
 
 
 class Guards:
-    """Tells whether the bindings of the guarding admission policies exist; asked at most every few seconds."""
+    """Tells whether the guarding admission policies stand as the chart installs them; asked at most every few seconds."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, bindings: tuple[str, ...]) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Clock, bindings: tuple[str, ...], digests: Mapping[str, str] | None = None
+    ) -> None:
+        """Take the names of the bindings, and by name what each guard has to say (see `guard_digest`), where that is known."""
         self._cluster = cluster
         self._clock = clock
         self._bindings = bindings
+        self._digests = digests or {}
         self._known: tuple[float, tuple[str, ...]] | None = None
 
     async def missing(self) -> tuple[str, ...]:
-        """Return the names of the bindings that do not exist or do not deny; empty when all guards stand."""
+        """Return the names of the guards that do not stand, each with what is wrong; empty when all do."""
         now = self._clock.monotonic()
         if self._known is not None and now - self._known[0] < _GUARDS_SECONDS:
             return self._known[1]
-        absent = []
-        for name in self._bindings:
-            binding = await self._cluster.get(ports.ADMISSION_POLICY_BINDING, None, name)
-            if binding is None or "Deny" not in ((binding.get("spec") or {}).get("validationActions") or []):
-                absent.append(name)
+        wrong = [f"{name} {why}" for name in self._bindings if (why := await self._fault(name))]
         # Without a list of guards nothing is known to be guarded.
-        missing = tuple(absent) if self._bindings else ("none configured",)
+        missing = tuple(wrong) if self._bindings else ("none configured",)
         self._known = (now, missing)
         return missing
+
+    async def _fault(self, name: str) -> str | None:
+        binding = await self._cluster.get(ports.ADMISSION_POLICY_BINDING, None, name)
+        if binding is None:
+            return "is not bound"
+        if "Deny" not in (_spec(binding).get("validationActions") or []):
+            return "does not deny"
+        policy = await self._cluster.get(ports.ADMISSION_POLICY, None, str(_spec(binding).get("policyName") or name))
+        if policy is None:
+            return "is missing"
+        expected = self._digests.get(name)
+        return "was changed" if expected is not None and guard_digest(policy, binding) != expected else None
+
+
+def _spec(obj: Object) -> Object:
+    found: Object = obj.get("spec") or {}
+    return found

@@ -15,6 +15,7 @@ from lockstep.controller.act import Actor, ChangedAtAdmissionError, NameTakenErr
 from lockstep.controller.active import active_of, snapshots_of
 from lockstep.controller.allowances import Allowances
 from lockstep.controller.candidates import Candidates
+from lockstep.controller.endpoints import ForeignEndpoints
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.outcome import Outcome
@@ -39,6 +40,7 @@ from lockstep.gates.refusal import refusal
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.conditions import Conditions
 from lockstep.rollout.maintain import Upkeep, maintain
+from lockstep.rollout.ownership import stranger
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status import Hold, Outlook, ending_status, kept_status, next_status
 
@@ -71,6 +73,7 @@ class Reconciler:
         platforms: Platforms,
         settled: Settled,
         candidates: Candidates,
+        endpoints: ForeignEndpoints,
         services: ServiceChecks,
         reporter: Reporter,
     ) -> None:
@@ -81,6 +84,7 @@ class Reconciler:
         self._platforms = platforms
         self._settled = settled
         self._candidates = candidates
+        self._endpoints = endpoints
         self._services = services
         self._reporter = reporter
         self._actor = Actor(cluster, events)
@@ -97,6 +101,7 @@ class Reconciler:
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             self._reporter.forget((namespace, name))
+            self._endpoints.forget((namespace, name))
             return await self._ending(raw) if raw is not None else None
         try:
             owner, foreign = self._trusted.read(raw)
@@ -113,7 +118,12 @@ class Reconciler:
         look = await self._read(raw, owner, again)
         if foreign:
             await self._report_foreign_status(raw)
+        # Who else gets traffic goes first, and holds up nothing.
+        due, impairment = await self._remove_foreign_endpoints(look)
         upkeep = self._upkeep(look, look.owner)
+        return _sooner(due, await self._proceed(look, replace(upkeep, impairment=impairment or upkeep.impairment)))
+
+    async def _proceed(self, look: Look, upkeep: Upkeep) -> float | None:
         if upkeep.actions:
             # What serves comes first, and is looked at once more before anything else is decided.
             return await self._keep_up(look, upkeep)
@@ -124,6 +134,14 @@ class Reconciler:
         answers, due = self._services.look(look)
         outcome = replace(outcome, outlook=replace(outcome.outlook, answers=answers), again=_sooner(outcome.again, due))
         return await self._conclude(look, outcome, upkeep)
+
+    async def _remove_foreign_endpoints(self, look: Look) -> tuple[float | None, Impairment | None]:
+        """Return in how many seconds to look again, and why what serves is not what was promoted where it can't be removed."""
+        try:
+            return await self._endpoints.remove(look.raw, look.owner, look.observed), None
+        except RejectedError as error:
+            message = f"what leads the Service's traffic elsewhere can't be removed: {error}"
+            return _REFUSED, Impairment(Reason.UPKEEP_REFUSED, message)
 
     async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
         """Put right what serves, and say meanwhile what does not hold: somebody may undo it for as long as they like."""
@@ -180,12 +198,13 @@ class Reconciler:
         active = await active_of(owner, observed, self._records)
         if active is not None:
             snapshots[active.snapshot.revision] = active.snapshot
+        conflict = stranger(owner, observed, active.snapshot if active else None) or observed.conflict
         # What the records do not vouch for is not active, whatever the status says.
         believed = owner.status.model_copy(update={"active": active.status if active else None})
         return Look(
             raw=raw,
             owner=owner.model_copy(update={"status": believed}),
-            observed=observed,
+            observed=replace(observed, conflict=conflict),
             policy=policy,
             snapshots=snapshots,
             active=active,

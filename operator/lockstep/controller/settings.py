@@ -1,6 +1,7 @@
 """What the chart configures, read from environment variables once at start."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from lockstep.images.limits import Limits, parse_limits
 
 _FORMATS = ("json", "text")
 _PORTS = 65535
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class InvalidSettingError(ValueError):
@@ -29,6 +31,8 @@ class Settings:
     """`LOCKSTEP_POD_NAME`: who holds the Lease."""
     guard_bindings: tuple[str, ...] = ()
     """`LOCKSTEP_GUARD_BINDINGS`: names of the ValidatingAdmissionPolicyBindings that have to stand."""
+    guard_digests: Mapping[str, str] = field(default_factory=dict)
+    """`LOCKSTEP_GUARD_DIGESTS`: what each guard has to say, NAME=DIGEST (see `guardspec`); one without is not compared."""
     insecure_registries: frozenset[str] = frozenset()
     """`LOCKSTEP_INSECURE_REGISTRIES`: registries that are spoken to over plain HTTP."""
     private_registries: frozenset[str] = frozenset()
@@ -76,6 +80,7 @@ class Settings:
             namespace=env.get("LOCKSTEP_NAMESPACE") or cls.namespace,
             identity=env.get("LOCKSTEP_POD_NAME") or socket.gethostname(),
             guard_bindings=_list(env, "LOCKSTEP_GUARD_BINDINGS"),
+            guard_digests=_digests(env, "LOCKSTEP_GUARD_DIGESTS"),
             insecure_registries=frozenset(_list(env, "LOCKSTEP_INSECURE_REGISTRIES")),
             private_registries=frozenset(_list(env, "LOCKSTEP_PRIVATE_REGISTRIES")),
             token_services=frozenset(_list(env, "LOCKSTEP_TOKEN_SERVICES")),
@@ -97,6 +102,16 @@ class Settings:
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _digests(env: Mapping[str, str], name: str) -> dict[str, str]:
+    found = {}
+    for entry in _list(env, name):
+        guard, _, digest = entry.partition("=")
+        if not guard or _DIGEST.fullmatch(digest) is None:
+            raise InvalidSettingError(f"{name} has {entry[:100]!r}, it has to hold guards such as NAME=64 hexadecimal digits")
+        found[guard] = digest
+    return found
 
 
 def _ranges(env: Mapping[str, str], name: str) -> list[Network]:

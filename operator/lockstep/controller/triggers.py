@@ -6,14 +6,25 @@ from typing import Any
 import kopf
 
 from lockstep.controller.queue import Key
-from lockstep.rollout import labels
+from lockstep.rollout import endpoints, labels
 
-_OWNED = (("apps", "deployments"), ("apps", "replicasets"), ("", "pods"), ("", "services"), ("policy", "poddisruptionbudgets"))
+_OWNED = (
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("", "pods"),
+    ("", "services"),
+    # They bear the labels of their Service.
+    ("", "endpoints"),
+    ("policy", "poddisruptionbudgets"),
+)
+# All that anybody but Kubernetes' own controller writes: a busy cluster has thousands of the others, which change all the time.
+_FOREIGN_SLICES = f"{endpoints.SERVICE_NAME},{endpoints.MANAGED_BY}!={endpoints.CONTROLLER}"
 
 
 def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.OperatorRegistry:
     """Return kopf's registry with all handlers: `wake` for one ModelDeployment, `wake_all` when a policy changed."""
     found = kopf.OperatorRegistry()
+    known: set[Key] = set()
 
     @kopf.on.login(registry=found)
     def login(**arguments: Any) -> kopf.ConnectionInfo | None:
@@ -21,12 +32,24 @@ def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.
         return kopf.login_via_client(**arguments)
 
     @kopf.on.event("lockstep.dev", "v1alpha1", "modeldeployments", registry=found)
-    async def model_deployment(*, namespace: str | None, name: str, **_: Any) -> None:
-        wake((namespace or "", name))
+    async def model_deployment(*, event: Mapping[str, Any], namespace: str | None, name: str, **_: Any) -> None:
+        key = (namespace or "", name)
+        if event["type"] == "DELETED":
+            known.discard(key)
+        else:
+            known.add(key)
+        wake(key)
 
     @kopf.on.event("lockstep.dev", "v1alpha1", "promotionpolicies", registry=found)
     async def promotion_policy(**_: Any) -> None:
         wake_all()
+
+    @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", labels={endpoints.SERVICE_NAME: kopf.PRESENT}, registry=found)
+    async def endpoint_slice(*, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
+        # One of another Service wakes nobody; what was there before its ModelDeployment is found at the first look at that.
+        key = (namespace or "", labels[endpoints.SERVICE_NAME])
+        if key in known:
+            wake(key)
 
     for group, plural in _OWNED:
 
@@ -57,4 +80,5 @@ def settings(identity: str) -> kopf.OperatorSettings:
     chosen.process.ultimate_exiting_timeout = 20
     for group, plural in _OWNED:
         chosen.watching.label_selectors[group, "v1", plural] = labels.MODEL_DEPLOYMENT
+    chosen.watching.label_selectors["discovery.k8s.io", "v1", "endpointslices"] = _FOREIGN_SLICES
     return chosen

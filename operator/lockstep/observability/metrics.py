@@ -51,6 +51,11 @@ class Metrics:
             registry=registry,
         )
         self.drift = Counter("lockstep_drift_corrections", "Foreign changes that were put right.", registry=registry)
+        self.foreign_endpoints = Counter(
+            "lockstep_foreign_endpoints_removed",
+            "EndpointSlices and Endpoints that somebody else wrote for an owned Service, and that were removed.",
+            registry=registry,
+        )
         self.dependency_up = Gauge(
             "lockstep_dependency_up", "1 when the last call was answered.", ["dependency"], registry=registry
         )

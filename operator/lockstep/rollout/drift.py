@@ -13,8 +13,6 @@ _SUFFIXES = {
     "Ei": Decimal(2**60),
 }  # fmt: skip
 _QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[KMGTPE]i|[numkMGTPE]?)", re.ASCII)
-TRAFFIC_KEYS = ("externalIPs", "externalName", "publishNotReadyAddresses")
-"""Parts of a Service that ours never has and that decide who gets the traffic."""
 # Keys under which the API server rewrites quantities into its canonical form ("0.5" becomes "500m").
 _QUANTITIES_BELOW = ("limits", "requests")
 _QUANTITIES = ("sizeLimit",)
@@ -29,29 +27,21 @@ def deployment_drift(desired: Manifest, live: Manifest) -> str | None:
         where = difference(desired["spec"][key], live.get("spec", {}).get(key), f"spec.{key}")
         if where:
             return where
-    return _metadata_drift(desired, live)
-
-
-def service_drift(desired: Manifest, live: Manifest) -> str | None:
-    """Return where a Service differs in what decides who gets the traffic; None when nowhere."""
-    wanted, spec = desired["spec"], live.get("spec", {})
-    for key in ("type", "selector"):
-        where = difference(wanted[key], spec.get(key), f"spec.{key}")
-        if where:
-            return where
-    ports = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec.get("ports") or []]
-    for key in TRAFFIC_KEYS:
-        if spec.get(key):
-            return f"spec.{key}"
-    return difference(wanted["ports"], ports, "spec.ports") or _metadata_drift(desired, live)
+    return label_drift(desired, live)
 
 
 def budget_drift(desired: Manifest, live: Manifest) -> str | None:
     """Return where a PodDisruptionBudget differs; None when nowhere."""
-    return difference(desired["spec"], live.get("spec"), "spec") or _metadata_drift(desired, live)
+    return difference(desired["spec"], live.get("spec"), "spec") or label_drift(desired, live)
 
 
-def _metadata_drift(desired: Manifest, live: Manifest) -> str | None:
+def revision_drift(desired: Manifest, live: Manifest) -> str | None:
+    """Return where a ControllerRevision differs; None when nowhere."""
+    return difference(desired["data"], live.get("data"), "data") or label_drift(desired, live)
+
+
+def label_drift(desired: Manifest, live: Manifest) -> str | None:
+    """Return which of the desired labels an object lacks; None when it has them all."""
     have = live.get("metadata", {}).get("labels") or {}
     missing = [key for key, value in desired["metadata"]["labels"].items() if have.get(key) != value]
     return f"metadata.labels[{missing[0]}]" if missing else None

@@ -15,10 +15,11 @@ from lockstep.api.reasons import Reason
 from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
 from lockstep.rollout.bearers import Standing, bearers
-from lockstep.rollout.drift import TRAFFIC_KEYS, budget_drift, deployment_drift, difference, service_drift
+from lockstep.rollout.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.observed import Object, Observed, revision_of, selected_revision
 from lockstep.rollout.removals import Impairment, removals
 from lockstep.rollout.revision import Snapshot, short_hash
+from lockstep.rollout.service import is_headless, replacement, service_drift
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,13 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     # While a change of the spec is not yet answered for, another port is the user's own.
     asked = where.startswith("spec.ports") and owner.status.observed_generation != owner.generation
     why = None if asked else f"Service {_name(live)}: {where} was changed"
-    yield Correct(_replacing(live, desired, drop=TRAFFIC_KEYS), _version(live), why)
+    if not is_headless(live):
+        yield Correct(replacement(desired, live), _version(live), why)
+    elif "deletionTimestamp" not in live["metadata"]:
+        # It gets an address at its creation only. Who knows its name goes on reaching the pods by what DNS has told, which is
+        # how a Service without an address is reached, until the new one has its own.
+        yield Delete("Service", _name(live), live["metadata"]["uid"], why or f"Service {_name(live)}: {where} was changed")
+        yield Create(desired)
 
 
 def _previous(owner: ModelDeployment) -> str | None:
@@ -254,15 +261,13 @@ def _old_revisions(
     return actions, due
 
 
-def _replacing(live: Object, desired: Manifest, drop: tuple[str, ...] = ()) -> Manifest:
+def _replacing(live: Object, desired: Manifest) -> Manifest:
     """Return the live object with our whole spec in it; what the API server allocated (addresses) stays."""
     body = copy.deepcopy(live)
     body.pop("status", None)
     body["metadata"].pop("managedFields", None)
     body["metadata"]["labels"] = (body["metadata"].get("labels") or {}) | desired["metadata"]["labels"]
     body["metadata"]["ownerReferences"] = desired["metadata"]["ownerReferences"]
-    for key in drop:
-        body["spec"].pop(key, None)
     body["spec"] |= desired["spec"]
     return body
 

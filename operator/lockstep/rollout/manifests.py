@@ -166,6 +166,9 @@ def service(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": labels.selector(owner.name, snapshot.revision),
+            "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+            "sessionAffinity": "None",
             "ports": [
                 {
                     "name": _PORT_NAME,

@@ -52,6 +52,7 @@ KNOBS: dict[str, Any] = {
     "pods.rootFilesystem": "Writable",
     "pods.tmpSizeLimit": "500Mi",
     "pods.priorityClasses": ["batch-*"],
+    "pods.exec": "Deny",
     "readiness.requests": 4,
     "readiness.timeoutSeconds": 11,
     "readiness.deadlineSeconds": 601,

@@ -10,7 +10,7 @@ from lockstep.controller import ports
 from lockstep.controller.act import Actor, NameTakenError
 from lockstep.controller.active import active_of, snapshots_of
 from lockstep.controller.observe import foreign_services, observe
-from lockstep.controller.ports import ConflictError, Object
+from lockstep.controller.ports import ConflictError, Object, RejectedError
 from lockstep.controller.poster import EventPoster
 from lockstep.controller.records import PROMOTED, Records
 from lockstep.gates.chain import evaluate
@@ -114,6 +114,33 @@ async def test_what_is_ours_and_has_lost_its_labels_gets_them_back() -> None:
     assert [event.reason for event in acting.events.posted] == ["DriftCorrected"]
 
 
+FORGED: dict[str, Object] = {
+    "another selector": SERVICE | {"spec": SERVICE["spec"] | {"selector": {"app": "mine"}}},
+    "another proxy": SERVICE
+    | {"metadata": SERVICE["metadata"] | {"labels": {"service.kubernetes.io/service-proxy-name": "none"}}},
+    "no address": SERVICE | {"spec": SERVICE["spec"] | {"clusterIP": "None"}},
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+async def test_an_owner_reference_does_not_make_somebody_elses_object_ours(forged: Object) -> None:
+    acting = Acting()
+    made = acting.cluster.add(ports.SERVICE, {**forged, "metadata": {"labels": {}} | forged["metadata"]})
+    acting.cluster.edit(ports.SERVICE, TEAM, "iris", lambda s: s["metadata"]["labels"].pop(labels.MODEL_DEPLOYMENT, None))
+    with pytest.raises(NameTakenError, match="the Service iris exists already and is not what Lockstep makes: delete it"):
+        await acting.perform(Create(SERVICE))
+    assert acting.service()["spec"] == made["spec"]
+
+
+async def test_a_correction_that_a_webhook_undoes_is_said_and_not_made_for_ever() -> None:
+    acting = Acting()
+    await acting.perform(Create(SERVICE))
+    acting.cluster.mutations.append(lambda kind, body: body["spec"].update(trafficDistribution="PreferClose"))
+    with pytest.raises(RejectedError, match=r"Service iris: spec\.trafficDistribution is changed at admission"):
+        await acting.perform(Correct(acting.service(), acting.service()["metadata"]["resourceVersion"], "it was changed"))
+    assert acting.events.posted == []
+
+
 async def test_a_target_that_moved_is_a_conflict_and_stays_as_it_is() -> None:
     acting = Acting()
     await acting.perform(Create(SERVICE))
@@ -158,13 +185,6 @@ async def test_only_objects_that_the_model_deployment_controls_are_its_own() -> 
     assert observed.conflict is None
 
 
-@pytest.mark.parametrize("kind", [ports.SERVICE, ports.POD_DISRUPTION_BUDGET])
-async def test_a_foreign_object_under_our_name_is_a_conflict(kind: ports.Kind) -> None:
-    cluster = FakeCluster(FakeClock())
-    cluster.add(kind, {"metadata": {"name": "iris"}, "spec": {}}, TEAM)
-    assert f"the {kind.kind} iris" in str((await observe(cluster, OWNER)).conflict)
-
-
 @pytest.mark.parametrize(
     ("selector", "selects"),
     [
@@ -180,6 +200,27 @@ async def test_a_foreign_service_that_selects_our_pods_is_found(selector: Any, s
     cluster.add(ports.SERVICE, {"metadata": {"name": "other"}, "spec": {"selector": selector}}, TEAM)
     cluster.add(ports.SERVICE, {"metadata": {"name": "iris"}, "spec": {"selector": selector}}, TEAM)
     assert bool(await foreign_services(cluster, OWNER, OF.revision, {"tier": "gold"})) is selects
+
+
+@pytest.mark.parametrize(
+    ("spec", "selects"),
+    [
+        ({"selector": {"pod-template-hash": "6d4cf56db6"}}, True),
+        ({"selector": {"pod-template-hash": "6d4cf56db6"}, "publishNotReadyAddresses": True}, True),
+        ({"selector": {"injected": "yes", labels.MODEL_DEPLOYMENT: "iris"}}, True),
+        ({"selector": {"pod-template-hash": "another"}}, False),
+        ({"selector": {"pod-template-hash": "6d4cf56db6", "app": "mine"}}, False),
+        ({"selector": {}, "publishNotReadyAddresses": True}, False),
+        ({"selector": {"injected": "yes"}, "type": "ExternalName", "externalName": "example.com"}, False),
+    ],
+)
+async def test_a_service_that_selects_by_what_only_the_live_pods_bear_is_found(spec: Object, selects: bool) -> None:
+    cluster = FakeCluster(FakeClock())
+    cluster.add(ports.SERVICE, {"metadata": {"name": "other"}, "spec": spec}, TEAM)
+    pods = live.cluster(OWNER, OF).pods_of(OF.revision)
+    pods[1]["metadata"]["labels"]["injected"] = "yes"
+    assert await foreign_services(cluster, OWNER, OF.revision, {}) == []
+    assert bool(await foreign_services(cluster, OWNER, OF.revision, {}, pods)) is selects
 
 
 # --- what is active -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from lockstep.api.modeldeployment import ModelDeploymentStatus
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
+from lockstep.controller.guardspec import guard_digest
 from lockstep.controller.images import registry_options
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.policies import Guards, policy_for
@@ -70,9 +71,32 @@ async def test_what_governs_nothing_says_why(governed: FakeCluster, reason: Reas
 # --- guards -------------------------------------------------------------------------------------------------------------
 
 
-def bind(found: FakeCluster, name: str, *actions: str) -> None:
-    spec = {"policyName": name, "validationActions": list(actions)}
+POLICY: Object = {
+    "failurePolicy": "Fail",
+    "matchConstraints": {
+        "resourceRules": [{"apiGroups": [""], "apiVersions": ["*"], "resources": ["pods"], "operations": ["CREATE"]}]
+    },
+    "matchConditions": [{"name": "reserved", "expression": "'a' in object.metadata.labels"}],
+    "validations": [{"expression": "false", "message": "no", "reason": "Forbidden"}],
+}
+# What the API server writes out, and what a newer one may come to write out.
+DEFAULTED: Object = {
+    **POLICY,
+    "matchConstraints": {
+        "resourceRules": [{**POLICY["matchConstraints"]["resourceRules"][0], "scope": "*", "novelty": "Default"}],
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {},
+        "objectSelector": {},
+    },
+    "novelty": {"mode": "Default"},
+}
+PARAMS: Object = {"paramRef": {"selector": {}, "parameterNotFoundAction": "Allow"}}
+
+
+def bind(found: FakeCluster, name: str, *actions: str, policy: Object | None = None, **binding: Any) -> None:
+    spec = {"policyName": name, "validationActions": list(actions), **binding}
     found.add(ports.ADMISSION_POLICY_BINDING, {"metadata": {"name": name}, "spec": spec})
+    found.add(ports.ADMISSION_POLICY, {"metadata": {"name": name}, "spec": POLICY if policy is None else policy})
 
 
 async def test_guards_stand_when_every_binding_denies() -> None:
@@ -80,7 +104,66 @@ async def test_guards_stand_when_every_binding_denies() -> None:
     bind(found, "one", "Deny")
     bind(found, "two", "Warn", "Audit")
     assert await Guards(found, FakeClock(), ("one",)).missing() == ()
-    assert await Guards(found, FakeClock(), ("one", "two", "three")).missing() == ("two", "three")
+    assert await Guards(found, FakeClock(), ("one", "two", "three")).missing() == ("two does not deny", "three is not bound")
+
+
+async def test_a_binding_without_its_policy_guards_nothing() -> None:
+    found = cluster()
+    bind(found, "one", "Deny")
+    found.remove(ports.ADMISSION_POLICY, None, "one")
+    assert await Guards(found, FakeClock(), ("one",)).missing() == ("one is missing",)
+
+
+def digest_of(policy: Object, **binding: Any) -> str:
+    return guard_digest({"spec": policy}, {"spec": {"policyName": "one", **binding}})
+
+
+async def test_a_guard_that_says_what_it_has_to_stands_whatever_the_api_server_writes_out() -> None:
+    for policy in (POLICY, DEFAULTED):
+        found = cluster()
+        bind(
+            found, "one", "Deny", "Audit", policy=policy, matchResources={"matchPolicy": "Equivalent", "namespaceSelector": {}}
+        )
+        assert await Guards(found, FakeClock(), ("one",), {"one": digest_of(POLICY)}).missing() == ()
+
+
+WEAKER: dict[str, tuple[Object, Object]] = {
+    "another expression": (POLICY | {"validations": [{"expression": "true", "message": "no", "reason": "Forbidden"}]}, PARAMS),
+    "one more condition": (
+        POLICY | {"matchConditions": [*POLICY["matchConditions"], {"name": "n", "expression": "false"}]},
+        PARAMS,
+    ),
+    "failures ignored": (POLICY | {"failurePolicy": "Ignore"}, PARAMS),
+    "no rule": (POLICY | {"matchConstraints": {"resourceRules": []}}, PARAMS),
+    "some names only": (
+        POLICY
+        | {"matchConstraints": {"resourceRules": [POLICY["matchConstraints"]["resourceRules"][0] | {"resourceNames": ["a"]}]}},
+        PARAMS,
+    ),
+    "a namespace left out": (
+        POLICY | {"matchConstraints": POLICY["matchConstraints"] | {"namespaceSelector": {"matchLabels": {"scope": "x"}}}},
+        PARAMS,
+    ),
+    "rules left out": (
+        POLICY
+        | {
+            "matchConstraints": POLICY["matchConstraints"]
+            | {"excludeResourceRules": POLICY["matchConstraints"]["resourceRules"]}
+        },
+        PARAMS,
+    ),
+    "objects left out": (POLICY, PARAMS | {"matchResources": {"objectSelector": {"matchLabels": {"novelty": "x"}}}}),
+    "no params": (POLICY, {}),
+    "other params": (POLICY, {"paramRef": {"name": "one", "parameterNotFoundAction": "Allow"}}),
+    "params elsewhere": (POLICY, {"paramRef": PARAMS["paramRef"] | {"namespace": "elsewhere"}}),
+}
+
+
+@pytest.mark.parametrize(("policy", "binding"), WEAKER.values(), ids=WEAKER)
+async def test_a_guard_that_was_made_weaker_does_not_stand(policy: Object, binding: Object) -> None:
+    found = cluster()
+    bind(found, "one", "Deny", policy=policy, **binding)
+    assert await Guards(found, FakeClock(), ("one",), {"one": digest_of(POLICY, **PARAMS)}).missing() == ("one was changed",)
 
 
 async def test_without_a_list_of_guards_nothing_is_guarded() -> None:
@@ -95,7 +178,7 @@ async def test_guards_are_asked_for_again_after_a_while() -> None:
     found.remove(ports.ADMISSION_POLICY_BINDING, None, "one")
     assert await guards.missing() == ()
     clock.advance(16)
-    assert await guards.missing() == ("one",)
+    assert await guards.missing() == ("one is not bound",)
 
 
 # --- platforms ----------------------------------------------------------------------------------------------------------
@@ -182,6 +265,7 @@ def test_settings_are_read_from_the_environment() -> None:
             "LOCKSTEP_NAMESPACE": "platform",
             "LOCKSTEP_POD_NAME": "lockstep-0",
             "LOCKSTEP_GUARD_BINDINGS": "one, two,",
+            "LOCKSTEP_GUARD_DIGESTS": f"one={'a' * 64},two={'b' * 64}",
             "LOCKSTEP_INSECURE_REGISTRIES": "localhost:5000",
             "LOCKSTEP_PRIVATE_REGISTRIES": "r.svc:5000, s.svc",
             "LOCKSTEP_TOKEN_SERVICES": "gitlab.example.com",
@@ -197,6 +281,7 @@ def test_settings_are_read_from_the_environment() -> None:
     )
     assert (found.namespace, found.identity, found.workers, found.metrics_port) == ("platform", "lockstep-0", 8, 9090)
     assert found.guard_bindings == ("one", "two")
+    assert found.guard_digests == {"one": "a" * 64, "two": "b" * 64}
     assert found.limits == replace(Limits(), entries=600_000, zstd_window=8 * MIB)
     assert found.scan_processes == 4
     assert found.insecure_registries == {"localhost:5000"}
@@ -231,6 +316,8 @@ def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
         ("LOCKSTEP_METRICS_PORT", "-1"),
         ("LOCKSTEP_PLATFORM", "amd64"),
         ("LOCKSTEP_PLATFORM", "linux/"),
+        ("LOCKSTEP_GUARD_DIGESTS", "one"),
+        ("LOCKSTEP_GUARD_DIGESTS", "one=abc"),
         ("LOCKSTEP_METRICS_PORT", "²"),
         ("LOCKSTEP_METRICS_PORT", "70000"),
         ("LOCKSTEP_LOG_FORMAT", "xml"),

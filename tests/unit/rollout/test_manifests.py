@@ -8,8 +8,9 @@ import pytest
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
 from lockstep.rollout import manifests
-from lockstep.rollout.drift import budget_drift, deployment_drift, difference, service_drift
+from lockstep.rollout.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.revision import Snapshot
+from lockstep.rollout.service import service_drift
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot
