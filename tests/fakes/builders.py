@@ -14,7 +14,8 @@ from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineageP
 from lockstep.gates.lineage import pins_of
 from lockstep.images.image import ImageConfig, ImagePlatform, ResolvedImage
 from lockstep.images.imagescan import ImageModel, ImageScan
-from lockstep.lineage.lineage import Lineage, LoggedModel, Run
+from lockstep.lineage.lineage import Lineage, LoggedModel, Place, Run
+from lockstep.modelfiles import ModelFile, ModelFiles
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RUN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
@@ -73,6 +74,11 @@ def document(packages: Mapping[str, str] = TRAINED, *, python: str = "3.11.2", r
     )
 
 
+def start(**changes: Any) -> Start:
+    """Return what an image starts."""
+    return Start(executable="/opt/venv/bin/python3", **changes)
+
+
 def run(**changes: Any) -> Run:
     """Return a finished run that recorded all that a policy can ask for."""
     found = Run(
@@ -110,8 +116,43 @@ def lineage(**changes: Any) -> Lineage:
         environment_digest=recorded.digest,
         signature_present=True,
         input_example=b"{}",
+        place=place(),
+        artifact_uri=place().uri,
     )
     return replace(found, **changes)
+
+
+def place(model_id: str = MODEL_ID, version: str = "3") -> Place:
+    """Return where a logged model's files are."""
+    return Place("iris", version, uri=f"mlflow-artifacts:/1/models/{model_id}/artifacts", model_id=model_id)
+
+
+def contents(of: Lineage | None = None, /, **changed: bytes) -> dict[str, bytes]:
+    """Return the files of a version: those that its lineage has been told from, and weights; dots are written `__`."""
+    found = of or lineage()
+    bodies = {
+        "MLmodel": found.mlmodel,
+        "model.skops": f"weights of {found.model_id}".encode(),
+        "python_env.yaml": found.python_env,
+        "requirements.txt": found.requirements,
+        "serving_input_example.json": found.input_example,
+    }
+    bodies |= {name.replace("__", "."): body for name, body in changed.items()}
+    return {path: body for path, body in bodies.items() if body is not None}
+
+
+def files_of(bodies: Mapping[str, bytes]) -> ModelFiles:
+    """Return the list of some files."""
+    return ModelFiles.of({path: ModelFile(sha256_of(body), len(body)) for path, body in bodies.items()})
+
+
+def held(of: Lineage | None = None, path: str = "/opt/model", **changes: Any) -> ImageModel:
+    """Return a version's model as an image holds it."""
+    found = of or lineage()
+    assert found.mlmodel is not None
+    run_id = found.run.run_id if found.run else None
+    made = ImageModel(path, sha256_of(found.mlmodel), found.model_id, run_id, files=files_of(contents(found)))
+    return replace(made, **changes)
 
 
 def image(**changes: Any) -> ResolvedImage:
@@ -134,14 +175,15 @@ def scan(**changes: Any) -> ImageScan:
         digest=DIGEST,
         analyser="1",
         document=document(),
-        models=(ImageModel(path="/opt/model", sha256=sha256_of(MLMODEL), model_id=MODEL_ID, run_id=RUN),),
+        models=(held(),),
     )
     return replace(found, **changes)
 
 
 def pins(of: Lineage | None = None, **changes: Any) -> LineagePins:
     """Return what a lineage declared when it was first seen."""
-    return replace(LineagePins(**pins_of(of or lineage()), first_seen=NOW), **changes)
+    made = pins_of(of or lineage(), first_seen=NOW, files=files_of(contents(of)))
+    return replace(made, **changes)
 
 
 def pod(name: str = "iris-1", **changes: Any) -> PodFact:
@@ -167,7 +209,8 @@ def unknown(reason: Reason = Reason.INTERNAL_ERROR, *, retry: bool = True) -> Un
 
 
 def evidence(**changes: Any) -> Evidence:
-    """Return evidence on which every gate passes."""
+    """Return evidence on which every gate passes; the model's files are those of the lineage."""
+    told = changes.get("lineage")
     found = Evidence(
         now=NOW,
         namespace="team",
@@ -177,6 +220,7 @@ def evidence(**changes: Any) -> Evidence:
         lineage=lineage(),
         image=image(),
         scan=scan(),
+        files=files_of(contents(told if isinstance(told, Lineage) else None)),
         pins=pins(),
         candidate=candidate(),
     )

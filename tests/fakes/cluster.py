@@ -15,7 +15,13 @@ Admission = Callable[[str, Kind, Object], str | None]
 Mutation = Callable[[Kind, Object], None]
 """Changes what is about to be created or replaced, as a mutating webhook or policy does."""
 
-_RECORDS = (ports.ENVIRONMENT_RECORD, ports.LAYER_RECORD, ports.LINEAGE_PIN, ports.PROMOTION_RECORD)
+_RECORDS = (
+    ports.ENVIRONMENT_RECORD,
+    ports.LAYER_RECORD,
+    ports.LINEAGE_PIN,
+    ports.LINEAGE_RELEASE,
+    ports.PROMOTION_RECORD,
+)
 _WITH_STATUS = (ports.MODEL_DEPLOYMENT, ports.PROMOTION_POLICY, ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE)
 # Maps and lists that a server-side apply replaces as a whole.
 _ATOMIC = ("selector", "nodeSelector", "matchLabels", "command", "args")

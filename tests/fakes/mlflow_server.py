@@ -25,14 +25,21 @@ def free_port() -> int:
 class MLflowServer:
     """`mlflow server`, running from `with` to its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Keep everything below `folder`; `options` take the place of those that let the server proxy artifacts."""
         self._folder = folder
+        self._options = options or ("--artifacts-destination", str(self.artifacts))
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the artifacts are that the server proxies."""
+        return self._folder / "artifacts"
 
     @property
     def log(self) -> str:
@@ -42,7 +49,7 @@ class MLflowServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder / 'store.db'}"]
-        command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        command += self._options
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
         environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self._folder / "server.log").open("wb") as log:

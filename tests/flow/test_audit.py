@@ -48,9 +48,11 @@ async def test_what_serves_goes_on_while_such_a_candidate_is_refused() -> None:
 
 async def test_a_model_without_an_example_is_promoted_unasked_only_where_the_policy_says_so() -> None:
     world = await ready_world(deploy=False, policy={"readiness": {"inputExample": "Required"}})
-    world.registry.put(a.lineage(input_example=None))
+    bare = a.lineage(input_example=None)
+    world.registry.put(bare)
+    await world.image("bare", of=bare, flask="3.0.0")
     world.policy(readiness={"inputExample": "Required"}, gates=[{"name": "lineage", "mode": "Audit"}])
-    world.deploy()
+    world.deploy(image=f"{a.REPOSITORY}:bare")
     await world.settle()
     assert world.condition("Ready") == ("False", "InputExampleMissing")
     assert world.deployments() == {}

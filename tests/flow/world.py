@@ -11,13 +11,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.canonical import sha256_of
 from lockstep.controller import ports
 from lockstep.controller.controller import Parts, build_reconciler
 from lockstep.controller.ports import Kind, Object, UnavailableError
 from lockstep.controller.records import Records
 from lockstep.controller.settings import Settings
-from lockstep.images.imagescan import ImageModel
 from lockstep.images.scan import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
@@ -62,7 +60,7 @@ class World:
         self.metrics = Metrics(CollectorRegistry())
         ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
         parts = Parts(*ports, chance=random.Random(7))
-        self.reconciler, self.scans = build_reconciler(parts, self.settings)
+        self.reconciler, (self.scans, _) = build_reconciler(parts, self.settings)
         self.woken = asyncio.Event()
 
     async def look(self) -> float | None:
@@ -137,10 +135,8 @@ class World:
         digest = self.images.push(tag, json.dumps([lineage.version, packages, scanned]), env)
         if scanned:
             names = {name.replace("_", "-"): version for name, version in packages.items()}
-            assert lineage.mlmodel is not None
-            run_id = lineage.run.run_id if lineage.run else None
-            model = ImageModel("/opt/model", sha256_of(lineage.mlmodel), lineage.model_id, run_id)
-            found = a.scan(digest=digest, analyser=ANALYSER, document=a.document({**a.TRAINED, **names}), models=(model,))
+            document = a.document({**a.TRAINED, **names})
+            found = a.scan(digest=digest, analyser=ANALYSER, document=document, models=(a.held(lineage),))
             await Records(self.cluster, SYSTEM).keep_scan(found)
         return digest
 
@@ -156,6 +152,8 @@ class World:
                 version=version,
                 model_id=model_id,
                 source=f"models:/{model_id}",
+                place=a.place(model_id, version),
+                artifact_uri=a.place(model_id, version).uri,
                 logged_model=logged,
                 mlmodel=f"run_id: {a.RUN}\nmodel_id: {model_id}\n".encode(),
                 mlmodel_model_id=model_id,

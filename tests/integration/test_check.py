@@ -20,7 +20,7 @@ from lockstep.training import log_environment
 from tests.fakes.http import serving
 from tests.fakes.images import MemorySource, layer
 from tests.fakes.mlflow_server import MLflowServer, free_port
-from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
+from tests.fakes.roots import VENV_SITE, Files, debian, distribution, items, venv
 
 SETTINGS = {"Entrypoint": ["python", "serve.py"], "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"]}
 # What this process can't have in common with a fake image: the tests compare one package.
@@ -37,8 +37,8 @@ class World:
     document: EnvironmentDocument
 
 
-def image(source: MemorySource, tag: str, versions: dict[str, str]) -> None:
-    files = debian() | venv()
+def image(source: MemorySource, tag: str, versions: dict[str, str], more: Files | None = None) -> None:
+    files = debian() | venv() | (more or {})
     for name, version in versions.items():
         # Its file is made up, so that it can't be of the kind of wheel that training had.
         files |= distribution(VENV_SITE, name.replace("-", "_"), version, WHEEL="Wheel-Version: 1.0\n")
@@ -106,6 +106,10 @@ def world(server: MLflowServer) -> Iterator[World]:
     versions = {package.name: package.version for package in document.packages}
     image(source, "same", versions)
     image(source, "other", versions | {"scikit-learn": "1.2.0"})
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{info.model_id}"))
+    model: Files = {f"/opt/model/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    image(source, "model", versions, model)
+    image(source, "evil", versions, {**model, "/opt/model/model.pkl": b"others"})
     with Registry(source) as registry:
         yield World(server.uri, f"127.0.0.1:{registry.port}", run.info.run_id, info.model_id, document)
 
@@ -159,6 +163,17 @@ def test_the_environment_that_was_trained_in_would_go_on(
     status = check(world, deployment(world, tmp_path, "same"), policy(world, tmp_path))
     said = capsys.readouterr().out
     assert (status, said.splitlines()[0]) == (0, "team/iris: would go on to the pods"), said
+
+
+def test_the_model_in_the_image_is_compared_file_by_file(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(world, deployment(world, tmp_path, "model"), policy(world, tmp_path)) == 0
+    assert "holds checked 1 at /opt/model" in capsys.readouterr().out
+    assert check(world, deployment(world, tmp_path, "evil"), policy(world, tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "ModelFilesDiffer" in said
+    assert "model.pkl in /opt/model is another file than the one of checked 1" in said
 
 
 def with_variables(world: World, tmp_path: Path, **variables: str) -> str:

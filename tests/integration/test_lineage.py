@@ -2,84 +2,25 @@
 
 import asyncio
 import json
-import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import aiohttp
 import mlflow
-import numpy as np
 import pytest
-from mlflow import MlflowClient
-from mlflow.data.numpy_dataset import from_numpy
 from sklearn.linear_model import LogisticRegression
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import LineagePins
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage, LineageError
-from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
-from lockstep.training import log_environment
+from lockstep.lineage.mlflow import MLflowRegistry
 from tests.fakes import builders as a
 from tests.fakes.mlflow_server import MLflowServer
+from tests.integration.trainer import Trained, World, X, read
 
-X = [[0.0], [1.0], [2.0], [3.0]]
 NOBODY = "f" * 32
-
-
-@dataclass(frozen=True)
-class Trained:
-    run_id: str
-    model_id: str
-
-
-class World:
-    """Trains, registers and tampers, as people do with MLflow."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.client = MlflowClient(uri)
-
-    def train(self, *, record: bool = True) -> Trained:
-        with mlflow.start_run() as run:
-            mlflow.log_params({"C": 1.0, "random_state": 7})
-            mlflow.set_tag("team", "flowers")
-            mlflow.log_input(from_numpy(np.array(X), name="iris"))
-            info = mlflow.sklearn.log_model(
-                LogisticRegression().fit(X, [0, 0, 1, 1]),
-                name="model",
-                input_example=np.array(X),
-                serialization_format="cloudpickle",
-                pip_requirements=["scikit-learn==1.9.1"],
-            )
-            if record:
-                log_environment(prove=False, strict=True)
-        return Trained(run.info.run_id, info.model_id)
-
-    def register(self, name: str, source: str, run_id: str | None) -> str:
-        """Register over REST, where a run id is whatever the caller says."""
-        if not self.client.search_registered_models(f"name = '{name}'"):
-            self.client.create_registered_model(name)
-        body = {"name": name, "source": source} | ({"run_id": run_id} if run_id else {})
-        if source.startswith("models:/m-"):
-            body["model_id"] = source.removeprefix("models:/")
-        answer = self.call("POST", "/api/2.0/mlflow/model-versions/create", json.dumps(body).encode())
-        return str(json.loads(answer)["model_version"]["version"])
-
-    def versioned(self, name: str, trained: Trained) -> str:
-        return self.register(name, f"models:/{trained.model_id}", trained.run_id)
-
-    def replace(self, trained: Trained, path: str, body: bytes) -> None:
-        """Write a logged model's file, as everybody who reaches the artifact proxy can."""
-        experiment = self.client.get_run(trained.run_id).info.experiment_id
-        self.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/models/{trained.model_id}/artifacts/{path}", body)
-
-    def call(self, method: str, path: str, body: bytes) -> bytes:
-        request = urllib.request.Request(self.uri + path, data=body, method=method)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return bytes(answer.read())
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +35,10 @@ def trained(world: World) -> Trained:
     return world.train()
 
 
-def read(world: World, name: str, **which: str) -> Lineage:
-    async def asked() -> Lineage:
-        async with aiohttp.ClientSession(auto_decompress=False) as session:
-            registry = MLflowRegistry(session, world.uri, MLflowCredentials(), timeout_seconds=60)
-            return await registry.lineage(name=name, **which)
-
-    return asyncio.run(asked())
-
-
 def judged(lineage: Lineage, pins: LineagePins | None = None, require: Sequence[str] = ()) -> tuple[GateOutcome, Reason]:
-    result = gate.evaluate(a.evidence(lineage=lineage, pins=pins, policy=a.policy(lineage={"require": require})))
+    # Their files are another test's matter.
+    policy = a.policy(lineage={"require": require, "modelFiles": "Ignore"})
+    result = gate.evaluate(a.evidence(lineage=lineage, files=None, pins=pins, policy=policy))
     return result.outcome, result.reason
 
 
@@ -268,7 +202,7 @@ def test_a_copied_version_leads_to_its_logged_model(world: World, trained: Train
 def test_a_document_that_is_replaced_after_it_was_first_seen_is_a_change(world: World) -> None:
     made = world.train()
     version = world.versioned("changing", made)
-    pins = a.pins(read(world, "changing", version=version))
+    pins = a.pins(read(world, "changing", version=version), files=None)
     assert judged(read(world, "changing", version=version), pins)[0] is GateOutcome.PASSED
     world.replace(made, "lockstep/environment.json", a.document(required=True).canonical())
     changed = read(world, "changing", version=version)

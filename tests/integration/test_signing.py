@@ -11,8 +11,9 @@ from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.environment.storage import run_artifact
 from lockstep.gates.document_signature import judge
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage
-from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
+from lockstep.lineage.mlflow import MLflowRegistry
 from lockstep.training import log_environment
 from tests.fakes.signing import key, pem_of, public_pem
 

@@ -15,6 +15,7 @@ from lockstep.api.server import ServerKind
 from lockstep.controller import ports
 from lockstep.controller.retention import Retention
 from lockstep.controller.settings import Settings
+from lockstep.lineage.reading import ReadingLimits
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout import labels
 from tests.cluster.binaries import binary
@@ -78,7 +79,7 @@ def everything() -> list[dict[str, Any]]:
 def test_every_object_has_a_kind_and_a_name_of_its_own(everything: list[dict[str, Any]]) -> None:
     names = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in everything]
     assert len(names) == len(set(names))
-    assert len(of_kind(everything, "CustomResourceDefinition")) == 6
+    assert len(of_kind(everything, "CustomResourceDefinition")) == 7
 
 
 def test_the_pod_meets_the_restricted_standard(everything: list[dict[str, Any]]) -> None:
@@ -112,7 +113,7 @@ def test_the_operator_asks_for_exactly_the_bindings_that_the_chart_installs(rele
     assert sorted(names) == sorted(environment_of(documents)["LOCKSTEP_GUARD_BINDINGS"].split(","))
     assert {binding["spec"]["policyName"] for binding in bindings} == policies
     assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
-    assert len(names) == 11
+    assert len(names) == 12
 
 
 def test_without_guards_the_operator_is_told_of_none() -> None:
@@ -129,7 +130,8 @@ def test_guards_fail_closed_and_name_the_operator(everything: list[dict[str, Any
         assert all(len(rule["message"]) > 60 for rule in policy["spec"]["validations"])
         text = json.dumps(policy)
         named = "system:serviceaccount:lockstep-system:lockstep" in text
-        assert named or policy["metadata"]["name"].removeprefix("lockstep-") in ("pods", "namespaces", "bindings", "exec")
+        others = ("pods", "namespaces", "bindings", "exec", "releases")
+        assert named or policy["metadata"]["name"].removeprefix("lockstep-") in others
 
 
 def test_guards_and_operator_reserve_the_same_labels(everything: list[dict[str, Any]]) -> None:
@@ -139,7 +141,7 @@ def test_guards_and_operator_reserve_the_same_labels(everything: list[dict[str, 
 
 def test_groups_that_break_the_glass_are_named_only_when_given() -> None:
     documents = render("guards.breakGlassGroups={sre}", crds_known=False)
-    assert json.dumps(of_kind(documents, "ValidatingAdmissionPolicy")).count("g in ['sre']") == 11
+    assert json.dumps(of_kind(documents, "ValidatingAdmissionPolicy")).count("g in ['sre']") == 12
     assert "groups.exists" not in json.dumps(of_kind(render(crds_known=False), "ValidatingAdmissionPolicy"))
 
 
@@ -184,6 +186,11 @@ def test_shipped_policies_are_understood(everything: list[dict[str, Any]]) -> No
         "readiness": "Enforce",
     }
     assert len(read["strict"].lineage.require) == 8
+    assert {name: spec.lineage.model_files for name, spec in read.items()} == {
+        "starter": "IfReadable",
+        "standard": "IfReadable",
+        "strict": "Required",
+    }
     examples = {name: str(spec.readiness.input_example) for name, spec in read.items()}
     assert examples == {"starter": "IfPresent", "standard": "Required", "strict": "Required"}
     assert read["strict"].readiness.servers == [ServerKind.MLFLOW, ServerKind.OPEN_INFERENCE_V2]
@@ -249,6 +256,9 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
         "scan.processes=4",
         "scan.limits.entries=600000",
         "scan.layerRecords=99",
+        "modelFiles.atOnce=3",
+        "modelFiles.gigabytes=500",
+        "modelFiles.seconds=7200",
         "records.promotions=77",
         "records.refusalsPerDeployment=3",
         crds_known=False,
@@ -259,6 +269,7 @@ def test_the_operator_understands_what_is_said_of_registries() -> None:
     assert settings.private_registries == {"r.infra.svc", "s.infra.svc:8443"}
     assert settings.token_services == {"gitlab.example.com"}
     assert (settings.scan_processes, settings.limits.entries, settings.layer_records) == (4, 600_000, 99)
+    assert (settings.model_reads, settings.reading_limits) == (3, ReadingLimits(bytes=500 * 10**9, seconds=7200.0))
     assert [str(network) for network in settings.cluster_ranges] == ["10.244.0.0/16", "fd00:10:96::/112"]
     assert settings.retention == Retention(promotions=77, refusals_per_deployment=3)
 
@@ -291,6 +302,8 @@ def test_whose_image_runs_has_to_be_said() -> None:
         "registries.clusterRanges={10.96.0.1}",
         "registries.private={http://r.example.com}",
         "registries.tokenServices={a b}",
+        "modelFiles.gigabytes=0",
+        "modelFiles.bytes=1",
         "records.promotionDays=0",
     ],
 )

@@ -140,7 +140,7 @@ def test_defaults_of_lists_stand_in_the_schema_and_the_status_has_none() -> None
     assert not [path for path, node in nodes(status) if "default" in node]
 
 
-@pytest.mark.parametrize("kind", ["EnvironmentRecord", "LayerRecord", "LineagePin", "PromotionRecord"])
+@pytest.mark.parametrize("kind", ["EnvironmentRecord", "LayerRecord", "LineagePin", "LineageRelease", "PromotionRecord"])
 def test_records_are_immutable(kind: str) -> None:
     rules = SCHEMAS[kind]["properties"]["spec"]["x-kubernetes-validations"]
     assert [rule["rule"] for rule in rules] == ["self == oldSelf"]

@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- /* The names of the guards, in one place: what installs them and the operator's environment both read them here. */ -}}
 {{- define "lockstep.guards" -}}
-status owned deployments replicasets pods bindings namespaces records names endpoints exec
+status owned deployments replicasets pods bindings namespaces records releases names endpoints exec
 {{- end -}}
 
 {{- define "lockstep.guardBindings" -}}

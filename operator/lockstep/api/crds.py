@@ -13,7 +13,7 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from lockstep.api import modeldeployment, promotionpolicy, records
-from lockstep.api.base import GROUP, VERSION, ApiModel
+from lockstep.api.base import GROUP, VERSION, ApiModel, cel
 from lockstep.api.reasons import ConditionType, EventReason, PolicyConditionType, Reason
 
 Schema = dict[str, Any]
@@ -129,8 +129,27 @@ RESOURCES: tuple[Resource, ...] = (
             _column("MODEL", ".spec.model", "Name of the registered model."),
             _column("VERSION", ".spec.version", "Its version."),
             _column("RUN", ".spec.runID", "The training run."),
+            _column("REPLACES", ".spec.replaces", "The pin in whose place it stands.", priority=1),
             _AGE,
         ),
+    ),
+    Resource(
+        kind=records.LINEAGE_RELEASE_KIND,
+        plural="lineagereleases",
+        description="A LineageRelease lifts the LineagePin of its name: what the version declares now is pinned anew. "
+        "Written by the platform team, immutable, kept as evidence.",
+        spec=records.LineageReleaseSpec,
+        columns=(
+            _column("BY", ".spec.by", "Who lifted the pin."),
+            _column("REASON", ".spec.reason", "Why."),
+            _AGE,
+        ),
+        rules=cel(
+            (
+                "self.metadata.name.matches('^pin-[0-9a-f]{40}(-[0-9]+)?$')",
+                "a LineageRelease is named like the LineagePin that it lifts",
+            )
+        )[_RULES],
     ),
     Resource(
         kind=records.PROMOTION_RECORD_KIND,

@@ -51,14 +51,29 @@ class LineageRequirement(StrEnum):
     INPUT_EXAMPLE = "InputExample"
 
 
+class ModelFilesRule(StrEnum):
+    """Whether the files of a registered model are read and compared."""
+
+    REQUIRED = "Required"
+    IF_READABLE = "IfReadable"
+    IGNORE = "Ignore"
+
+
 class LineageSpec(ApiModel):
-    """What a training run must have recorded."""
+    """What a training run must have recorded, and whether its model stays what it was."""
 
     require: list[LineageRequirement] = Field(
         default_factory=list,
         max_length=16,
         description="GitCommit, CleanTree, Dataset, Parameters, Seed, TrainingScript, Signature, InputExample.",
         json_schema_extra=SET,
+    )
+    model_files: ModelFilesRule = Field(
+        default=ModelFilesRule.IF_READABLE,
+        description="All files of the version are read through MLflow, pinned when they are first seen, and compared with "
+        "the model in the image. Required: a version whose files MLflow does not list is refused. IfReadable: it may pass, "
+        "and the verdict says that only its MLmodel was compared. Ignore: nothing but the MLmodel is read, and the verdict "
+        "says so.",
     )
 
 

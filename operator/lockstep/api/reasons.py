@@ -111,6 +111,15 @@ class Reason(_Documented):
     LINEAGE_CONFLICT = "LineageConflict", "Version, logged model, run and MLmodel do not name one another."
     LINEAGE_INCOMPLETE = "LineageIncomplete", "The run lacks something that the policy requires."
     LINEAGE_CHANGED = "LineageChanged", "What the version declares is not what it declared when it was first seen."
+    MODEL_READING = "ModelReading", "The model's files are being read from the model registry."
+    MODEL_FILES_UNREADABLE = (
+        "ModelFilesUnreadable",
+        "The model registry answers, but can't give or list the files of the version.",
+    )
+    MODEL_FILES_REFUSED = (
+        "ModelFilesRefused",
+        "The version has more files or bytes than are read, or names that can't be compared; the message says which.",
+    )
     ENVIRONMENT_NOT_RECORDED = "EnvironmentNotRecorded", "The training run recorded no environment document."
     ENVIRONMENT_DIGEST_CONFLICT = (
         "EnvironmentDigestConflict",
@@ -139,6 +148,12 @@ class Reason(_Documented):
         "ModelNotInImage",
         "The policy requires the registered model inside the image and it is not there.",
     )
+    MODEL_FILES_DIFFER = "ModelFilesDiffer", "The files of the model inside the image are not those of the registered version."
+    SERVED_MODEL_UNKNOWN = (
+        "ServedModelUnknown",
+        "The image holds several models, or fetches one by a name that moves, and does not say which one is served.",
+    )
+    SERVED_MODEL_DIFFERS = "ServedModelDiffers", "What the image is told to serve is not the registered model in it."
 
     # --- signatures ---------------------------------------------------------------------------------------------
     SIGNATURE_MISSING = "SignatureMissing", "The image lacks signatures of as many keys as the policy requires."

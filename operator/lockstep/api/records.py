@@ -11,6 +11,7 @@ from lockstep.api.modeldeployment import GateStatus
 ENVIRONMENT_RECORD_KIND = "EnvironmentRecord"
 LAYER_RECORD_KIND = "LayerRecord"
 LINEAGE_PIN_KIND = "LineagePin"
+LINEAGE_RELEASE_KIND = "LineageRelease"
 PROMOTION_RECORD_KIND = "PromotionRecord"
 
 _IMMUTABLE = cel(("self == oldSelf", "a record can't be changed: it is evidence of what was found at its time"))
@@ -25,8 +26,9 @@ class EnvironmentRecordSpec(ApiModel):
     document_deflated: Annotated[str, Field(max_length=1_200_000)] = Field(
         description="The environment document as canonical JSON, compressed with zlib, in base64."
     )
-    models: Annotated[str, Field(max_length=131_072)] = Field(
-        description="The models that were found in the image, as JSON text."
+    models: Annotated[str, Field(max_length=800_000)] = Field(
+        description="The models that were found in the image, as JSON text; the list of a model's files is compressed with "
+        "zlib, in base64."
     )
     findings: list[Message] = Field(
         default_factory=list,
@@ -65,7 +67,33 @@ class LineagePinSpec(ApiModel):
     model_id: ShortText | None = Field(default=None, alias="modelID", description="The logged model of the version.")
     document_digest: Digest | None = Field(default=None, description="Digest of the recorded environment document.")
     mlmodel_sha256: Digest | None = Field(default=None, alias="mlmodelSHA256", description="Digest of the MLmodel file.")
-    first_seen: datetime = Field(description="When the operator saw the version first.")
+    model_digest: Digest | None = Field(
+        default=None, description="Root digest of the model's files (OpenSSF Model Signing 1.0, section 6.5.1)."
+    )
+    file_count: int | None = Field(default=None, ge=1, description="How many files the model has.")
+    byte_count: int | None = Field(default=None, ge=0, description="How many bytes they have.")
+    files_deflated: Annotated[str, Field(max_length=1_200_000)] | None = Field(
+        default=None,
+        description="Digest and size of each file by its path, as JSON text, compressed with zlib, in base64. A pin without "
+        "them, of an older version or where they were not read, is completed by one whose name ends with -files.",
+    )
+    first_seen: datetime = Field(description="When the operator saw the version, or its files, first.")
+    replaces: ObjectName | None = Field(
+        default=None, description="Name of the pin in whose place this one stands since a LineageRelease lifted it."
+    )
+    released_by: ShortText | None = Field(default=None, description="Who lifted that pin.")
+    release_reason: Message | None = Field(default=None, description="Why.")
+
+    model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
+
+
+class LineageReleaseSpec(ApiModel):
+    """A person of the platform team lets a version be pinned anew. Its name is that of the LineagePin that it lifts."""
+
+    by: ShortText = Field(description="Who lifts the pin: the user name that the API server knows, checked at admission.")
+    reason: Annotated[str, Field(min_length=10, max_length=1024)] = Field(
+        description="Why the version may declare something else than when it was first seen."
+    )
 
     model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
 

@@ -19,8 +19,9 @@ from lockstep.images.options import RegistryOptions
 from lockstep.images.scan import Scanner
 from lockstep.images.session import registry_session
 from lockstep.images.source import ImageSource
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import ModelRegistry
-from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
+from lockstep.lineage.mlflow import MLflowRegistry
 
 
 @dataclass(frozen=True)

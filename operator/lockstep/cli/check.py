@@ -10,6 +10,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.access import Access, access, parse_platform, unauthorized
+from lockstep.cli.files import registered_files
 from lockstep.cli.findings import exit_of, refusal_as_json, refusal_as_table, verdict_as_json, verdict_as_table
 from lockstep.cli.hints import with_hint
 from lockstep.cli.manifests import Manifest, read_manifests, read_policy
@@ -24,7 +25,8 @@ from lockstep.lineage.lineage import Lineage
 
 DESCRIPTION = """Decides ModelDeployments as the controller would, up to the pods, and whether those could be asked
 anything. What the cluster alone knows (pods, what a version declared when it was first seen, admission policies) is not part
-of it. A manifest that `kubectl apply` refuses is refused here too, and for the same reasons: unknown and misspelt fields,
+of it. All files of the registered model are read through MLflow, weights too, unless the policy's `lineage.modelFiles` is
+`Ignore`. A manifest that `kubectl apply` refuses is refused here too, and for the same reasons: unknown and misspelt fields,
 types, bounds and the rules between fields, as this version of Lockstep has them. Variables of `spec.template.env` that it takes
 are judged by the policy. With several ModelDeployments, the worst decides the exit status; manifests of other kinds are passed
 over.
@@ -103,15 +105,17 @@ async def _gather(
 ) -> Evidence:
     spec = deployment.spec
     opened = await image_fact(spec.image, policy, reach, parse_platform(platform), reach.limits)
+    lineage = _lineage(await lineage_fact(spec, policy, tracking.through(reach)), tracking)
     return Evidence(
         now=datetime.now(UTC),
         namespace=deployment.namespace,
         name=deployment.name,
         spec=spec,
         policy=policy,
-        lineage=_lineage(await lineage_fact(spec, policy, tracking.through(reach)), tracking),
+        lineage=lineage,
         image=_explained(opened, reach) if isinstance(opened, Unknown) else opened.image,
         scan=await _scan(reach, opened),
+        files=await registered_files(reach.mlflow(tracking.uri), policy, lineage),
         signed=None if isinstance(opened, Unknown) else await signed_fact(opened, policy),
     )
 

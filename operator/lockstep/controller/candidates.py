@@ -19,7 +19,6 @@ from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Cluster
 from lockstep.controller.priorities import Priorities
 from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
-from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Unknown
 from lockstep.gates.outcome import Verdict
@@ -97,7 +96,7 @@ class Candidates:
         before = carried_over(look.owner, version, look.now)
         progress = await self._progress(look, before, snapshot, facts)
         verdict = evaluate(look.evidence(facts, progress.pods))
-        await self._pin(look, facts, verdict)
+        await self._gatherer.pin(look.policy, facts, verdict, look.now)
         hold = too_large or await self._hold(look, snapshot)
         situation = Situation(
             owner=look.owner,
@@ -129,6 +128,7 @@ class Candidates:
             look.platform,
             version=look.owner.spec.model.version,
             reference=pinned_reference(before, look.owner.spec.image),
+            since=before.start_time or look.now,
             again=look.again,
         )
 
@@ -186,13 +186,6 @@ class Candidates:
         passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=look.now)
         name = record_name(look.owner, candidate, passing, PROMOTED)
         return await self._records.promotion(look.owner, name, snapshot.revision) is not None
-
-    async def _pin(self, look: Look, facts: Facts, verdict: Verdict) -> None:
-        """Pin what the version declares as soon as its lineage holds for the first time."""
-        policy, lineage = look.known_policy, facts.lineage
-        holds = any(r.gate == lineage_gate.NAME and r.outcome is GateOutcome.PASSED for r in verdict.results)
-        if policy is not None and holds and facts.pins is None and not isinstance(lineage, Unknown):
-            await self._gatherer.pin(policy, lineage, look.now)
 
     async def _hold(self, look: Look, snapshot: Snapshot | None) -> Hold | None:
         """Find out what besides the gates stands in the way."""

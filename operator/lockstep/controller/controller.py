@@ -16,6 +16,7 @@ from lockstep.controller.gather import Gatherer
 from lockstep.controller.images import ImagesOf
 from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.leader import Leader
+from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.platforms import Platforms
 from lockstep.controller.pods import PodAudits
 from lockstep.controller.policies import Guards
@@ -61,18 +62,20 @@ class Parts:
     """What pods and Services are asked, when and in which order, nobody is to foresee."""
 
 
-def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scans]:
-    """Put a reconciler together."""
+def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, tuple[Scans, ModelReads]]:
+    """Put a reconciler together; return with it what it lets run in the background."""
     cluster, clock, images = parts.cluster, parts.clock, parts.images
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
     limits = settings.limits
+    reads = ModelReads(clock, settings.reading_limits, settings.model_reads)
     gatherer = Gatherer(
         registries=parts.registries,
         records=records,
         scanner=Scanner(limits, workers=parts.workers, cache=LayerRecords(cluster, settings.namespace, ANALYSER)),
         scans=scans,
+        reads=reads,
         clock=clock,
         limits=limits,
     )
@@ -97,7 +100,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, Scan
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),
         reporter=Reporter(events, parts.metrics),
     )
-    return reconciler, scans
+    return reconciler, (scans, reads)
 
 
 class Controller:
@@ -123,7 +126,7 @@ class Controller:
         registries = MLflowRegistries(session, credentials_from_environment())
         workers = Processes(settings.limits.record, at_once=settings.scan_processes)
         parts = Parts(cluster, clock, registries, HttpAuditor(), images, workers, self._metrics)
-        self._reconciler, self._scans = build_reconciler(parts, settings)
+        self._reconciler, self._background = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep, clock=clock, retention=settings.retention)
         self._policies = PolicyStatuses(cluster, clock)
@@ -159,7 +162,8 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._scans.stop()
+            for running in self._background:
+                await running.stop()
             await self._reconciler.stop()
             await self._leader.release()
             for runner in runners:

@@ -3,27 +3,41 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.ports import Clock
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
-from lockstep.evidence.facts import Images, OpenedImage, Registries, image_fact, lineage_fact, signed_fact
+from lockstep.evidence.facts import (
+    Images,
+    OpenedImage,
+    Registries,
+    image_fact,
+    lineage_fact,
+    place_to_read,
+    signed_fact,
+)
+from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Fact, LineagePins, Unknown
-from lockstep.gates.lineage import pins_of
+from lockstep.gates.modelfiles import agree
+from lockstep.gates.outcome import Verdict
 from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.reference import reported_digest, reported_repository
 from lockstep.images.scan import Scanner
 from lockstep.images.signed import Signed
-from lockstep.lineage.lineage import Lineage
+from lockstep.lineage.lineage import Lineage, Place
+from lockstep.modelfiles import ModelFiles
 
 _FRESH_SECONDS = 30.0
+_STANDING = timedelta(days=1)
+"""How old a reading may be for what serves already; it has to outlast the reading itself."""
 _KEPT = 1024
 _REPORTED = 4
 """Digests that are looked up for one candidate: its nodes may have got the image in as many ways."""
@@ -37,6 +51,7 @@ class Facts:
     lineage: Fact[Lineage]
     image: Fact[ResolvedImage]
     scan: Fact[ImageScan]
+    files: Fact[ModelFiles] | None
     pins: LineagePins | None
     signed: Fact[Signed] | None = None
 
@@ -74,11 +89,14 @@ class Gatherer:
         records: Records,
         scanner: Scanner,
         scans: Scans,
+        reads: ModelReads,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._registries = registries
         self._records = records
+        self._reads = reads
+        self._clock = clock
         self._scanner = scanner
         self._scans = scans
         self._limits = limits
@@ -112,6 +130,7 @@ class Gatherer:
         *,
         version: str | None,
         reference: str,
+        since: datetime | None,
         again: Callable[[], None],
     ) -> Facts:
         """Gather everything that is known before any pod runs.
@@ -123,16 +142,45 @@ class Gatherer:
             platform: whose image is meant.
             version: the pinned model version; None to ask what the spec names.
             reference: the pinned image, or the spec's while nothing is pinned.
-            again: called when a scan has ended that is still running now.
+            since: the model's files have to have been read after this; None where it is enough that they are pinned.
+            again: called when a scan or a reading has ended that is still running now.
         """
         lineage = await self.lineage(owner, policy, version)
         opened = await self._image(owner, policy, images, platform, reference)
+        pins = await self._pins(policy, lineage)
+        files = await self._files(policy, lineage, pins, since, again)
         if isinstance(opened, Unknown):
-            return Facts(lineage, opened, opened, await self._pins(policy, lineage))
+            return Facts(lineage, opened, opened, files, pins)
         found = await self._scans.get(opened.image, lambda image: self._scanner.scan(opened.source, image), again)
         running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
         signed = await self._signatures(owner, policy, opened)
-        return Facts(lineage, opened.image, found if found is not None else running, await self._pins(policy, lineage), signed)
+        return Facts(lineage, opened.image, found if found is not None else running, files, pins, signed)
+
+    async def _files(
+        self,
+        policy: Fact[PromotionPolicy],
+        lineage: Fact[Lineage],
+        pins: LineagePins | None,
+        since: datetime | None,
+        again: Callable[[], None],
+    ) -> Fact[ModelFiles] | None:
+        """Read the model's files, unless it is known already that the lineage does not hold."""
+        if isinstance(policy, Unknown) or isinstance(lineage, Unknown):
+            return Unknown(Reason.WAITING, "the lineage has to be known first", retry=True)
+        place = place_to_read(policy, lineage, pins)
+        if not isinstance(place, Place):
+            return place
+        if since is None and pins is not None and pins.files is not None:
+            return pins.files
+        tracking_uri = policy.spec.registry.tracking_uri
+        registry = self._registries.at(tracking_uri)
+        # Where the small files that came with the lineage are others by now, they all have to be of one piece again.
+        now = self._clock.now()
+        for after in (since or now - _STANDING, now - timedelta(seconds=_FRESH_SECONDS)):
+            files = await self._reads.get(registry, tracking_uri, place, since=after, when_done=again)
+            if isinstance(files, Unknown) or agree(lineage, files):
+                break
+        return files
 
     async def _signatures(
         self, owner: ModelDeployment, policy: Fact[PromotionPolicy], opened: OpenedImage
@@ -198,11 +246,15 @@ class Gatherer:
             return None
         return await self._records.pins(policy.spec.registry.tracking_uri, lineage.name, lineage.version)
 
-    async def pin(self, policy: PromotionPolicy, lineage: Lineage, now: datetime) -> LineagePins:
-        """Keep what a version declares, the first time that its lineage holds."""
-        pins = LineagePins(**pins_of(lineage), first_seen=now)
-        await self._records.pin(policy.spec.registry.tracking_uri, lineage.name, lineage.version, pins)
-        return pins
+    async def pin(self, policy: Fact[PromotionPolicy], facts: Facts, verdict: Verdict, now: datetime) -> None:
+        """Keep what a version declares, the first time that its lineage holds, and its files as soon as they are known."""
+        lineage, files = facts.lineage, facts.files if isinstance(facts.files, ModelFiles) else None
+        holds = any(r.gate == lineage_gate.NAME and r.outcome is GateOutcome.PASSED for r in verdict.results)
+        if isinstance(policy, Unknown) or isinstance(lineage, Unknown) or not holds:
+            return
+        if facts.pins is None or (facts.pins.files is None and files is not None):
+            pins = lineage_gate.pins_of(lineage, first_seen=now, files=files)
+            await self._records.pin(policy.spec.registry.tracking_uri, lineage.name, lineage.version, pins)
 
 
 def _named(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str, str, bool]]:

@@ -47,6 +47,7 @@ class Look:
             image=facts.image,
             scan=facts.scan,
             signed=facts.signed,
+            files=facts.files,
             pins=facts.pins,
             candidate=candidate,
         )

@@ -31,6 +31,7 @@ PROMOTION_POLICY = Kind("lockstep.dev", "v1alpha1", "promotionpolicies", "Promot
 ENVIRONMENT_RECORD = Kind("lockstep.dev", "v1alpha1", "environmentrecords", "EnvironmentRecord")
 LAYER_RECORD = Kind("lockstep.dev", "v1alpha1", "layerrecords", "LayerRecord")
 LINEAGE_PIN = Kind("lockstep.dev", "v1alpha1", "lineagepins", "LineagePin")
+LINEAGE_RELEASE = Kind("lockstep.dev", "v1alpha1", "lineagereleases", "LineageRelease")
 PROMOTION_RECORD = Kind("lockstep.dev", "v1alpha1", "promotionrecords", "PromotionRecord")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
 REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")

@@ -20,6 +20,7 @@ from lockstep.gates.evidence import LineagePins
 from lockstep.gates.outcome import Verdict
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
+from lockstep.modelfiles import ModelFiles
 from lockstep.rollout import labels
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.conditions import shortened
@@ -27,6 +28,7 @@ from lockstep.rollout.revision import Snapshot, short_hash
 
 _CACHED = 512
 _MAX_DIFFERENCES = 1000
+_MAX_RELEASES = 1000
 _log = logging.getLogger(__name__)
 
 PROMOTED = "Promoted"
@@ -159,21 +161,27 @@ class Records:
     # --- lineage pins --------------------------------------------------------------------------------------------
 
     async def pins(self, tracking_uri: str, model: str, version: str) -> LineagePins | None:
-        """Return what a version declared when it was first seen; None when it has not been seen."""
-        record = await self._get(ports.LINEAGE_PIN, pin_name(tracking_uri, model, version))
+        """Return what a version declared when it was first seen, or since a pin was lifted; None when it has not been seen."""
+        name, record, _ = await self._pinned(tracking_uri, model, version)
         if record is None:
             return None
-        spec = record["spec"]
+        with_files = record if "filesDeflated" in record["spec"] else await self._get(ports.LINEAGE_PIN, _files_name(name))
+        spec, files = record["spec"], with_files["spec"] if with_files is not None else {}
         return LineagePins(
             run_id=spec.get("runID"),
             model_id=spec.get("modelID"),
             document_digest=spec.get("documentDigest"),
             mlmodel_sha256=spec.get("mlmodelSHA256"),
             first_seen=datetime.fromisoformat(spec["firstSeen"]),
+            files=ModelFiles.unpacked(files["filesDeflated"]) if files else None,
+            files_first_seen=datetime.fromisoformat(files["firstSeen"]) if files else None,
+            name=name,
         )
 
     async def pin(self, tracking_uri: str, model: str, version: str, pins: LineagePins) -> None:
-        """Keep what a version declares now. It outlives every ModelDeployment."""
+        """Keep what a version declares now; it outlives every ModelDeployment. Files that a pin lacks are kept beside it."""
+        name, record, release = await self._pinned(tracking_uri, model, version)
+        files = pins.files
         spec = {
             "trackingURI": tracking_uri,
             "model": model,
@@ -182,10 +190,32 @@ class Records:
             "modelID": pins.model_id,
             "documentDigest": pins.document_digest,
             "mlmodelSHA256": pins.mlmodel_sha256,
+            "modelDigest": files.digest if files is not None else None,
+            "fileCount": len(files.files) if files is not None else None,
+            "byteCount": files.size if files is not None else None,
+            "filesDeflated": files.packed() if files is not None else None,
             "firstSeen": timestamp(pins.first_seen),
+            "replaces": release["metadata"]["name"] if release is not None else None,
+            "releasedBy": release["spec"]["by"] if release is not None else None,
+            "releaseReason": release["spec"]["reason"] if release is not None else None,
         }
         spec = {key: value for key, value in spec.items() if value is not None}
-        await self._write(ports.LINEAGE_PIN, pin_name(tracking_uri, model, version), spec, {})
+        await self._write(ports.LINEAGE_PIN, name if record is None else _files_name(name), spec, {})
+
+    async def _pinned(self, tracking_uri: str, model: str, version: str) -> tuple[str, Object | None, Object | None]:
+        """Follow the pins that were lifted; return name and record of the one that holds, and what lifted the one before.
+
+        Which one holds follows from names alone, so that nobody can put another in its place but by a LineageRelease.
+        """
+        first = name = pin_name(tracking_uri, model, version)
+        release: Object | None = None
+        for number in range(2, _MAX_RELEASES):
+            record = await self._get(ports.LINEAGE_PIN, name)
+            lifted = await self._cluster.get(ports.LINEAGE_RELEASE, self._namespace, name) if record is not None else None
+            if lifted is None:
+                return name, record, release
+            name, release = f"{first}-{number}", lifted
+        return name, await self._get(ports.LINEAGE_PIN, name), release
 
     # --- scans ---------------------------------------------------------------------------------------------------
 
@@ -228,6 +258,11 @@ def record_name(owner: ModelDeployment, candidate: CandidateStatus, verdict: Ver
 def pin_name(tracking_uri: str, model: str, version: str) -> str:
     """Name the pin of a model version."""
     return "pin-" + sha256_of(canonical_json([tracking_uri, model, version])).removeprefix("sha256:")[:40]
+
+
+def _files_name(pin: str) -> str:
+    """Name the pin that completes another one."""
+    return f"{pin}-files"
 
 
 def scan_name(digest: str, analyser: str) -> str:

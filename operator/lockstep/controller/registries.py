@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import ModelRegistry
-from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
+from lockstep.lineage.mlflow import MLflowRegistry
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from lockstep.controller.retention import Retention
 from lockstep.images.egress import Network
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import Limits, parse_limits
+from lockstep.lineage.reading import ReadingLimits
 
 _FORMATS = ("json", "text")
 _PORTS = 65535
+_GB = 10**9
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -63,6 +65,10 @@ class Settings:
     """`LOCKSTEP_LAYER_RECORDS`: how many LayerRecords are kept, each of at most 1.2 MB; the oldest go first."""
     environment_records: int = 2000
     """`LOCKSTEP_ENVIRONMENT_RECORDS`: how many EnvironmentRecords are kept; the oldest go first."""
+    reading_limits: ReadingLimits = field(default_factory=ReadingLimits)
+    """`LOCKSTEP_MODEL_GIGABYTES`, `LOCKSTEP_MODEL_SECONDS`: how much is read of one model through MLflow, and for how long."""
+    model_reads: int = 2
+    """`LOCKSTEP_MODEL_READS`: how many models of more than 1 GB are read at the same time, and how many others beside them."""
     retention: Retention = field(default_factory=Retention)
     """Which PromotionRecords are kept; its fields name their variables."""
     log_format: str = "json"
@@ -95,6 +101,11 @@ class Settings:
             scan_processes=_number(env, "LOCKSTEP_SCAN_PROCESSES", cls.scan_processes, 64),
             layer_records=_number(env, "LOCKSTEP_LAYER_RECORDS", cls.layer_records),
             environment_records=_number(env, "LOCKSTEP_ENVIRONMENT_RECORDS", cls.environment_records),
+            reading_limits=ReadingLimits(
+                bytes=_number(env, "LOCKSTEP_MODEL_GIGABYTES", ReadingLimits.bytes // _GB) * _GB,
+                seconds=float(_number(env, "LOCKSTEP_MODEL_SECONDS", int(ReadingLimits.seconds))),
+            ),
+            model_reads=_number(env, "LOCKSTEP_MODEL_READS", cls.model_reads, 64),
             retention=_retention(env),
             log_format=_format(env.get("LOCKSTEP_LOG_FORMAT") or cls.log_format),
         )

@@ -71,11 +71,14 @@ class Settled:
             look.platform,
             version=active.status.model_version,
             reference=active.snapshot.image,
+            since=None,
             again=look.again,
         )
-        if any(isinstance(fact, Unknown) and fact.retry for fact in (facts.lineage, facts.image, facts.scan, facts.signed)):
+        asked = (facts.lineage, facts.image, facts.scan, facts.files, facts.signed)
+        if any(isinstance(fact, Unknown) and fact.retry and fact.reason is not Reason.WAITING for fact in asked):
             return active.status, (), True
         verdict = evaluate(look.evidence(facts))
+        await self._gatherer.pin(look.policy, facts, verdict, look.now)
         findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
         await self._report(look, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False

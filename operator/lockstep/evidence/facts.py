@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from lockstep.api.modeldeployment import ModelDeploymentSpec
-from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.modeldeployment import GateMode, ModelDeploymentSpec
+from lockstep.api.promotionpolicy import ModelFilesRule, PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gates import lineage as lineage_gate
+from lockstep.gates.evidence import Fact, LineagePins, Unknown
 from lockstep.gates.image import repository_allowed
 from lockstep.gates.lineage import allowed
 from lockstep.gates.signatures import rules_for
@@ -17,7 +18,7 @@ from lockstep.images.signed import Signed
 from lockstep.images.source import ImageSource
 from lockstep.images.verification import read_signed
 from lockstep.keys import public_keys
-from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
+from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry, Place
 
 
 class Registries(Protocol):
@@ -64,6 +65,19 @@ async def lineage_fact(
         return await registry.lineage(name=spec.model.name, alias=spec.model.alias)
     except LineageError as error:
         return Unknown(error.reason, error.message, retry=error.retry)
+
+
+def place_to_read(policy: PromotionPolicy, lineage: Lineage, pins: LineagePins | None = None) -> Fact[Place] | None:
+    """Return where the model's files are read, or why that has to wait: a version whose lineage is refused anyway is not read.
+
+    None where the policy does not ask for them.
+    """
+    if policy.spec.lineage.model_files is ModelFilesRule.IGNORE:
+        return None
+    enforced = policy.spec.mode(lineage_gate.NAME) is GateMode.ENFORCE
+    if lineage.place is None or (enforced and lineage_gate.first_finding(lineage, policy.spec, pins) is not None):
+        return Unknown(Reason.WAITING, "the lineage has to hold first", retry=True)
+    return lineage.place
 
 
 async def image_fact(

@@ -59,6 +59,10 @@ def _compared(evidence: Evidence) -> tuple[Result, str | None]:
     # The lineage gate tells in every mode why there is no lineage; the image gate tells of the scan where it is enforced.
     if isinstance(lineage, Unknown):
         return _waiting(lineage, told=True), None
+    if lineage.unreadable is not None:
+        # Nothing weaker takes the place of a record that could not be read.
+        message = f"the recorded environment could not be read: {lineage.unreadable}"
+        return Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message), None
     if isinstance(scan, Unknown):
         return _waiting(scan, told=policy.spec.mode(image.NAME) is GateMode.ENFORCE), None
     rules = rules_for(lineage, policy.spec)

@@ -12,6 +12,7 @@ from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.signed import Signed
 from lockstep.lineage.lineage import Lineage
+from lockstep.modelfiles import ModelFiles
 
 T = TypeVar("T")
 
@@ -40,6 +41,11 @@ class LineagePins:
     document_digest: str | None
     mlmodel_sha256: str | None
     first_seen: datetime
+    files: ModelFiles | None = None
+    """All files of the model; None where they were not read then."""
+    files_first_seen: datetime | None = None
+    name: str = ""
+    """Of the LineagePin, for messages."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,8 @@ class Evidence:
     scan: Fact[ImageScan]
     signed: Fact[Signed] | None = None
     """What is signed of the image; None when it was not read, which is enough where the policy asks for nothing."""
+    files: Fact[ModelFiles] | None = None
+    """The files of the registered model as they are now, or as they are pinned; None where the policy does not ask."""
     pins: LineagePins | None = None
     """None when this version has never been seen before: what it declares now becomes the pin."""
     candidate: CandidatePods | None = None

@@ -4,18 +4,15 @@ and it holds the registered model.
 
 from fnmatch import fnmatchcase
 
-from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import Reason
-from lockstep.gates import signatures
+from lockstep.gates import served, signatures
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
 from lockstep.images.image import ResolvedImage
-from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.images.reference import repository_of
-from lockstep.lineage.lineage import Lineage
 
 NAME = "image"
 
@@ -46,20 +43,12 @@ def evaluate(evidence: Evidence) -> Result:
         return Result(NAME, GateOutcome.REJECTED, Reason.DIGEST_MISMATCH, message)
     if isinstance(lineage, Unknown):
         return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "the lineage has to be known first")
-    wrong = _wrong_model(scan, lineage)
+    wrong, held = served.judge(NAME, evidence, image, scan, lineage, policy.spec)
     if wrong is not None:
         return wrong
-    if policy.spec.images.model_in_image is InImage.REQUIRED and not scan.models:
-        return Result(
-            NAME,
-            GateOutcome.REJECTED,
-            Reason.MODEL_NOT_IN_IMAGE,
-            "no MLmodel file is in the image, and the policy requires the registered model in it",
-            next_step="Next step (image): copy the downloaded model into the image and build it again",
-        )
     rules = ", ".join(rule.name for rule in signatures.rules_for(image.repository, policy.spec))
     signed = f", and signed as the rules {rules} demand" if rules else ""
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}")
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}{held}")
 
 
 def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
@@ -82,25 +71,3 @@ def _wrong_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | N
         next_step="Next step (image): build it on a listed base image; a base that was rebuilt has other layers: "
         "ask the platform team to list it",
     )
-
-
-def _wrong_model(scan: ImageScan, lineage: Lineage) -> Result | None:
-    """Find out whether the models in the image are others than the registered one. None in it is not a wrong one."""
-    strangers = [model for model in scan.models if not _same(model, lineage)]
-    if not scan.models or len(strangers) < len(scan.models):
-        return None
-    held = ", ".join(f"{m.model_id or m.run_id or 'a model without ids'} at {m.path}" for m in strangers[:3])
-    wanted = lineage.model_id or (lineage.run.run_id if lineage.run else "?")
-    return Result(
-        NAME,
-        GateOutcome.REJECTED,
-        Reason.IMAGE_LACKS_VERSION,
-        f"the image holds {held}; {lineage.name} {lineage.version} is {wanted}",
-        next_step=f"Next step (image): build it with models:/{lineage.name}/{lineage.version}",
-    )
-
-
-def _same(model: ImageModel, lineage: Lineage) -> bool:
-    if lineage.model_id is not None:
-        return model.model_id == lineage.model_id
-    return model.run_id is not None and lineage.run is not None and model.run_id == lineage.run.run_id

@@ -1,19 +1,22 @@
 """Gate: the version, its run and its logged model exist, agree with one another, and have what the policy requires."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from lockstep.api.environmentspec import EnvironmentEvidence
 from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.api.promotionpolicy import LineageRequirement, PromotionPolicySpec
+from lockstep.api.promotionpolicy import LineageRequirement, ModelFilesRule, PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
-from lockstep.gates.evidence import Evidence, LineagePins, Unknown
+from lockstep.gates import modelfiles
+from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown
 from lockstep.gates.outcome import Result
 from lockstep.gates.unknown import result_of_unknown
 from lockstep.lineage.lineage import Lineage
+from lockstep.modelfiles import ModelFiles
 
 NAME = "lineage"
 _RETRAIN = "Next step (who trains): "
@@ -29,11 +32,22 @@ def evaluate(evidence: Evidence) -> Result:
         return _rejected(Reason.MODEL_NOT_ALLOWED, message, "Next step (platform team): add it to registry.models")
     if isinstance(lineage, Unknown):
         return result_of_unknown(NAME, lineage)
-    finding = next(_findings(lineage, policy.spec, evidence.pins), None)
+    finding = first_finding(lineage, policy.spec, evidence.pins, evidence.files)
     if finding is not None:
         return finding
+    rule = policy.spec.lineage.model_files
+    open_question, files = modelfiles.judge(NAME, lineage, evidence.files, evidence.pins, rule)
+    if open_question is not None:
+        return open_question
     run = lineage.run.run_id if lineage.run else "?"
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"{lineage.name} {lineage.version} was made by run {run}")
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"{lineage.name} {lineage.version} was made by run {run}{files}")
+
+
+def first_finding(
+    lineage: Lineage, policy: PromotionPolicySpec, pins: LineagePins | None, files: Fact[ModelFiles] | None = None
+) -> Result | None:
+    """Return the first thing that is wrong with a lineage, whatever is still to be read of its files."""
+    return next(_findings(lineage, policy, pins, files), None)
 
 
 def allowed(model: str, policy: PromotionPolicySpec) -> bool:
@@ -41,14 +55,17 @@ def allowed(model: str, policy: PromotionPolicySpec) -> bool:
     return any(fnmatchcase(model, pattern) for pattern in policy.registry.models)
 
 
-def pins_of(lineage: Lineage) -> dict[str, str | None]:
-    """Return what a version declares, by the names of `LineagePins`."""
-    return {
-        "run_id": lineage.run.run_id if lineage.run else None,
-        "model_id": lineage.model_id,
-        "document_digest": _document_digest(lineage),
-        "mlmodel_sha256": sha256_of(lineage.mlmodel) if lineage.mlmodel is not None else None,
-    }
+def pins_of(lineage: Lineage, *, first_seen: datetime, files: ModelFiles | None = None) -> LineagePins:
+    """Return what a version declares, to be pinned."""
+    return LineagePins(
+        run_id=lineage.run.run_id if lineage.run else None,
+        model_id=lineage.model_id,
+        document_digest=_document_digest(lineage),
+        mlmodel_sha256=sha256_of(lineage.mlmodel) if lineage.mlmodel is not None else None,
+        first_seen=first_seen,
+        files=files,
+        files_first_seen=first_seen if files is not None else None,
+    )
 
 
 def _document_digest(lineage: Lineage) -> str | None:
@@ -60,10 +77,13 @@ def _document_digest(lineage: Lineage) -> str | None:
         return sha256_of(lineage.environment_document)
 
 
-def _findings(lineage: Lineage, policy: PromotionPolicySpec, pins: LineagePins | None) -> Iterator[Result]:
+def _findings(
+    lineage: Lineage, policy: PromotionPolicySpec, pins: LineagePins | None, files: Fact[ModelFiles] | None
+) -> Iterator[Result]:
     yield from _existence(lineage)
-    yield from _changes(lineage, pins)
+    yield from _changes(lineage, pins, files)
     yield from _agreement(lineage)
+    yield from _elsewhere(lineage, policy)
     yield from _environment(lineage, policy)
     yield from _completeness(lineage, policy)
 
@@ -91,6 +111,10 @@ def _existence(lineage: Lineage) -> Iterator[Result]:
         goes_on = lineage.run.status in ("RUNNING", "SCHEDULED")
         step = "let the run end" if goes_on else "train again and register the new version"
         yield _rejected(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}{step}")
+    if lineage.unreadable is not None:
+        message = f"MLflow can't give the files of {named} at {lineage.artifact_uri or '?'}: {lineage.unreadable}"
+        step = "Next step (platform team): let the tracking server read them (credentials of the storage, --serve-artifacts)"
+        yield Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message, next_step=step)
 
 
 def _agreement(lineage: Lineage) -> Iterator[Result]:
@@ -109,7 +133,7 @@ def _agreement(lineage: Lineage) -> Iterator[Result]:
         yield _rejected(Reason.LINEAGE_CONFLICT, message)
 
 
-def _changes(lineage: Lineage, pins: LineagePins | None) -> Iterator[Result]:
+def _changes(lineage: Lineage, pins: LineagePins | None, files: Fact[ModelFiles] | None) -> Iterator[Result]:
     if pins is None:
         return
     labels = {
@@ -118,13 +142,38 @@ def _changes(lineage: Lineage, pins: LineagePins | None) -> Iterator[Result]:
         "model_id": "logged model",
         "run_id": "run",
     }
-    now = pins_of(lineage)
+    now = pins_of(lineage, first_seen=pins.first_seen)
     # A run that has vanished is told as such; a document that was added later is still a change.
-    changed = [label for key, label in labels.items() if now[key] != getattr(pins, key)]
+    changed = [label for key, label in labels.items() if getattr(now, key) != getattr(pins, key)]
+    version = f"{lineage.name} {lineage.version}"
     if changed:
-        since = pins.first_seen.strftime("%Y-%m-%d %H:%M:%SZ")
-        message = f"{lineage.name} {lineage.version} declares another {' and '.join(changed)} than when first seen ({since})"
-        yield _rejected(Reason.LINEAGE_CHANGED, message, f"{_RETRAIN}register a new version: a version may not change")
+        message = f"{version} declares another {' and '.join(changed)} than when first seen ({_day(pins.first_seen)})"
+        yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
+    if different := modelfiles.changed_since(lineage, files, pins):
+        since = _day(pins.files_first_seen or pins.first_seen)
+        message = f"the files of {version} are not those that were first seen ({since}): {different.named('is another file')}"
+        yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _new_version(pins: LineagePins) -> str:
+    pin = f"; where its name was given to another model on purpose, the platform team lifts {pins.name}" if pins.name else ""
+    return f"{_RETRAIN}register a new version: a version may not change{pin}"
+
+
+def _elsewhere(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+    """Refuse a version whose files lie where neither its logged model nor its run keeps any: MLflow has no list of them."""
+    if lineage.place is not None or policy.lineage.model_files is ModelFilesRule.IGNORE:
+        return
+    message = (
+        f"the files of {lineage.name} {lineage.version} are at {lineage.artifact_uri or '?'}, which is not where its logged "
+        "model or its run keeps files, so that MLflow does not list them"
+    )
+    step = f"{_RETRAIN}register the version from its own logged model; (platform team): or set lineage.modelFiles to Ignore"
+    yield _rejected(Reason.LINEAGE_CONFLICT, message, step)
 
 
 def _environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:

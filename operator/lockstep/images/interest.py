@@ -31,7 +31,10 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"/conda-meta/[^/]+\.json$", MIB),
         (r"^/usr/local/cuda[^/]*/version\.json$", MIB),
         (r"/patchlevel\.h$", MIB),
-        (r"/(?:MLmodel|model-settings\.json)$", 4 * MIB),
+        (r"/MLmodel$", 4 * MIB),
+        # What MLServer needs beside a model.
+        (r"/model-settings\.json$", 4 * MIB),
+        (r"/settings\.json$", 64 * 1024),
         # Scripts whose first line leads to the interpreter, and those by whose names entrypoints go.
         (r"/s?bin/[^/]+$|\.(?:sh|bash)$", 64 * 1024),
         (rf"^{_START_FOLDERS}(?:docker-)?(?:entrypoint|start|run|serve|cmd|launch)[^/]*$", 64 * 1024),
@@ -46,10 +49,15 @@ _STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
 _SYSTEM_PYTHON = re.compile(
     r"^/usr/(?:lib(?:64)?/python3[^/]*/.*\.(?:py|so)|bin/python3[0-9.]*|lib(?:64|/[^/]*)?/libpython3[0-9.so]*)$"
 )
-# What an interpreter can import, and what stands beside it in an installed package. Packages can be installed into any
-# directory (pip install --target), so outside the system's own everything may be a file of one.
-_SYSTEM = "bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr|var"
-_HASHED = re.compile(rf"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$|^/(?!(?:{_SYSTEM})/)")
+# What an interpreter can import, what stands beside it in an installed package (pip install --target puts one anywhere), and
+# whatever a model is made of, which may lie anywhere too. So every file is hashed, but for what a distribution's own packages
+# fill: of a model that lies there, or leads there, the scan says that it can't be told.
+_HASHED_ANYWHERE = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
+_DISTRIBUTION = re.compile(
+    r"^/(?:bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys"
+    r"|usr/(?:bin|games|include|lib|lib32|lib64|libexec|libx32|sbin|share|local/cuda[^/]*)"
+    r"|var/(?:cache|lib/(?:apk|apt|dpkg|pacman|rpm|yum)|log))/"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ def interest(path: str) -> Interest:
         limit = _PYTHONS_RECORD
     program = 64 * MIB if _PROGRAM.search(path) else 0
     legacy = path.startswith("/usr/") and _SYSTEM_PYTHON.search(path) is not None
-    hashed = legacy or program > 0 or _HASHED.search(path) is not None
+    own = _DISTRIBUTION.match(path) is not None and _HASHED_ANYWHERE.search(path) is None
+    hashed = legacy or program > 0 or not own
     # Shared objects count wherever they are: search paths lead anywhere.
     needs = program > 0 or OBJECT_NAME.search(path) is not None
     head = _STARTED.search(path) is not None

@@ -4,7 +4,6 @@ import base64
 import binascii
 import json
 import zlib
-from dataclasses import asdict
 from typing import Any
 
 from lockstep.environment.document import MAX_DOCUMENT_BYTES, EnvironmentDocument, InvalidDocumentError
@@ -23,7 +22,7 @@ def scan_to_record(scan: ImageScan) -> dict[str, Any]:
         "analyser": scan.analyser,
         "documentDigest": scan.document.digest,
         "documentDeflated": base64.b64encode(zlib.compress(document, 9)).decode(),
-        "models": json.dumps([asdict(model) for model in scan.models], sort_keys=True),
+        "models": json.dumps([model.payload() for model in scan.models], sort_keys=True),
         "findings": [finding[:1024] for finding in scan.findings[:64]],
     }
 
@@ -38,7 +37,7 @@ def scan_from_record(spec: dict[str, Any]) -> ImageScan:
         inflater = zlib.decompressobj()
         raw = inflater.decompress(base64.b64decode(spec["documentDeflated"], validate=True), MAX_DOCUMENT_BYTES)
         document = EnvironmentDocument.parse(raw)
-        models = tuple(ImageModel(**model) for model in json.loads(spec["models"]))
+        models = tuple(ImageModel.parse(model) for model in json.loads(spec["models"]))
         scan = ImageScan(
             digest=spec["imageDigest"],
             analyser=spec["analyser"],

@@ -14,7 +14,7 @@ from lockstep.images.worker import describe
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
 
-ANALYSER = f"lockstep {__version__} analyser 3"
+ANALYSER = f"lockstep {__version__} analyser 4"
 """Names what derives documents from layers. Raised whenever the same image could give another document."""
 
 

@@ -1,5 +1,6 @@
 """The lineage of one model version, as the registry tells it, and the port through which it is read."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,8 @@ class Run:
     tags: tuple[tuple[str, str], ...]
     datasets: tuple[tuple[str, str], ...]
     """Name and digest of each dataset input."""
+    artifact_uri: str = ""
+    """Where the run keeps its artifacts."""
 
     def param(self, key: str) -> str | None:
         """Return a run parameter's value."""
@@ -46,6 +49,24 @@ class LoggedModel:
     model_id: str
     source_run_id: str | None
     status: str
+    artifact_uri: str = ""
+    """Where it keeps its files."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a version are, and how the registry is asked for them."""
+
+    name: str
+    """Of the version that the files were registered with: a copy leads to its original."""
+    version: str
+    uri: str
+    """As the registry names it, such as `mlflow-artifacts:/1/models/m-…/artifacts`."""
+    model_id: str | None = None
+    """The logged model whose files they are; None where they are artifacts of a run."""
+    run_id: str | None = None
+    prefix: str = ""
+    """Their directory among the run's artifacts."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +105,38 @@ class Lineage:
     signature_present: bool = False
     input_example: bytes | None = None
     """serving_input_example.json: a ready request body for `/invocations`; None when there is none or it is too large."""
+    place: Place | None = None
+    """Where the files are; None when they lie elsewhere than their logged model or run keeps them, so that none are listed."""
+    artifact_uri: str = ""
+    """Where the registry says that the version's files are."""
+    unreadable: str | None = None
+    """Why the registry, which answers otherwise, could not give the version's files: nothing of them is known then."""
 
 
 class ModelRegistry(Protocol):
-    """Reads lineage. Every call has a timeout of its own and holds no state between calls."""
+    """Reads lineage and models. Every call has a timeout of its own and holds no state between calls."""
 
     async def lineage(self, *, name: str, version: str | None = None, alias: str | None = None) -> Lineage:
         """Read the lineage of a version, or of the version that an alias names; exactly one of the two is given.
 
         Raises:
             LineageError: version or alias do not exist, or the registry did not answer (`retry`).
+        """
+        ...
+
+    async def files(self, place: Place) -> Mapping[str, int]:
+        """Return the sizes of a version's files by path, without those that are none of the model's.
+
+        Raises:
+            LineageError: the registry did not answer (`retry`), does not list files (ModelFilesUnreadable), or lists such as
+                can't be compared (ModelFilesRefused).
+        """
+        ...
+
+    async def digest(self, place: Place, path: str, took: Callable[[int], None]) -> tuple[str, int]:
+        """Read one file, however large, and return digest and size; `took` is told how many bytes have come.
+
+        Raises:
+            LineageError: the file is gone, or the registry did not give it (`retry`).
         """
         ...

@@ -1,13 +1,8 @@
-"""Reads lineage from an MLflow tracking server over its REST API. The only file of the operator that speaks MLflow.
-
-MLflow's own client is not used here: it is synchronous, retries for minutes, and brings forty packages along.
-"""
+"""Reads lineage from an MLflow tracking server over its REST API; `connection` asks, `artifacts` knows of the files."""
 
 import asyncio
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -16,40 +11,35 @@ from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.storage import ARTIFACT_PATH, SIGNATURE_PATH, digest_parameter, run_artifact
-from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Run
+from lockstep.lineage.artifacts import CONTENT, Artifacts, place_of
+from lockstep.lineage.connection import (
+    BrokenError,
+    MLflowConnection,
+    MLflowCredentials,
+    NotFoundError,
+    NotOfferedError,
+    TooLargeError,
+    mapping,
+)
+from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Place, Run
 from lockstep.mlmodel import Described, InvalidMLmodelError, described
 
-_TIMEOUT_SECONDS = 10.0
-_API = "/api/2.0/mlflow"
-_MAX_ANSWER = 16 * 1024 * 1024
 _MAX_MLMODEL = 1024 * 1024
 _MAX_EXAMPLE = 1024 * 1024
 _MAX_SIGNATURE = 64 * 1024
 _MAX_COPIES = 8
 _EXAMPLE = "serving_input_example.json"
+_LIMITS = {
+    "MLmodel": _MAX_MLMODEL,
+    ARTIFACT_PATH: MAX_DOCUMENT_BYTES,
+    "requirements.txt": _MAX_MLMODEL,
+    "python_env.yaml": _MAX_MLMODEL,
+    _EXAMPLE: _MAX_EXAMPLE,
+    SIGNATURE_PATH: _MAX_SIGNATURE,
+}
+"""The files that lineage is told from, and how many bytes each may have."""
 _LOGGED_MODEL = re.compile(r"^models:/(m-[0-9a-f]{32})$")
 _VERSION = re.compile(r"^models:/([^/]+)/([0-9]+)$")
-
-
-@dataclass(frozen=True)
-class MLflowCredentials:
-    """The operator's own credentials at MLflow; a token wins over user and password, as in MLflow's client."""
-
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-
-    def headers(self) -> dict[str, str]:
-        """Return the Authorization header."""
-        if self.token:
-            return {"Authorization": f"Bearer {self.token}"}
-        if self.username:
-            return {"Authorization": aiohttp.encode_basic_auth(self.username, self.password or "")}
-        return {}
-
-
-class _NotFoundError(Exception):
-    """MLflow answered that there is no such thing."""
 
 
 class MLflowRegistry:
@@ -61,35 +51,25 @@ class MLflowRegistry:
         tracking_uri: str,
         credentials: MLflowCredentials,
         *,
-        timeout_seconds: float = _TIMEOUT_SECONDS,
+        timeout_seconds: float = 10.0,
     ) -> None:
-        self._session = session
-        self._base = tracking_uri.rstrip("/")
-        # Sessions that stream layers don't decompress, so nothing compressed is asked for.
-        self._headers = credentials.headers() | {"Accept-Encoding": "identity"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._mlflow = MLflowConnection(session, tracking_uri, credentials, timeout_seconds=timeout_seconds)
+        self._artifacts = Artifacts(self._mlflow)
 
     async def lineage(self, *, name: str, version: str | None = None, alias: str | None = None) -> Lineage:
         """See `ModelRegistry.lineage`."""
         stated = await self._version(name, version) if alias is None else await self._alias(name, alias)
-        number = str(stated.get("version", ""))
         origin = await self._origin(stated)
         found = _LOGGED_MODEL.match(str(origin.get("source", "")))
         model_id = found[1] if found else None
-        logged_model = await self._logged_model(model_id) if model_id else None
-        run_id = (logged_model.source_run_id if logged_model else None) or str(origin.get("run_id") or "") or None
         owner = (str(origin.get("name")), str(origin.get("version")))
-        run, mlmodel, document, requirements, python_env, example = await asyncio.gather(
-            self._run(run_id),
-            self._file(*owner, "MLmodel", _MAX_MLMODEL),
-            self._file(*owner, ARTIFACT_PATH, MAX_DOCUMENT_BYTES),
-            self._file(*owner, "requirements.txt", _MAX_MLMODEL),
-            self._file(*owner, "python_env.yaml", _MAX_MLMODEL),
-            self._file(*owner, _EXAMPLE, _MAX_EXAMPLE),
-        )
-        # Without a document there is nothing that a signature could vouch for.
-        signature = await self._file(*owner, SIGNATURE_PATH, _MAX_SIGNATURE) if document is not None else None
-        stated_by_model = _described(mlmodel)
+        number = str(stated.get("version", ""))
+        logged_model, uri = await asyncio.gather(self._logged_model(model_id), self._uri(name, number))
+        run_id = (logged_model.source_run_id if logged_model else None) or str(origin.get("run_id") or "") or None
+        run = await self._run(run_id)
+        place = place_of(owner, uri, logged_model, run)
+        files, unreadable = await self._files(owner, place)
+        stated_by_model = _described(files.get("MLmodel"))
         return Lineage(
             name=name,
             version=number,
@@ -100,17 +80,38 @@ class MLflowRegistry:
             model_id=model_id,
             logged_model=logged_model,
             run=run,
-            mlmodel=mlmodel,
+            mlmodel=files.get("MLmodel"),
             mlmodel_run_id=stated_by_model.run_id,
             mlmodel_model_id=stated_by_model.model_id,
-            environment_document=document,
-            environment_signature=signature,
+            environment_document=files.get(ARTIFACT_PATH),
+            # Without a document there is nothing that a signature could vouch for.
+            environment_signature=files.get(SIGNATURE_PATH) if ARTIFACT_PATH in files else None,
             environment_digest=run.param(digest_parameter(model_id or "")) if run else None,
-            requirements=requirements,
-            python_env=python_env,
+            requirements=files.get("requirements.txt"),
+            python_env=files.get("python_env.yaml"),
             signature_present=stated_by_model.signature,
-            input_example=example,
+            input_example=files.get(_EXAMPLE),
+            place=place,
+            artifact_uri=uri,
+            unreadable=unreadable,
         )
+
+    async def files(self, place: Place) -> Mapping[str, int]:
+        """See `ModelRegistry.files`."""
+        try:
+            return await self._artifacts.files(place)
+        except NotFoundError as error:
+            raise _gone(place, "they") from error
+        except NotOfferedError as error:
+            message = f"MLflow at {self._mlflow.base} does not list the files of {place.name} {place.version}"
+            raise LineageError(Reason.MODEL_FILES_UNREADABLE, f"{message}: {error.message}") from error
+
+    async def digest(self, place: Place, path: str, took: Callable[[int], None]) -> tuple[str, int]:
+        """See `ModelRegistry.digest`."""
+        try:
+            return await self._artifacts.digest(place, path, took)
+        except NotFoundError as error:
+            raise _gone(place, path) from error
 
     async def recorded_document(self, *, run_id: str | None = None, model_id: str | None = None) -> bytes:
         """Read the environment document that a run recorded for a logged model (of a run with one model: for that one).
@@ -132,8 +133,8 @@ class MLflowRegistry:
             raise LineageError(Reason.ENVIRONMENT_NOT_RECORDED, f"the run {run.run_id} recorded {said}")
         query = {"run_uuid": run.run_id, "path": run_artifact(wanted[0])}
         try:
-            body = await self._get("/get-artifact", query, MAX_DOCUMENT_BYTES)
-        except (_NotFoundError, _TooLargeError) as error:
+            body = await self._mlflow.body("/get-artifact", query, MAX_DOCUMENT_BYTES)
+        except (NotFoundError, TooLargeError) as error:
             message = f"the document of {wanted[0]} is not among the artifacts of run {run.run_id}"
             raise LineageError(Reason.ENVIRONMENT_NOT_RECORDED, message) from error
         if sha256_of(body) != run.param(digest_parameter(wanted[0])):
@@ -143,19 +144,19 @@ class MLflowRegistry:
 
     async def _version(self, name: str, version: str | None) -> dict[str, Any]:
         try:
-            answer = await self._json("model-versions/get", {"name": name, "version": version or ""})
-        except _NotFoundError as error:
+            answer = await self._mlflow.json("model-versions/get", {"name": name, "version": version or ""})
+        except NotFoundError as error:
             message = f"MLflow has no version {version} of the registered model {name}"
             raise LineageError(Reason.VERSION_NOT_FOUND, message) from error
-        return _mapping(answer.get("model_version"))
+        return mapping(answer.get("model_version"))
 
     async def _alias(self, name: str, alias: str) -> dict[str, Any]:
         try:
-            answer = await self._json("registered-models/alias", {"name": name, "alias": alias})
-        except _NotFoundError as error:
+            answer = await self._mlflow.json("registered-models/alias", {"name": name, "alias": alias})
+        except NotFoundError as error:
             message = f"the registered model {name} has no alias {alias}, or does not exist"
             raise LineageError(Reason.ALIAS_NOT_FOUND, message) from error
-        return _mapping(answer.get("model_version"))
+        return mapping(answer.get("model_version"))
 
     async def _origin(self, stated: dict[str, Any]) -> dict[str, Any]:
         """Follow `copy_model_version`, whose versions have another version as their source."""
@@ -166,25 +167,32 @@ class MLflowRegistry:
             stated = await self._version(copied[1], copied[2])
         raise LineageError(Reason.LINEAGE_CONFLICT, f"the version is a copy of a copy more than {_MAX_COPIES} times")
 
-    async def _logged_model(self, model_id: str) -> LoggedModel | None:
-        try:
-            answer = await self._json(f"logged-models/{model_id}", {})
-        except _NotFoundError:
+    async def _logged_model(self, model_id: str | None) -> LoggedModel | None:
+        if model_id is None:
             return None
-        info = _mapping(_mapping(answer.get("model")).get("info"))
-        return LoggedModel(model_id, str(info.get("source_run_id") or "") or None, str(info.get("status", "")))
+        try:
+            answer = await self._mlflow.json(f"logged-models/{model_id}", {})
+        except NotFoundError:
+            return None
+        info = mapping(mapping(answer.get("model")).get("info"))
+        return LoggedModel(
+            model_id=model_id,
+            source_run_id=str(info.get("source_run_id") or "") or None,
+            status=str(info.get("status", "")),
+            artifact_uri=str(info.get("artifact_uri", "")),
+        )
 
     async def _run(self, run_id: str | None) -> Run | None:
         if run_id is None:
             return None
         try:
-            answer = await self._json("runs/get", {"run_id": run_id})
-        except _NotFoundError:
+            answer = await self._mlflow.json("runs/get", {"run_id": run_id})
+        except NotFoundError:
             return None
-        run = _mapping(answer.get("run"))
-        info, data = _mapping(run.get("info")), _mapping(run.get("data"))
-        inputs = _mapping(run.get("inputs")).get("dataset_inputs") or []
-        datasets = [_mapping(_mapping(entry).get("dataset")) for entry in inputs]
+        run = mapping(answer.get("run"))
+        info, data = mapping(run.get("info")), mapping(run.get("data"))
+        inputs = mapping(run.get("inputs")).get("dataset_inputs") or []
+        datasets = [mapping(mapping(entry).get("dataset")) for entry in inputs]
         return Run(
             run_id=str(info.get("run_id", run_id)),
             status=str(info.get("status", "")),
@@ -192,16 +200,41 @@ class MLflowRegistry:
             params=_pairs(data.get("params")),
             tags=_pairs(data.get("tags")),
             datasets=tuple((str(d.get("name", "")), str(d.get("digest", ""))) for d in datasets),
+            artifact_uri=str(info.get("artifact_uri", "")),
         )
 
-    async def _file(self, name: str, version: str, path: str, limit: int) -> bytes | None:
-        """Read one file of the version's model; None when there is none, or when it is larger than the limit."""
-        query = {"name": name, "version": version, "path": path}
+    async def _files(self, owner: tuple[str, str], place: Place | None) -> tuple[Mapping[str, bytes], str | None]:
+        """Read the files that lineage is told from, by path; nothing, and why, where the server can't read them itself."""
         try:
-            return await self._get("/model-versions/get-artifact", query, limit)
-        except _NotFoundError:
+            wanted = await self._present(place)
+            bodies = await asyncio.gather(*(self._file(*owner, path) for path in wanted))
+        except BrokenError as error:
+            return {}, error.message
+        return {path: body for path, body in zip(wanted, bodies, strict=True) if body is not None}, None
+
+    async def _present(self, place: Place | None) -> list[str]:
+        """Return which of them to ask for: those that are listed (MLflow 2 answers 500 for others), or all without a list."""
+        if place is None:
+            return list(_LIMITS)
+        try:
+            listed = dict(await self._artifacts.folder(place))
+            folder = ARTIFACT_PATH.partition("/")[0]
+            if folder in listed:
+                listed |= await self._artifacts.folder(place, folder)
+        except NotFoundError:
+            return []
+        except NotOfferedError:
+            return list(_LIMITS)
+        return [path for path in _LIMITS if path in listed]
+
+    async def _file(self, name: str, version: str, path: str) -> bytes | None:
+        """Read one file of the version's model; None when there is none, or when it is larger than its limit."""
+        limit = _LIMITS[path]
+        try:
+            return await self._mlflow.body(CONTENT, {"name": name, "version": version, "path": path}, limit)
+        except NotFoundError:
             return None
-        except _TooLargeError as error:
+        except TooLargeError as error:
             if path in (_EXAMPLE, SIGNATURE_PATH):
                 # Whoever demands them refuses what has none; nothing weaker takes their place.
                 return None
@@ -210,65 +243,22 @@ class MLflowRegistry:
             message = f"{path} of {name} {version} is larger than {limit} bytes"
             raise LineageError(reason, message) from error
 
-    async def _json(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    async def _uri(self, name: str, version: str) -> str:
+        """Return where a version's files are: where a loader that is given its name would read them."""
         try:
-            return _mapping(json.loads(await self._get(f"{_API}/{path}", query, _MAX_ANSWER)))
-        except (ValueError, RecursionError) as error:
-            raise self._strange(path, "something that is no JSON") from error
-        except _TooLargeError as error:
-            raise self._strange(path, f"more than {_MAX_ANSWER} bytes") from error
-
-    def _strange(self, path: str, what: str) -> LineageError:
-        message = f"MLflow at {self._base} answered {path} with {what}: is it MLflow's address?"
-        return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
-
-    async def _get(self, path: str, query: Mapping[str, str], limit: int) -> bytes:
-        try:
-            async with self._session.get(
-                f"{self._base}{path}", params=query, headers=self._headers, timeout=self._timeout, allow_redirects=False
-            ) as response:
-                body = bytearray()
-                async for chunk in response.content.iter_chunked(65536):
-                    body += chunk
-                    if len(body) > limit:
-                        raise _TooLargeError
-                self._check(response, bytes(body))
-                if response.content_type == "text/html":
-                    # MLflow sends files as plain text: this is a proxy's login page.
-                    raise self._strange(path.removeprefix(f"{_API}/"), "a web page")
-                return bytes(body)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            message = f"MLflow at {self._base} did not answer: {str(error) or type(error).__name__}"
-            raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True) from error
-
-    def _check(self, response: aiohttp.ClientResponse, body: bytes) -> None:
-        if response.status == 200:
-            return
-        code = b""
-        if found := re.search(rb'"error_code":\s*"([A-Z_]+)"', body[:4096]):
-            code = found[1]
-        # A missing alias is answered with INVALID_PARAMETER_VALUE. A bare 404 is not MLflow's: nothing follows from it.
-        if code in (b"RESOURCE_DOES_NOT_EXIST", b"INVALID_PARAMETER_VALUE"):
-            raise _NotFoundError
-        if response.status in (401, 403):
-            hint = " (start it with --allowed-hosts)" if b"Host header" in body else ""
-            message = f"MLflow at {self._base} refused the operator with {response.status}{hint}"
-            raise LineageError(Reason.REGISTRY_REFUSED, message, retry=True)
-        hint = ": is it MLflow's address?" if response.status == 404 else ""
-        message = f"MLflow at {self._base} answered {response.status}{hint}"
-        raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
+            answer = await self._mlflow.json("model-versions/get-download-uri", {"name": name, "version": version})
+        except NotFoundError:
+            return ""
+        return str(answer.get("artifact_uri", ""))
 
 
-class _TooLargeError(Exception):
-    """The file is larger than what may be read."""
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _gone(place: Place, what: str) -> LineageError:
+    message = f"the files of {place.name} {place.version} change while they are read: {what} can't be found any more"
+    return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
 
 def _pairs(entries: object) -> tuple[tuple[str, str], ...]:
-    found = [_mapping(entry) for entry in entries] if isinstance(entries, list) else []
+    found = [mapping(entry) for entry in entries] if isinstance(entries, list) else []
     return tuple((str(entry.get("key", "")), str(entry.get("value", ""))) for entry in found)
 
 

@@ -46,6 +46,7 @@ KNOBS: dict[str, Any] = {
     "environment.system": ["libgomp1"],
     "environment.signature": {"keys": [PEM]},
     "lineage.require": ["GitCommit"],
+    "lineage.modelFiles": "Required",
     "pods.variables.allowed": ["APP_*"],
     "pods.variables.dangerous": ["MLSERVER_MODEL_URI"],
     "pods.variables.inImages": ["UVICORN_LOG_CONFIG"],

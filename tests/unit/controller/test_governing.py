@@ -19,6 +19,7 @@ from lockstep.controller.trusted import TrustedStatus
 from lockstep.gates.evidence import Unknown
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import MIB, Limits
+from lockstep.lineage.reading import ReadingLimits
 from lockstep.rollout import labels
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock
@@ -277,6 +278,9 @@ def test_settings_are_read_from_the_environment() -> None:
             "LOCKSTEP_WORKERS": "8",
             "LOCKSTEP_SCAN_LIMITS": '{"entries": 600000, "zstdWindow": 8388608}',
             "LOCKSTEP_SCAN_PROCESSES": "4",
+            "LOCKSTEP_MODEL_READS": "3",
+            "LOCKSTEP_MODEL_GIGABYTES": "500",
+            "LOCKSTEP_MODEL_SECONDS": "7200",
         }
     )
     assert (found.namespace, found.identity, found.workers, found.metrics_port) == ("platform", "lockstep-0", 8, 9090)
@@ -284,6 +288,7 @@ def test_settings_are_read_from_the_environment() -> None:
     assert found.guard_digests == {"one": "a" * 64, "two": "b" * 64}
     assert found.limits == replace(Limits(), entries=600_000, zstd_window=8 * MIB)
     assert found.scan_processes == 4
+    assert (found.model_reads, found.reading_limits) == (3, ReadingLimits(bytes=500 * 10**9, seconds=7200.0))
     assert found.insecure_registries == {"localhost:5000"}
     assert found.platform == ImagePlatform("linux", "arm64")
     options = registry_options(found)
@@ -305,6 +310,7 @@ def test_the_api_servers_address_may_be_a_name(host: str) -> None:
 def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
     found = Settings.from_environment({})
     assert (found.namespace, found.workers, found.platform) == ("lockstep-system", 4, None)
+    assert (found.model_reads, found.reading_limits) == (2, ReadingLimits())
     assert found.identity
 
 
@@ -314,6 +320,9 @@ def test_an_empty_environment_gives_the_defaults_and_a_name() -> None:
         ("LOCKSTEP_WORKERS", "0"),
         ("LOCKSTEP_WORKERS", "many"),
         ("LOCKSTEP_METRICS_PORT", "-1"),
+        ("LOCKSTEP_MODEL_READS", "65"),
+        ("LOCKSTEP_MODEL_GIGABYTES", "0"),
+        ("LOCKSTEP_MODEL_SECONDS", "1h"),
         ("LOCKSTEP_PLATFORM", "amd64"),
         ("LOCKSTEP_PLATFORM", "linux/"),
         ("LOCKSTEP_GUARD_DIGESTS", "one"),

@@ -15,6 +15,7 @@ from lockstep.api.reasons import Reason
 from lockstep.controller import ports
 from lockstep.controller.gather import Facts, Gatherer
 from lockstep.controller.images import ImageAccess
+from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
 from lockstep.gates.evidence import Fact, Unknown
@@ -24,6 +25,7 @@ from lockstep.images.limits import Limits
 from lockstep.images.options import RegistryOptions
 from lockstep.images.scan import Scanner
 from lockstep.images.session import registry_session
+from lockstep.lineage.reading import ReadingLimits
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -61,6 +63,7 @@ class Estate:
             records=records,
             scanner=Scanner(Limits(), workers=InProcess()),
             scans=self.scans,
+            reads=ModelReads(clock, ReadingLimits(), at_once=2),
             clock=clock,
             limits=Limits(),
         )
@@ -95,7 +98,9 @@ class Estate:
 
     async def _facts(self, owner: ModelDeployment, ended: asyncio.Event) -> Facts:
         images, reference = self._access.of(owner), owner.spec.image
-        return await self.gatherer.facts(owner, self.policy, images, LINUX, version="3", reference=reference, again=ended.set)
+        return await self.gatherer.facts(
+            owner, self.policy, images, LINUX, version="3", reference=reference, since=None, again=ended.set
+        )
 
     async def reported(
         self, owner: ModelDeployment, image: ResolvedImage, *image_ids: str, unchanged: bool = False

@@ -7,8 +7,9 @@ import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus
 from lockstep.controller import ports
-from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
+from lockstep.controller.records import PROMOTED, REFUSED, Records, pin_name, record_name
 from lockstep.gates.chain import evaluate
+from lockstep.gates.evidence import LineagePins
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.clock import FakeClock
@@ -98,14 +99,74 @@ def test_the_name_of_a_record_fits_and_says_what_it_is_about() -> None:
     assert OF.revision in name
 
 
+def named(pins: LineagePins, name: str = "") -> LineagePins:
+    return replace(pins, name=name or pin_name(URI, "iris", "3"))
+
+
 async def test_what_a_version_declared_first_is_kept() -> None:
     kept = Kept()
     assert await kept.records.pins(URI, "iris", "3") is None
     await kept.records.pin(URI, "iris", "3", a.pins())
     await kept.records.pin(URI, "iris", "3", a.pins(document_digest=a.DIGEST))
-    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == a.pins()
+    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(a.pins())
     assert await kept.records.pins(URI, "iris", "4") is None
     assert await kept.records.pins("http://another", "iris", "3") is None
+
+
+async def test_a_pin_says_for_people_how_many_files_there_are_and_their_digest() -> None:
+    kept = Kept()
+    await kept.records.pin(URI, "iris", "3", a.pins())
+    (pin,) = kept.cluster.all(ports.LINEAGE_PIN)
+    files = a.files_of(a.contents())
+    assert (pin["spec"]["modelDigest"], pin["spec"]["fileCount"]) == (files.digest, len(files.files))
+    assert pin["spec"]["byteCount"] == sum(len(body) for body in a.contents().values())
+
+
+async def test_a_pin_of_an_older_version_is_completed_by_the_files_and_keeps_what_it_says() -> None:
+    kept = Kept()
+    old = a.pins(files=None, files_first_seen=None)
+    await kept.records.pin(URI, "iris", "3", old)
+    assert await kept.records.pins(URI, "iris", "3") == named(old)
+    later = a.NOW + timedelta(days=9)
+    await kept.records.pin(URI, "iris", "3", a.pins(document_digest=a.OTHER_DIGEST, first_seen=later))
+    completed = replace(old, files=a.files_of(a.contents()), files_first_seen=later)
+    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(completed)
+
+
+def lift(kept: Kept, pin: str) -> None:
+    spec = {"by": "alice", "reason": "the model was registered anew under its old name"}
+    kept.cluster.add(ports.LINEAGE_RELEASE, {"metadata": {"name": pin}, "spec": spec}, SYSTEM)
+
+
+async def test_a_pin_that_was_lifted_is_replaced_by_one_that_says_so_and_stays() -> None:
+    kept, first = Kept(), pin_name(URI, "iris", "3")
+    await kept.records.pin(URI, "iris", "3", a.pins())
+    lift(kept, first)
+    assert await kept.records.pins(URI, "iris", "3") is None, "what it declares now may be pinned"
+    await kept.records.pin(URI, "iris", "3", a.pins(run_id="another"))
+    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(a.pins(run_id="another"), f"{first}-2")
+    pins = {pin["metadata"]["name"]: pin["spec"] for pin in kept.cluster.all(ports.LINEAGE_PIN)}
+    assert pins[first]["runID"] == a.RUN
+    said = pins[f"{first}-2"]
+    assert (said["replaces"], said["releasedBy"]) == (first, "alice")
+    assert said["releaseReason"] == "the model was registered anew under its old name"
+
+
+async def test_a_pin_can_be_lifted_again_and_a_release_lifts_one_pin_only() -> None:
+    kept, first = Kept(), pin_name(URI, "iris", "3")
+    for number, name in enumerate([first, f"{first}-2"]):
+        await kept.records.pin(URI, "iris", "3", a.pins(run_id=str(number)))
+        lift(kept, name)
+    await kept.records.pin(URI, "iris", "3", a.pins(run_id="last"))
+    assert await kept.records.pins(URI, "iris", "3") == named(a.pins(run_id="last"), f"{first}-3")
+
+
+async def test_a_release_in_another_namespace_lifts_nothing() -> None:
+    kept, first = Kept(), pin_name(URI, "iris", "3")
+    await kept.records.pin(URI, "iris", "3", a.pins())
+    spec = {"by": "eve", "reason": "I would like it to pass"}
+    kept.cluster.add(ports.LINEAGE_RELEASE, {"metadata": {"name": first}, "spec": spec}, "team")
+    assert await kept.records.pins(URI, "iris", "3") == named(a.pins())
 
 
 async def test_what_was_not_declared_is_pinned_as_not_declared() -> None:

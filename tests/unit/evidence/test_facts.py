@@ -1,5 +1,7 @@
 """Facts: known, or unknown with a reason; what the policy forbids is asked of nobody."""
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
 from lockstep.api.promotionpolicy import PromotionPolicy
@@ -9,7 +11,7 @@ from lockstep.gates.evidence import Unknown
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.source import ImageSource
-from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
+from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry, Place
 from tests.fakes import builders as a
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.signing import key, public_pem, sign
@@ -32,6 +34,12 @@ class Registries:
         if isinstance(self._answer, LineageError):
             raise self._answer
         return self._answer
+
+    async def files(self, place: Place) -> Mapping[str, int]:
+        raise AssertionError("no file is asked for")
+
+    async def digest(self, place: Place, path: str, took: Callable[[int], None]) -> tuple[str, int]:
+        raise AssertionError("no file is asked for")
 
 
 class Images:

@@ -8,10 +8,12 @@ import pytest
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
+from lockstep.gates import environment
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import Evidence
 from lockstep.gates.outcome import Result
 from lockstep.lineage.lineage import Lineage, LoggedModel
+from lockstep.modelfiles import ModelFiles
 from tests.fakes import builders as a
 
 
@@ -199,14 +201,15 @@ def test_a_version_that_declares_something_else_than_before_is_refused(pinned: d
 
 
 def test_pins_are_the_same_for_the_same_lineage_and_unreadable_documents_are_pinned_by_their_bytes() -> None:
-    assert gate.pins_of(a.lineage()) == gate.pins_of(a.lineage())
-    assert gate.pins_of(a.lineage(environment_document=b"x")) != gate.pins_of(a.lineage(environment_document=b"y"))
-    assert set(gate.pins_of(a.lineage(run=None, model_id=None, mlmodel=None, environment_document=None)).values()) == {None}
+    assert a.pins(a.lineage()) == a.pins(a.lineage())
+    assert a.pins(a.lineage(environment_document=b"x")) != a.pins(a.lineage(environment_document=b"y"))
+    nothing = gate.pins_of(a.lineage(run=None, model_id=None, mlmodel=None, environment_document=None), first_seen=a.NOW)
+    assert {nothing.run_id, nothing.model_id, nothing.mlmodel_sha256, nothing.document_digest} == {None}
 
 
 def test_the_gate_knows_no_time() -> None:
-    now, later = a.evidence(), a.evidence(now=a.NOW + timedelta(days=365))
-    assert gate.evaluate(now) == gate.evaluate(later)
+    present, later = a.evidence(), a.evidence(now=a.NOW + timedelta(days=365))
+    assert gate.evaluate(present) == gate.evaluate(later)
 
 
 def test_the_cause_comes_before_its_consequences() -> None:
@@ -214,3 +217,136 @@ def test_the_cause_comes_before_its_consequences() -> None:
         pins=None, lineage=a.lineage(run=a.run(lifecycle_stage="deleted", status="FAILED"), environment_document=None)
     )
     assert gate.evaluate(evidence).reason is Reason.RUN_DELETED
+
+
+# --- the model's files ----------------------------------------------------------------------------------------------------
+
+
+def now(**changed: bytes) -> ModelFiles:
+    return a.files_of(a.contents(**changed))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (now(model__skops=b"others"), "model.skops is another file"),
+        (a.files_of(a.contents() | {"code/evil.py": b""}), "code/evil.py was added"),
+        (a.files_of({path: body for path, body in a.contents().items() if path != "model.skops"}), "model.skops is missing"),
+    ],
+)
+def test_files_that_are_others_than_when_first_seen_are_named(files: ModelFiles, says: str) -> None:
+    result = gate.evaluate(a.evidence(files=files, pins=a.pins(name="pin-1")))
+    assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CHANGED)
+    assert f"not those that were first seen (2026-11-20 12:00:00Z): {says}" in result.message
+    assert "register a new version" in (result.next_step or "")
+    assert "the platform team lifts pin-1" in (result.next_step or "")
+
+
+@pytest.mark.parametrize("files", [None, a.unknown(Reason.MODEL_READING), a.unknown(Reason.MODEL_FILES_UNREADABLE)])
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"input_example": b"[2]"}, "serving_input_example.json is another file"),
+        ({"requirements": b"numpy"}, "requirements.txt was added"),
+        ({"python_env": b"python: 3"}, "python_env.yaml was added"),
+    ],
+)
+def test_small_files_that_come_with_the_lineage_are_compared_at_every_look(
+    files: Any, changed: dict[str, bytes], says: str
+) -> None:
+    result = gate.evaluate(a.evidence(lineage=a.lineage(**changed), files=files, pins=a.pins()))
+    assert result.reason is Reason.LINEAGE_CHANGED
+    assert says in result.message
+
+
+def test_requirements_that_are_gone_are_a_change_and_an_example_that_is_too_large_is_none() -> None:
+    pinned = a.pins(a.lineage(requirements=b"numpy"))
+    assert gate.evaluate(a.evidence(files=None, pins=pinned)).message.endswith("requirements.txt is missing")
+    unread = a.evidence(lineage=a.lineage(input_example=None), files=a.files_of(a.contents()), pins=a.pins())
+    assert gate.evaluate(unread).outcome is GateOutcome.PASSED
+
+
+def test_a_pin_without_files_is_no_mismatch() -> None:
+    old = a.pins(files=None, files_first_seen=None)
+    result = gate.evaluate(a.evidence(pins=old, files=now(model__skops=b"whatever")))
+    assert result.outcome is GateOutcome.PASSED
+
+
+def test_files_of_a_completed_pin_are_said_to_be_first_seen_when_it_was_completed() -> None:
+    pins = a.pins(files_first_seen=a.NOW + timedelta(days=1))
+    assert "(2026-11-21 12:00:00Z)" in gate.evaluate(a.evidence(pins=pins, files=now(model__skops=b"x"))).message
+
+
+def test_files_that_are_being_read_are_waited_for_and_refusals_come_first() -> None:
+    reading = a.unknown(Reason.MODEL_READING)
+    result = gate.evaluate(a.evidence(files=reading, pins=None))
+    assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.MODEL_READING)
+    unrecorded = a.lineage(environment_document=None, environment_digest=None)
+    assert gate.evaluate(a.evidence(files=reading, pins=None, lineage=unrecorded)).reason is Reason.ENVIRONMENT_NOT_RECORDED
+
+
+def test_files_that_changed_while_they_were_read_are_read_again() -> None:
+    result = gate.evaluate(a.evidence(files=now(), pins=None, lineage=a.lineage(input_example=b"[2]")))
+    assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.LINEAGE_CHANGED)
+    assert "serving_input_example.json" in result.message
+
+
+UNLISTED = a.unknown(Reason.MODEL_FILES_UNREADABLE, retry=False)
+
+
+def test_what_is_done_with_files_that_are_not_listed_is_the_policys_and_is_said() -> None:
+    lax = gate.evaluate(a.evidence(files=UNLISTED, pins=None))
+    assert lax.outcome is GateOutcome.PASSED
+    assert "its files could not be listed and are not compared" in lax.message
+    assert "those that were pinned before" in gate.evaluate(a.evidence(files=UNLISTED)).message
+    strict = gate.evaluate(a.evidence(files=UNLISTED, policy=a.policy(lineage={"modelFiles": "Required"})))
+    assert (strict.outcome, strict.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
+    assert "lineage.modelFiles to IfReadable" in (strict.next_step or "")
+    off = gate.evaluate(a.evidence(files=None, policy=a.policy(lineage={"modelFiles": "Ignore"})))
+    assert off.outcome is GateOutcome.PASSED
+    assert "its files are not compared (lineage.modelFiles is Ignore)" in off.message
+
+
+@pytest.mark.parametrize("rule", ["IfReadable", "Required"])
+def test_nothing_that_who_trains_can_bring_about_counts_as_not_readable(rule: str) -> None:
+    """Too many files, odd names, files elsewhere, and files that come and go are refused whatever the policy says of lists."""
+    policy = a.policy(lineage={"modelFiles": rule})
+    refused = gate.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.MODEL_FILES_REFUSED, retry=False)))
+    assert (refused.outcome, refused.reason) == (GateOutcome.REJECTED, Reason.MODEL_FILES_REFUSED)
+    assert "lineage.modelFiles to Ignore" in (refused.next_step or "")
+    gone = gate.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+    assert gone.outcome is GateOutcome.RETRY
+    elsewhere = a.lineage(place=None, artifact_uri="s3://bucket/model")
+    moved = gate.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=a.unknown(Reason.WAITING)))
+    assert (moved.outcome, moved.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CONFLICT)
+    assert "s3://bucket/model" in moved.message
+
+
+def test_files_elsewhere_are_nobodys_business_where_files_are_not_compared() -> None:
+    elsewhere = a.lineage(place=None, artifact_uri="s3://bucket/model")
+    policy = a.policy(lineage={"modelFiles": "Ignore"})
+    assert gate.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=None)).outcome is GateOutcome.PASSED
+
+
+def test_a_registry_that_can_not_read_the_files_itself_is_told_with_what_to_do_and_never_passes() -> None:
+    blind = a.lineage(
+        mlmodel=None,
+        mlmodel_run_id=None,
+        mlmodel_model_id=None,
+        environment_document=None,
+        input_example=None,
+        unreadable="500",
+    )
+    for rule in ("IfReadable", "Required", "Ignore"):
+        evidence = a.evidence(lineage=blind, policy=a.policy(lineage={"modelFiles": rule}), files=a.unknown(Reason.WAITING))
+        result = gate.evaluate(evidence)
+        assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
+        assert "--serve-artifacts" in (result.next_step or "")
+        told, _ = environment.evaluate(evidence)
+        assert (told.outcome, told.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
+
+
+def test_weaker_evidence_does_not_take_the_place_of_what_could_not_be_read() -> None:
+    blind = a.lineage(environment_document=None, environment_digest=None, requirements=b"numpy==1.26.4\n", unreadable="500")
+    policy = a.policy(environment={"evidence": "ModelRequirements"})
+    assert environment.evaluate(a.evidence(lineage=blind, policy=policy))[0].outcome is GateOutcome.RETRY

@@ -22,6 +22,7 @@ from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
+from lockstep.modelfiles import ModelFile, ModelFiles
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
 from tests.fakes.roots import GLIBC, VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
 from tests.fakes.rpm import BASH, database, package
@@ -212,7 +213,9 @@ async def test_programs_of_the_size_that_programs_have_are_told() -> None:
 async def test_models_inside_are_found() -> None:
     found = await scanned(layer(*items(root())))
     run = "0123456789abcdef0123456789abcdef"
-    assert found.models == (ImageModel("/opt/model", sha256_of(MLMODEL.encode()), "m-1", run),)
+    bodies = {"MLmodel": MLMODEL.encode(), "data.bin": bytes(5000)}
+    files = ModelFiles({path: ModelFile(sha256_of(body), len(body)) for path, body in bodies.items()})
+    assert found.models == (ImageModel("/opt/model", sha256_of(MLMODEL.encode()), "m-1", run, files=files),)
 
 
 @pytest.mark.parametrize(

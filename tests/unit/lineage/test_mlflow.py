@@ -11,13 +11,22 @@ import pytest
 from aiohttp import web
 
 from lockstep.api.reasons import Reason
+from lockstep.lineage.artifacts import place_of
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage, LineageError
-from lockstep.lineage.mlflow import MLflowCredentials, MLflowRegistry
+from lockstep.lineage.mlflow import MLflowRegistry
 from tests.fakes import builders as a
 from tests.fakes.http import Handler, serving
 from tests.fakes.mlflow_server import free_port
 
 NO_ONE = MLflowCredentials()
+URI = "mlflow-artifacts:/1/models/m/artifacts"
+DIRECTORIES = f"logged-models/{a.MODEL_ID}/artifacts/directories"
+LOGGED = {"source_run_id": a.RUN, "status": "LOGGED_MODEL_READY", "artifact_uri": URI}
+LISTED = [
+    {"path": path, "is_dir": False, "file_size": 9}
+    for path in ("MLmodel", "requirements.txt", "python_env.yaml", "serving_input_example.json")
+]
 MISSING = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"}
 
 
@@ -32,6 +41,8 @@ class FakeMLflow:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(dict(request.headers))
         name = request.query.get("path") or request.path.removeprefix("/api/2.0/mlflow/")
+        if name == DIRECTORIES and "artifact_directory_path" in request.query:
+            name = request.query["artifact_directory_path"]
         changed = self.changed.get(name)
         if isinstance(changed, web.Response):
             return web.Response(status=changed.status, body=changed.body, content_type=changed.content_type, headers=None)
@@ -44,7 +55,10 @@ class FakeMLflow:
         known: dict[str, Any] = {
             "model-versions/get": {"model_version": self._version()},
             "registered-models/alias": {"model_version": self._version()},
-            f"logged-models/{a.MODEL_ID}": {"model": {"info": {"source_run_id": a.RUN, "status": "LOGGED_MODEL_READY"}}},
+            "model-versions/get-download-uri": {"artifact_uri": URI},
+            f"logged-models/{a.MODEL_ID}": {"model": {"info": LOGGED}},
+            DIRECTORIES: {"root_uri": URI, "files": [*LISTED, {"path": "lockstep", "is_dir": True}]},
+            "lockstep": {"files": [{"path": f"lockstep/environment.json{end}", "file_size": 9} for end in ("", ".dsse")]},
             "runs/get": {"run": {"info": {"run_id": a.RUN, "status": "FINISHED", "lifecycle_stage": "active"}}},
         }
         if name in known:
@@ -125,7 +139,9 @@ HOST = "Invalid Host header - possible DNS rebinding attack detected"
         ("runs/get", web.Response(status=404, text="nginx", content_type="text/html"), UNREACHABLE, "404"),
         ("MLmodel", web.Response(status=404, text="nginx", content_type="text/html"), UNREACHABLE, "404"),
         ("MLmodel", web.Response(text="<html>", content_type="text/html"), UNREACHABLE, "a web page"),
-        ("lockstep/environment.json", web.Response(status=500, text="oops"), UNREACHABLE, "500"),
+        ("lockstep/environment.json", web.Response(status=502, text="oops"), UNREACHABLE, "502"),
+        (DIRECTORIES, web.Response(status=502, text="oops"), UNREACHABLE, "502"),
+        (DIRECTORIES, web.Response(text="<html>", content_type="text/html"), UNREACHABLE, "a web page"),
     ],
 )
 async def test_what_is_not_mlflows_answer_is_told_and_tried_again(
@@ -134,6 +150,59 @@ async def test_what_is_not_mlflows_answer_is_told_and_tried_again(
     error = await refused(FakeMLflow({where: answer}))
     assert (error.reason, error.retry) == (reason, True)
     assert says in error.message
+
+
+@pytest.mark.parametrize("where", [DIRECTORIES, "lockstep", "MLmodel", "lockstep/environment.json", "requirements.txt"])
+@pytest.mark.parametrize("status", [500, 503])
+async def test_files_that_the_server_itself_can_not_read_are_told_apart_from_a_server_that_is_down(
+    where: str, status: int
+) -> None:
+    lineage = await read(FakeMLflow({where: web.Response(status=status, text="oops")}))
+    assert lineage.unreadable is not None
+    assert str(status) in lineage.unreadable
+    assert lineage.run is not None
+    # Not a part of them: weaker evidence must not stand where stronger could not be read.
+    assert [lineage.mlmodel, lineage.environment_document, lineage.requirements, lineage.input_example] == [None] * 4
+
+
+async def test_only_files_that_are_listed_are_asked_for() -> None:
+    """MLflow 2 answers 500 for a file that does not exist."""
+    broken = web.Response(status=500, text="oops")
+    server = FakeMLflow({DIRECTORIES: json.dumps({"files": LISTED[:1]}).encode(), "lockstep/environment.json": broken})
+    lineage = await read(server)
+    assert (lineage.unreadable, lineage.environment_document, lineage.mlmodel) == (None, None, a.MLMODEL)
+
+
+async def test_without_a_list_every_file_is_asked_for() -> None:
+    server = FakeMLflow({DIRECTORIES: web.Response(status=404, text="nginx"), "requirements.txt": b"numpy"})
+    lineage = await read(server)
+    assert (lineage.mlmodel, lineage.requirements, lineage.python_env) == (a.MLMODEL, b"numpy", None)
+    assert lineage.place is not None
+
+
+async def test_files_that_are_elsewhere_than_the_logged_models_have_no_place() -> None:
+    moved = json.dumps({"artifact_uri": "s3://bucket/evil"}).encode()
+    lineage = await read(FakeMLflow({"model-versions/get-download-uri": moved}))
+    assert (lineage.place, lineage.artifact_uri) == (None, "s3://bucket/evil")
+
+
+@pytest.mark.parametrize(
+    ("uri", "prefix"),
+    [
+        ("s3://b/1/run/artifacts/model", "model"),
+        ("s3://b/1/run/artifacts/a/b/", "a/b"),
+        ("s3://b/1/run/artifacts", None),
+        ("s3://b/1/run/artifacts-evil/model", None),
+        ("s3://b/1/other/artifacts/model", None),
+        ("", None),
+    ],
+)
+def test_files_among_a_runs_artifacts_are_those_below_its_own_root(uri: str, prefix: str | None) -> None:
+    run = a.run(artifact_uri="s3://b/1/run/artifacts")
+    place = place_of(("iris", "3"), uri, None, run)
+    assert (place.prefix if place else None) == prefix
+    assert place_of(("iris", "3"), uri, None, a.run()) is None
+    assert place_of(("iris", "3"), uri, None, None) is None
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[" * 500_000, b"", b"{}" + b" " * (17 * 1024 * 1024)])

@@ -1,12 +1,12 @@
 """Puts layers together and describes what they start: `python -m lockstep.images.worker.describe`."""
 
 import json
+import posixpath
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import Launch
@@ -16,12 +16,11 @@ from lockstep.images.image import ImageConfig, ImageError
 from lockstep.images.imagescan import ImageModel
 from lockstep.images.layerrecord import InvalidLayerRecordError, load
 from lockstep.images.limits import Limits
+from lockstep.images.models import models_of
 from lockstep.images.squash import Squash
 from lockstep.images.worker.answer import request_line, serve
-from lockstep.mlmodel import InvalidMLmodelError, described
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_MAX_MODELS = 64
 _DIGITS = 20
 _TEXT = 4
 """How many times larger than what it keeps a record's text may be."""
@@ -54,23 +53,24 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     Raises:
         ImageError: with the reason why the image can't be told.
     """
-    tree = _tree(asked["layers"], limits, stream)
+    tree, launch = _tree(asked["layers"], limits, stream), _launch(asked["launch"])
     try:
-        models = _models(tree)
+        models = models_of(tree)
         document = describe(
             tree,
-            _launch(asked["launch"]),
+            launch,
             machine=asked["machine"],
             collector=f"lockstep {__version__}",
             models=[model.path for model in models],
         )
+        document = _resolved(document, tree, launch)
     except CatalogueError as error:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:
         raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
     if (size := len(document.canonical())) > MAX_DOCUMENT_BYTES:
         raise ImageError(Reason.LIMIT_EXCEEDED, f"the document has {size} bytes, the limit is {MAX_DOCUMENT_BYTES}")
-    return json.dumps({"document": document.payload(), "models": [asdict(model) for model in models]}).encode()
+    return json.dumps({"document": document.payload(), "models": [model.payload() for model in models]}).encode()
 
 
 def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...]]:
@@ -82,7 +82,7 @@ def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...
     try:
         stated = json.loads(answer)
         document = EnvironmentDocument.parse(json.dumps(stated["document"]).encode())
-        return document, tuple(ImageModel(**model) for model in stated["models"])
+        return document, tuple(ImageModel.parse(model) for model in stated["models"])
     except (LookupError, TypeError) as error:
         raise ValueError(str(error)) from error
 
@@ -102,28 +102,14 @@ def _launch(stated: dict[str, Any]) -> Launch:
     return Launch(tuple(stated["argv"]), stated["env"], stated["working_dir"], stated["user"])
 
 
-def _models(tree: EntryTree) -> tuple[ImageModel, ...]:
-    """Find the logged models inside the image by their MLmodel files."""
-    found: list[ImageModel] = []
-    for path in tree.paths("/MLmodel"):
-        body = tree.read(path)
-        if body is None:
-            continue
-        if len(found) == _MAX_MODELS:
-            raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
-        try:
-            stated = described(body)
-        except InvalidMLmodelError as error:
-            raise ImageError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
-        found.append(
-            ImageModel(
-                path=path.rpartition("/")[0],
-                sha256=sha256_of(body),
-                model_id=stated.model_id,
-                run_id=stated.run_id,
-            )
-        )
-    return tuple(found)
+def _resolved(document: EnvironmentDocument, tree: EntryTree, launch: Launch) -> EnvironmentDocument:
+    """Say of the directory that is served where it really is, so that it can be found among the models."""
+    start = document.start
+    if start is None or start.model is None or ":/" in start.model:
+        return document
+    path = posixpath.normpath(launch.absolute(start.model))
+    served = start.model_copy(update={"model": tree.resolve(path) or path})
+    return document.model_copy(update={"start": served})
 
 
 if __name__ == "__main__":
