@@ -1,7 +1,9 @@
 """An image registry in memory, with tags that move and outages on demand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
@@ -23,6 +25,8 @@ class FakeImages:
         self.forbidden = False
         """True when the credentials open nothing any more."""
         self.asked = 0
+        self.held: dict[str, asyncio.Event] = {}
+        """Namespaces whose registry takes every question and answers none until the event is set."""
 
     @property
     def repository(self) -> str:
@@ -34,7 +38,8 @@ class FakeImages:
         return self.memory.image([layer(Item("opt/content", body=content.encode()))], tag=tag, settings=settings)
 
     def of(self, owner: ModelDeployment) -> Images:
-        return self
+        held = self.held.get(owner.namespace)
+        return _Held(self, held) if held is not None else self
 
     async def open(self, reference: str, policy: PromotionPolicy) -> tuple[ImageSource, str]:
         return self, parse_reference(reference).wanted
@@ -59,3 +64,15 @@ class FakeImages:
             raise ImageError(Reason.IMAGE_UNAUTHORIZED, "the image registry does not let these credentials read it")
         if down:
             raise ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, "the image registry did not answer", retry=True)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Implements `evidence.facts.Images`, late."""
+
+    images: FakeImages
+    answers: asyncio.Event
+
+    async def open(self, reference: str, policy: PromotionPolicy) -> tuple[ImageSource, str]:
+        await self.answers.wait()
+        return await self.images.open(reference, policy)

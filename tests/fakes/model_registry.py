@@ -20,6 +20,8 @@ class FakeModelRegistry:
     """The files by path, by where they are."""
     down: bool = False
     asked: int = 0
+    held: asyncio.Event | None = None
+    """Set by a test to a registry that takes every question and answers none until the event is set."""
     read: list[str] = field(default_factory=list)
     """The files that were read as a whole, in order."""
     gate: asyncio.Event | None = None
@@ -39,6 +41,8 @@ class FakeModelRegistry:
 
     async def lineage(self, *, name: str, version: str | None = None, alias: str | None = None) -> Lineage:
         self.asked += 1
+        if self.held is not None:
+            await self.held.wait()
         self._check()
         if alias is not None:
             version = self.aliases.get((name, alias))

@@ -17,7 +17,7 @@ from lockstep.images.source import ImageSource
 class InProcess:
     """Does the work in this process. Implements `Workers`."""
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
+    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
         async with aclosing(fed):
             stream = io.BytesIO(b"".join([chunk async for chunk in fed]))
         asked = json.loads(stream.readline())

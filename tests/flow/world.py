@@ -59,8 +59,8 @@ class World:
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
         ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
-        parts = Parts(*ports, chance=random.Random(7))
-        self.reconciler, (self.scans, _) = build_reconciler(parts, self.settings)
+        self.assembly = build_reconciler(Parts(*ports, chance=random.Random(7)), self.settings)
+        self.reconciler, self.scans = self.assembly.reconciler, self.assembly.scans
         self.woken = asyncio.Event()
 
     async def look(self) -> float | None:
@@ -263,10 +263,15 @@ class World:
         if ours and service is not None and write.kind == "Service":
             selected = service["spec"]["selector"].get(labels.REVISION)
             assert selected in recorded, f"{write}: {selected} gets traffic without a record"
-            assert (owner["status"].get("active") or {}).get("revision") == selected, f"{write}: the status comes first"
+            assert _stated(owner) == selected, f"{write}: the status comes first"
         if write.verb == "patch_status" and write.kind == "ModelDeployment":
-            stated = (owner["status"].get("active") or {}).get("revision")
+            stated = _stated(owner)
             assert stated is None or stated in recorded, f"{write}: {stated} is called active without a record"
+
+
+def _stated(owner: Object) -> str | None:
+    found: str | None = ((owner.get("status") or {}).get("active") or {}).get("revision")
+    return found
 
 
 def _owned(obj: Object, owner: Object) -> bool:

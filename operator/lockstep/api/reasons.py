@@ -49,6 +49,7 @@ class Reason(_Documented):
 
     # --- outcomes ------------------------------------------------------------------------------------------------
     PASSED = "Passed", "The gate passed."
+    GATHERING = "Gathering", "The model registry or the image registry is being asked and has not answered yet."
     WAITING = "Waiting", "An earlier gate has to pass first."
     PROMOTED = "Promoted", "The revision is active."
     PROGRESSING = "Progressing", "The candidate is being checked or rolled out."

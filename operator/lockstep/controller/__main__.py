@@ -4,10 +4,11 @@ import asyncio
 import logging
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client import ApiClient, Configuration
 
 from lockstep import __version__
 from lockstep.controller.clock import SystemClock
@@ -20,6 +21,8 @@ from lockstep.images.session import registry_session
 from lockstep.observability import log
 
 _log = logging.getLogger("lockstep.controller")
+_THREADS = 256
+_CONNECTIONS = 512
 
 
 def main() -> int:
@@ -43,17 +46,20 @@ def main() -> int:
 async def _run(settings: Settings) -> None:
     await _configure()
     clock = SystemClock()
-    # MLflow's server answers kept-alive connections 40 ms later than new ones; pods come and go.
-    connector = aiohttp.TCPConnector(force_close=True, limit=64)
+    # A name server that does not answer holds a thread for as long as it likes, and nobody else's look-up waits for that.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="lockstep"))
     options = registry_options(settings)
     async with (
-        ApiClient() as client,
-        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        _api_client() as client,
+        # Of its own: the Lease is renewed however many calls wait for a connection.
+        _api_client() as lease,
+        _session() as session,
+        _session() as pods,
         registry_session(options) as registries,
     ):
         # The Lease is what the fence stands on, so that its own calls can't be fenced.
         leader = Leader(
-            KubernetesCluster(client, lambda: float("inf")),
+            KubernetesCluster(lease, lambda: float("inf")),
             clock,
             namespace=settings.namespace,
             name=LEASE_NAME,
@@ -61,12 +67,28 @@ async def _run(settings: Settings) -> None:
         )
         cluster = KubernetesCluster(client, leader.remaining)
         images = ImageAccess(cluster, registries, options, settings.limits)
-        controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, images=images)
+        controller = Controller(
+            settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, pods=pods, images=images
+        )
         loop = asyncio.get_running_loop()
         for signal_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_, controller.stop)
         await controller.run()
     _log.info("stopped")
+
+
+def _api_client() -> ApiClient:
+    configuration = Configuration.get_default_copy()
+    # Without this each call looks for .netrc and proxies in two threads of the pool that names are looked up in.
+    configuration.client_session_kwargs = {"trust_env": False}
+    return ApiClient(configuration)
+
+
+def _session() -> aiohttp.ClientSession:
+    # MLflow's server answers kept-alive connections 40 ms later than new ones; pods come and go. How many are asked at
+    # a time is bounded by who asks.
+    connector = aiohttp.TCPConnector(force_close=True, limit=_CONNECTIONS)
+    return aiohttp.ClientSession(connector=connector, auto_decompress=False)
 
 
 async def _configure() -> None:

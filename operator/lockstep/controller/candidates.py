@@ -9,7 +9,7 @@ from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.asking import Asking
-from lockstep.controller.gather import Facts, Gatherer
+from lockstep.controller.gather import Facts, Gatherer, is_on_its_way
 from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.observe import foreign_services
@@ -19,6 +19,8 @@ from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Cluster
 from lockstep.controller.priorities import Priorities
 from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
+from lockstep.gates import image as image_gate
+from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Unknown
 from lockstep.gates.outcome import Verdict
@@ -51,6 +53,11 @@ class _Progress:
 
     pods: CandidatePods | None
     recorded: bool
+
+    @property
+    def on_its_way(self) -> bool:
+        """True while something about the pods has been asked that is not answered yet."""
+        return self.pods is not None and any(is_on_its_way(fact) for fact in self.pods.reported.values())
 
 
 class Candidates:
@@ -85,6 +92,8 @@ class Candidates:
         if self._is_final(look, before):
             return self._outcome(look, before, again=None)
         facts = await self._facts(look, before)
+        if _asked_anew(facts, before):
+            return self._unchanged(look, before)
         snapshot = self._snapshot(look, facts)
         too_large = _too_large(snapshot)
         if too_large is not None:
@@ -95,6 +104,8 @@ class Candidates:
         version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
         before = carried_over(look.owner, version, look.now)
         progress = await self._progress(look, before, snapshot, facts)
+        if progress.on_its_way:
+            return self._unchanged(look, before)
         verdict = evaluate(look.evidence(facts, progress.pods))
         await self._gatherer.pin(look.policy, facts, verdict, look.now)
         hold = too_large or await self._hold(look, snapshot)
@@ -131,6 +142,13 @@ class Candidates:
             since=before.start_time or look.now,
             again=look.again,
         )
+
+    def _unchanged(self, look: Look, before: CandidateStatus) -> Outcome:
+        """Leave the candidate as it was judged last, for as long as what is asked anew is on its way: nothing follows from
+        facts that are no longer fresh, and a status that said so for a moment would be written twice for nothing.
+        """
+        again = _WITH_PODS if before.pods_since is not None else _BLOCKED
+        return replace(self._outcome(look, before, again=again), undecided=True)
 
     def _snapshot(self, look: Look, facts: Facts) -> Snapshot | None:
         """Name the candidate by everything that makes it. It is rendered anew each time: what anybody could have stored
@@ -173,7 +191,7 @@ class Candidates:
         wanted = wanted_pods(look.owner, policy, recorded=recorded)
         pods = self._audits.candidate_pods(asking, look.observed, wanted=wanted)
         images = self._images.of(look.owner)
-        reported = await self._gatherer.reported(look.owner, look.policy, images, look.platform, facts.image, pods)
+        reported = await self._gatherer.reported(look.owner, look.policy, images, look.platform, facts.image, pods, look.again)
         return _Progress(replace(pods, reported=reported), recorded)
 
     def _kept_since(self, look: Look, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict) -> datetime | None:
@@ -286,6 +304,14 @@ class Candidates:
         if step.candidate.pods_since is not None or step.actions:
             return _WITH_PODS
         return _BLOCKED
+
+
+def _asked_anew(facts: Facts, before: CandidateStatus) -> bool:
+    """Tell whether something is on its way that a gate has judged before."""
+    waits = {gate.name for gate in before.gates if gate.reason == Reason.GATHERING}
+    lineage, image = is_on_its_way(facts.lineage), is_on_its_way(facts.image) or is_on_its_way(facts.signed)
+    anew = (lineage and lineage_gate.NAME not in waits) or (image and image_gate.NAME not in waits)
+    return bool(before.gates) and anew
 
 
 def _rendered_otherwise(look: Look, snapshot: Snapshot) -> bool:

@@ -13,7 +13,10 @@ from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.endpoints import ForeignEndpoints
 from lockstep.controller.gather import Gatherer
+from lockstep.controller.gatherings import Gatherings
+from lockstep.controller.gauges import measure
 from lockstep.controller.images import ImagesOf
+from lockstep.controller.lanes import Key
 from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.leader import Leader
 from lockstep.controller.modelreads import ModelReads
@@ -26,7 +29,7 @@ from lockstep.controller.poster import EventPoster
 from lockstep.controller.priorities import Priorities
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
 from lockstep.controller.pruner import Pruner
-from lockstep.controller.queue import Key, WorkQueue
+from lockstep.controller.queue import WorkQueue
 from lockstep.controller.reconcile import Reconciler
 from lockstep.controller.records import Records
 from lockstep.controller.registries import MLflowRegistries, credentials_from_environment
@@ -36,6 +39,7 @@ from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
+from lockstep.fairslots import FairSlots
 from lockstep.images.scan import ANALYSER, Scanner
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
@@ -45,6 +49,7 @@ from lockstep.readiness.port import Auditor
 
 _log = logging.getLogger(__name__)
 LEASE_NAME = "lockstep-controller"
+"""Candidates whose pods are audited at a time, in all and for one namespace."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,39 @@ class Parts:
     """What pods and Services are asked, when and in which order, nobody is to foresee."""
 
 
-def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, tuple[Scans, ModelReads]]:
-    """Put a reconciler together; return with it what it lets run in the background."""
+@dataclass(frozen=True)
+class Assembly:
+    """A reconciler, and what it has going on in the background."""
+
+    reconciler: Reconciler
+    scans: Scans
+    reads: ModelReads
+    gatherings: Gatherings
+
+    async def stop(self) -> None:
+        """End what goes on in the background."""
+        await asyncio.gather(self.reconciler.stop(), self.scans.stop(), self.reads.stop(), self.gatherings.stop())
+
+
+def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
+    """Put a reconciler together."""
     cluster, clock, images = parts.cluster, parts.clock, parts.images
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
     limits = settings.limits
     reads = ModelReads(clock, settings.reading_limits, settings.model_reads)
+    servers = FairSlots(
+        settings.gatherings, each=settings.gatherings_per_namespace, at_one_place=settings.gatherings_per_server
+    )
+    gatherings = Gatherings(servers, clock, took=parts.metrics.gathered)
     gatherer = Gatherer(
         registries=parts.registries,
         records=records,
         scanner=Scanner(limits, workers=parts.workers, cache=LayerRecords(cluster, settings.namespace, ANALYSER)),
         scans=scans,
         reads=reads,
+        gatherings=gatherings,
         clock=clock,
         limits=limits,
     )
@@ -99,8 +123,9 @@ def build_reconciler(parts: Parts, settings: Settings) -> tuple[Reconciler, tupl
         endpoints=ForeignEndpoints(cluster, events, clock, parts.metrics.foreign_endpoints.inc),
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),
         reporter=Reporter(events, parts.metrics),
+        gatherings=gatherings,
     )
-    return reconciler, (scans, reads)
+    return Assembly(reconciler, scans, reads, gatherings)
 
 
 class Controller:
@@ -114,8 +139,10 @@ class Controller:
         leader: Leader,
         clock: Clock,
         session: aiohttp.ClientSession,
+        pods: aiohttp.ClientSession,
         images: ImagesOf,
     ) -> None:
+        """Work with a session for MLflow and one for candidate pods, so that neither takes the other's connections."""
         self._settings = settings
         self._cluster = cluster
         self._leader = leader
@@ -126,7 +153,7 @@ class Controller:
         registries = MLflowRegistries(session, credentials_from_environment())
         workers = Processes(settings.limits.record, at_once=settings.scan_processes)
         parts = Parts(cluster, clock, registries, HttpAuditor(), images, workers, self._metrics)
-        self._reconciler, self._background = build_reconciler(parts, settings)
+        self._assembly = build_reconciler(parts, settings)
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep, clock=clock, retention=settings.retention)
         self._policies = PolicyStatuses(cluster, clock)
@@ -162,9 +189,7 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for running in self._background:
-                await running.stop()
-            await self._reconciler.stop()
+            await self._assembly.stop()
             await self._leader.release()
             for runner in runners:
                 await runner.cleanup()
@@ -234,8 +259,8 @@ class Controller:
             _log.warning("the ModelDeployments could not be listed: %s", error)
 
     async def _work(self, key: Key) -> float | None:
-        return await self._reconciler.reconcile(*key, lambda: self._queue.add(key))
+        return await self._assembly.reconciler.reconcile(*key, lambda: self._queue.add(key))
 
     def _update(self) -> None:
-        self._metrics.queue_depth.set(len(self._queue))
         self._metrics.leader.set(1 if self._leader.remaining() > 0 else 0)
+        measure(self._metrics, self._queue, self._assembly.gatherings)

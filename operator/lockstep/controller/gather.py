@@ -1,14 +1,16 @@
 """Gathers the evidence of one decision: the only place that asks MLflow, the image registry and the records together."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.controller.gatherings import Answer, Asked, Gatherings, Question, question_of
 from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.ports import Clock
 from lockstep.controller.records import Records
@@ -18,7 +20,9 @@ from lockstep.evidence.facts import (
     OpenedImage,
     Registries,
     image_fact,
+    image_refusal,
     lineage_fact,
+    lineage_refusal,
     place_to_read,
     signed_fact,
 )
@@ -26,6 +30,7 @@ from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Fact, LineagePins, Unknown
 from lockstep.gates.modelfiles import agree
 from lockstep.gates.outcome import Verdict
+from lockstep.gates.signatures import rules_for
 from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
@@ -36,9 +41,11 @@ from lockstep.lineage.lineage import Lineage, Place
 from lockstep.modelfiles import ModelFiles
 
 _FRESH_SECONDS = 30.0
+"""Pods that come up cause many looks within seconds."""
 _STANDING = timedelta(days=1)
 """How old a reading may be for what serves already; it has to outlast the reading itself."""
-_KEPT = 1024
+_DEADLINE_SECONDS = 60.0
+"""Of one question, however many requests it takes: each has a shorter deadline of its own."""
 _REPORTED = 4
 """Digests that are looked up for one candidate: its nodes may have got the image in as many ways."""
 _T = TypeVar("_T")
@@ -61,26 +68,16 @@ class Facts:
         return None if isinstance(self.lineage, Unknown) else self.lineage.environment_digest
 
 
-class _Fresh(Generic[_T]):
-    """Facts that were asked for a moment ago: pods that come up cause many looks within seconds."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: OrderedDict[object, tuple[float, _T]] = OrderedDict()
-
-    def get(self, key: object) -> _T | None:
-        held = self._kept.get(key)
-        return held[1] if held is not None and self._clock.monotonic() - held[0] < _FRESH_SECONDS else None
-
-    def keep(self, key: object, fact: _T) -> None:
-        self._kept[key] = (self._clock.monotonic(), fact)
-        self._kept.move_to_end(key)
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+def is_on_its_way(fact: object) -> bool:
+    """Tell a fact that has been asked for and is not known yet from one that could not be had."""
+    return isinstance(fact, Unknown) and fact.reason is Reason.GATHERING
 
 
 class Gatherer:
-    """Asks, and keeps what was answered for a few seconds. What could not be told is never kept."""
+    """Asks for facts, each as a question of `Gatherings`, and says of those that are not known yet that they are on their way.
+
+    To gather another fact: a member of `Asked`, a method that builds its `Question` and hands `self._answered` what asks.
+    """
 
     def __init__(
         self,
@@ -90,36 +87,39 @@ class Gatherer:
         scanner: Scanner,
         scans: Scans,
         reads: ModelReads,
+        gatherings: Gatherings,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._registries = registries
         self._records = records
-        self._reads = reads
-        self._clock = clock
         self._scanner = scanner
         self._scans = scans
+        self._reads = reads
+        self._gatherings = gatherings
+        self._clock = clock
         self._limits = limits
-        self._lineages: _Fresh[Lineage] = _Fresh(clock)
-        self._images: _Fresh[OpenedImage] = _Fresh(clock)
-        self._signed: _Fresh[Signed] = _Fresh(clock)
 
-    async def lineage(self, owner: ModelDeployment, policy: Fact[PromotionPolicy], version: str | None = None) -> Fact[Lineage]:
+    async def lineage(
+        self, owner: ModelDeployment, policy: Fact[PromotionPolicy], again: Callable[[], None], version: str | None = None
+    ) -> Fact[Lineage]:
         """Read the lineage of what the spec names, or of a version that is pinned already."""
         if isinstance(policy, Unknown):
             return policy
-        model = owner.spec.model
-        # The whole policy is part of the key, so that a stricter one is never answered from before.
-        asked = (model.name, version or model.version, model.alias if version is None else None)
-        # So is the object's generation: another spec is a new question, whatever was answered a moment ago.
-        key = (policy.spec.hash, owner.uid, owner.generation, asked)
-        known = self._lineages.get(key)
-        if known is not None:
-            return known
-        fact = await lineage_fact(owner.spec, policy, self._registries, version=version)
-        if not isinstance(fact, Unknown) and fact.run is not None and fact.run.status == "FINISHED":
-            self._lineages.keep(key, fact)
-        return fact
+        if (refusal := lineage_refusal(owner.spec, policy)) is not None:
+            return refusal
+        model, uri = owner.spec.model, policy.spec.registry.tracking_uri
+        # The whole policy is part of the question, so that a stricter one is never answered from before.
+        about = (policy.spec.hash, model.name, version or model.version, model.alias if version is None else None)
+        question = question_of(Asked.LINEAGE, owner, urlsplit(uri).netloc, about)
+
+        async def ask() -> Answer[Lineage]:
+            silence = Unknown(Reason.REGISTRY_UNREACHABLE, f"MLflow at {uri} did not answer: {_TOO_LATE}", retry=True)
+            fact = await _in_time(lineage_fact(owner.spec, policy, self._registries, version=version), silence)
+            finished = not isinstance(fact, Unknown) and fact.run is not None and fact.run.status == "FINISHED"
+            return Answer.of(fact, fresh=_FRESH_SECONDS if finished else 0.0)
+
+        return await self._answered(question, ask, again, f"MLflow at {uri} is being asked")
 
     async def facts(
         self,
@@ -143,17 +143,20 @@ class Gatherer:
             version: the pinned model version; None to ask what the spec names.
             reference: the pinned image, or the spec's while nothing is pinned.
             since: the model's files have to have been read after this; None where it is enough that they are pinned.
-            again: called when a scan or a reading has ended that is still running now.
+            again: called when something has come that is on its way now.
         """
-        lineage = await self.lineage(owner, policy, version)
-        opened = await self._image(owner, policy, images, platform, reference)
+        lineage, opened = await asyncio.gather(
+            self.lineage(owner, policy, again, version), self._image(owner, policy, images, platform, reference, again)
+        )
         pins = await self._pins(policy, lineage)
         files = await self._files(policy, lineage, pins, since, again)
         if isinstance(opened, Unknown):
             return Facts(lineage, opened, opened, files, pins)
-        found = await self._scans.get(opened.image, lambda image: self._scanner.scan(opened.source, image), again)
+        found = await self._scans.get(
+            opened.image, owner.namespace, lambda image: self._scanner.scan(opened.source, image, owner.namespace), again
+        )
         running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
-        signed = await self._signatures(owner, policy, opened)
+        signed = await self._signatures(owner, policy, opened, again)
         return Facts(lineage, opened.image, found if found is not None else running, files, pins, signed)
 
     async def _files(
@@ -182,20 +185,6 @@ class Gatherer:
                 break
         return files
 
-    async def _signatures(
-        self, owner: ModelDeployment, policy: Fact[PromotionPolicy], opened: OpenedImage
-    ) -> Fact[Signed] | None:
-        if isinstance(policy, Unknown):
-            return policy
-        key = (policy.spec.hash, owner.uid, owner.generation, opened.image.pinned)
-        known = self._signed.get(key)
-        if known is not None:
-            return known
-        fact = await signed_fact(opened, policy)
-        if fact is not None and not isinstance(fact, Unknown):
-            self._signed.keep(key, fact)
-        return fact
-
     async def reported(
         self,
         owner: ModelDeployment,
@@ -204,6 +193,7 @@ class Gatherer:
         platform: ImagePlatform,
         image: Fact[ResolvedImage],
         pods: CandidatePods,
+        again: Callable[[], None],
     ) -> Mapping[str, Fact[ResolvedImage]]:
         """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are.
 
@@ -215,9 +205,11 @@ class Gatherer:
         found: dict[str, Fact[ResolvedImage]] = {}
         for digest, name, unchanged in sorted(_named(pods, digests_of(image)))[:_REPORTED]:
             for repository in [image.repository] if unchanged else [image.repository, name]:
-                if repository and not isinstance(found.get(digest), ResolvedImage):
-                    opened = await self._image(owner, policy, images, platform, f"{repository}@{digest}")
-                    found[digest] = opened if isinstance(opened, Unknown) else opened.image
+                known = found.get(digest)
+                if not repository or isinstance(known, ResolvedImage) or is_on_its_way(known):
+                    continue
+                opened = await self._image(owner, policy, images, platform, f"{repository}@{digest}", again)
+                found[digest] = opened if isinstance(opened, Unknown) else opened.image
         return found
 
     async def _image(
@@ -227,19 +219,45 @@ class Gatherer:
         images: Images,
         platform: ImagePlatform,
         reference: str,
+        again: Callable[[], None],
     ) -> Fact[OpenedImage]:
         if isinstance(policy, Unknown):
             return policy
+        if (refusal := image_refusal(reference, policy)) is not None:
+            return refusal
         # By object and pull secrets: whoever may not open an image learns nothing from who may.
         secrets = (owner.spec.template.service_account_name, tuple(owner.spec.template.image_pull_secrets))
-        key = (policy.spec.hash, owner.uid, owner.generation, secrets, str(platform), reference)
-        known = self._images.get(key)
-        if known is not None:
-            return known
-        fact = await image_fact(reference, policy, images, platform, self._limits)
-        if not isinstance(fact, Unknown) and "@" in reference:
-            self._images.keep(key, fact)
-        return fact
+        host = reference.partition("/")[0].lower()
+        question = question_of(Asked.IMAGE, owner, host, (policy.spec.hash, secrets, str(platform), reference))
+
+        async def ask() -> Answer[OpenedImage]:
+            fact = await _in_time(image_fact(reference, policy, images, platform, self._limits), _silence_of(host))
+            return Answer.of(fact, fresh=_FRESH_SECONDS if "@" in reference else 0.0)
+
+        return await self._answered(question, ask, again, f"{host} is being asked for the image")
+
+    async def _signatures(
+        self, owner: ModelDeployment, policy: Fact[PromotionPolicy], opened: OpenedImage, again: Callable[[], None]
+    ) -> Fact[Signed] | None:
+        if isinstance(policy, Unknown):
+            return policy
+        if not rules_for(opened.image.repository, policy.spec):
+            return None
+        host = opened.image.repository.partition("/")[0]
+        question = question_of(Asked.SIGNATURES, owner, host, (policy.spec.hash, opened.image.pinned))
+
+        async def ask() -> Answer[Signed]:
+            fact = await signed_fact(opened, policy)
+            missing = Unknown(Reason.SIGNATURE_MISSING, "the image's signatures have not been read", retry=True)
+            return Answer.of(fact if fact is not None else missing, fresh=_FRESH_SECONDS)
+
+        return await self._answered(question, ask, again, f"{host} is being asked for the image's signatures")
+
+    async def _answered(
+        self, question: Question, ask: Callable[[], Awaitable[Answer[_T]]], again: Callable[[], None], meanwhile: str
+    ) -> Fact[_T]:
+        fact = await self._gatherings.get(question, ask, again)
+        return fact if fact is not None else Unknown(Reason.GATHERING, meanwhile, retry=True)
 
     async def _pins(self, policy: Fact[PromotionPolicy], lineage: Fact[Lineage]) -> LineagePins | None:
         if isinstance(policy, Unknown) or isinstance(lineage, Unknown):
@@ -268,3 +286,19 @@ def _named(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str, str, bo
             name = (digest, reported_repository(pod.image_id))
             found[name] = found.get(name, True) and pod.unchanged
     return {(*name, unchanged) for name, unchanged in found.items()}
+
+
+_TOO_LATE = f"not within {_DEADLINE_SECONDS:.0f} s"
+
+
+def _silence_of(host: str) -> Unknown:
+    return Unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, f"{host} did not answer: {_TOO_LATE}", retry=True)
+
+
+async def _in_time(asking: Awaitable[Fact[_T]], silence: Unknown) -> Fact[_T]:
+    """Wait for an answer, but not for ever: whoever answers each request just in time may have many of them asked."""
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            return await asking
+    except TimeoutError:
+        return silence

@@ -20,5 +20,7 @@ class Outcome:
     snapshot: Snapshot | None = None
     """The candidate's snapshot, when it is promoted."""
     verdict: Verdict | None = None
+    undecided: bool = False
+    """True when a fact that was known before is on its way anew: the candidate's status stays what it was."""
     again: float | None = None
     """Seconds until the next look; None when only an event brings one."""

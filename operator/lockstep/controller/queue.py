@@ -1,14 +1,17 @@
-"""The keyed work queue: one runner a key, duplicates joined, failures backed off with jitter, later looks scheduled."""
+"""The keyed work queue: one runner a key, duplicates joined, failures backed off with jitter, later looks scheduled.
+
+Namespaces take turns, so that one with hundreds of keys delays nobody who has one. What serves has a lane of its own.
+"""
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-Key = tuple[str, str]
-"""Namespace and name of a ModelDeployment."""
+from lockstep.controller.lanes import FairQueue, Key, Lane
+from lockstep.controller.ports import ClusterError, UnavailableError
 
 Work = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns in how many seconds to look again, None when only an event should bring it back."""
@@ -18,47 +21,66 @@ Done = Callable[[str, float], None]
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF, _MAX_BACKOFF = 1.0, 60.0
+_MAX_ASKED = 300.0
+"""Seconds: an API server that asks to wait longer is asked again all the same."""
 
 
 @dataclass
 class _State:
     running: bool = False
-    again: bool = False
-    """Something happened while it was running."""
+    again: Lane | None = None
+    """Something happened while it was running, and in which lane it is to wait."""
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
+    not_before: float = 0.0
+    """Until when the API server asked to be left alone with this key."""
 
 
 class WorkQueue:
-    """Runs `work` for keys that were added."""
+    """Runs `work` for keys that were added. One key never waits in two lanes, nor runs twice at once."""
 
     def __init__(self, work: Work, *, workers: int, done: Done) -> None:
+        """Run `workers` looks at a time that may be due to anything, and one more that is due to upkeep."""
         self._work = work
         self._workers = workers
         self._done = done
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting: set[Key] = set()
+        self._lanes = {lane: FairQueue() for lane in Lane}
         self._states: dict[Key, _State] = {}
+        self._arrived = asyncio.Event()
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    def depth(self, lane: Lane) -> int:
+        """Return how many keys wait."""
+        return len(self._lanes[lane])
 
-    def add(self, key: Key) -> None:
-        """Ask for a look at a key now; asking twice is asking once."""
+    def oldest(self, lane: Lane) -> float:
+        """Return for how many seconds the one waits that waits longest."""
+        since = self._lanes[lane].oldest()
+        return time.monotonic() - since if since is not None else 0.0
+
+    def add(self, key: Key, lane: Lane = Lane.DECIDE) -> None:
+        """Ask for a look at a key now; asking twice is asking once, in the lane of upkeep when one asks for that."""
         state = self._states.setdefault(key, _State())
         if state.timer is not None:
             state.timer.cancel()
             state.timer = None
-        if state.running:
-            state.again = True
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.put_nowait(key)
+        if (left := state.not_before - time.monotonic()) > 0 and not state.running:
+            self.add_after(key, left)
+        elif state.running:
+            state.again = Lane.UPKEEP if Lane.UPKEEP in (lane, state.again) else lane
+        elif lane is Lane.UPKEEP:
+            since = self._lanes[Lane.DECIDE].remove(key)
+            self._push(key, lane, since)
+        elif key not in self._lanes[Lane.UPKEEP]:
+            self._push(key, lane, None)
+
+    def _push(self, key: Key, lane: Lane, since: float | None) -> None:
+        self._lanes[lane].push(key, time.monotonic() if since is None else since)
+        self._arrived.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Ask for a look later, unless one comes sooner."""
         state = self._states.setdefault(key, _State())
-        if state.running or key in self._waiting:
+        if state.running or any(key in waiting for waiting in self._lanes.values()):
             return
         if state.timer is not None:
             state.timer.cancel()
@@ -67,39 +89,63 @@ class WorkQueue:
     async def run(self) -> None:
         """Work until cancelled; a look that has begun is finished or cancelled with the rest."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
-                group.create_task(self._worker())
+            for number in range(self._workers):
+                # Each begins with another lane, so that neither waits for the other.
+                group.create_task(self._worker((Lane.UPKEEP, Lane.DECIDE) if number % 2 else (Lane.DECIDE, Lane.UPKEEP)))
+            group.create_task(self._worker((Lane.UPKEEP,)))
 
-    async def _worker(self) -> None:
+    async def _worker(self, lanes: Sequence[Lane]) -> None:
         while True:
-            key = await self._ready.get()
-            self._waiting.discard(key)
+            while (key := self._next(lanes)) is None:
+                self._arrived.clear()
+                await self._arrived.wait()
             await self._look(key)
+            lanes = (*lanes[1:], lanes[0])
+
+    def _next(self, lanes: Sequence[Lane]) -> Key | None:
+        """Take the next key, of the first of these lanes that has one."""
+        return next((key for lane in lanes if (key := self._lanes[lane].pop()) is not None), None)
 
     async def _look(self, key: Key) -> None:
         state = self._states.setdefault(key, _State())
-        state.running, state.again = True, False
+        state.running, state.again = True, None
         started = time.monotonic()
         again: float | None
         try:
             again = await self._work(key)
             state.failures = 0
             result = "ok"
-        except Exception:
+        except Exception as error:
             # Whatever went wrong, this key comes back and the others go on.
-            _log.exception("the look at %s/%s failed", *key)
             state.failures += 1
-            again = backoff(state.failures)
+            asked = _asked_to_wait(error)
+            state.not_before = time.monotonic() + asked
+            again = max(backoff(state.failures), asked)
             result = "error"
+            _say(key, error, again)
         finally:
             state.running = False
         self._done(result, time.monotonic() - started)
-        if state.again:
-            self.add(key)
+        if state.again is not None:
+            self.add(key, state.again)
         elif again is not None:
             self.add_after(key, again)
         else:
             self._states.pop(key, None)
+
+
+def _say(key: Key, error: Exception, again: float) -> None:
+    """Log a failed look. What the API server does not do is one line: an outage fails thousands of looks."""
+    if isinstance(error, ClusterError):
+        _log.warning("the look at %s/%s comes again in %.0f s: %s", *key, again, error)
+    else:
+        _log.error("the look at %s/%s failed", *key, exc_info=error)
+
+
+def _asked_to_wait(error: Exception) -> float:
+    """Return the seconds for which the API server asked to be left alone."""
+    stated = error.retry_after if isinstance(error, UnavailableError) else None
+    return min(stated or 0.0, _MAX_ASKED)
 
 
 def backoff(failures: int) -> float:

@@ -16,6 +16,7 @@ from lockstep.controller.active import active_of, snapshots_of
 from lockstep.controller.allowances import Allowances
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.endpoints import ForeignEndpoints
+from lockstep.controller.gatherings import Gatherings
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.outcome import Outcome
@@ -76,6 +77,7 @@ class Reconciler:
         endpoints: ForeignEndpoints,
         services: ServiceChecks,
         reporter: Reporter,
+        gatherings: Gatherings,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -87,6 +89,7 @@ class Reconciler:
         self._endpoints = endpoints
         self._services = services
         self._reporter = reporter
+        self._gatherings = gatherings
         self._actor = Actor(cluster, events)
         self._allowances = Allowances(clock)
         self._trusted = TrustedStatus()
@@ -101,6 +104,7 @@ class Reconciler:
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             self._reporter.forget((namespace, name))
+            self._gatherings.forget((namespace, name))
             self._endpoints.forget((namespace, name))
             return await self._ending(raw) if raw is not None else None
         try:
@@ -132,6 +136,9 @@ class Reconciler:
             outcome = await self._candidates.evaluate(look)
         # Whatever becomes of a candidate meanwhile: nobody keeps the Service from being asked by applying another one.
         answers, due = self._services.look(look)
+        if outcome.undecided:
+            await self._keep_true(look, upkeep)
+            return _next_look(replace(outcome, again=_sooner(outcome.again, due)), upkeep)
         outcome = replace(outcome, outlook=replace(outcome.outlook, answers=answers), again=_sooner(outcome.again, due))
         return await self._conclude(look, outcome, upkeep)
 

@@ -16,12 +16,13 @@ from lockstep.rollout.status import Outlook, Transition, blocking_gate, transiti
 
 _log = logging.getLogger(__name__)
 _MISSED = timedelta(minutes=10)
-_UNREACHABLE = {
+DEPENDENCIES = {
     Reason.REGISTRY_UNREACHABLE: "mlflow",
     Reason.REGISTRY_REFUSED: "mlflow",
     Reason.IMAGE_REGISTRY_UNREACHABLE: "image-registry",
     Reason.IMAGE_REGISTRY_RATE_LIMITED: "image-registry",
 }
+"""Who did not answer, by reason; a label of metrics."""
 
 
 class Reporter:
@@ -116,8 +117,10 @@ class Reporter:
     def _dependencies(self, look: Look, outcome: Outcome) -> None:
         if outcome.verdict is None or isinstance(look.policy, Unknown):
             return
-        down = {_UNREACHABLE[r.reason] for r in outcome.verdict.results if r.reason in _UNREACHABLE}
-        for dependency in set(_UNREACHABLE.values()):
+        if any(result.reason is Reason.GATHERING for result in outcome.verdict.results):
+            return
+        down = {DEPENDENCIES[r.reason] for r in outcome.verdict.results if r.reason in DEPENDENCIES}
+        for dependency in set(DEPENDENCIES.values()):
             self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
 
     def kept(self, look: Look, status: ModelDeploymentStatus) -> None:

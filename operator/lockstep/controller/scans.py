@@ -5,15 +5,23 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from lockstep.api.reasons import Reason
 from lockstep.controller.ports import Clock, ClusterError
 from lockstep.controller.records import Records
+from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.imagescan import ImageScan
 
 Scan = Callable[[ResolvedImage], Awaitable[ImageScan]]
+_Key = tuple[str, str]
+"""Namespace and digest."""
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+AT_ONCE, EACH = 16, 2
+"""Scans that go on at a time, in all and for one namespace; how many layers are read at a time is another matter."""
 _KEPT = 256
 _AGAIN = 10.0
 """Seconds after which a scan is tried again that a dependency kept from ending, unless that one named its own."""
@@ -35,64 +43,81 @@ _log = logging.getLogger(__name__)
 
 
 class Scans:
-    """One scan per image digest, however many ask; a finished one is recorded and kept."""
+    """One scan at a time per image digest and namespace, a bounded number in all; a finished one is recorded and kept.
 
-    def __init__(self, records: Records, analyser: str, took: Callable[[float], None], clock: Clock) -> None:
+    What was found is the same for whoever may open the image. Why nothing was found is not: it may be another namespace's
+    registry that delivers no layers, or its credentials.
+    """
+
+    def __init__(
+        self, records: Records, analyser: str, took: Callable[[float], None], clock: Clock, slots: FairSlots | None = None
+    ) -> None:
         self._records = records
         self._clock = clock
         self._analyser = analyser
         self._took = took
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._waiting: dict[str, set[Callable[[], None]]] = {}
-        self._done: OrderedDict[str, tuple[Fact[ImageScan], float]] = OrderedDict()
-        """What was found, and when."""
+        self._slots = slots or FairSlots(AT_ONCE, each=EACH)
+        self._running: dict[_Key, asyncio.Task[None]] = {}
+        self._waiting: dict[_Key, set[Callable[[], None]]] = {}
+        self._found: OrderedDict[str, ImageScan] = OrderedDict()
+        self._failed: OrderedDict[_Key, tuple[Unknown, float]] = OrderedDict()
+        """Why nothing was found, and when."""
 
-    async def get(self, image: ResolvedImage, scan: Scan, when_done: Callable[[], None]) -> Fact[ImageScan] | None:
+    async def get(
+        self, image: ResolvedImage, namespace: str, scan: Scan, when_done: Callable[[], None]
+    ) -> Fact[ImageScan] | None:
         """Return the scan, or why it can't be told; None while the first one runs, and `when_done` is called at its end.
 
         A failure stands until a later try, which runs while the failure is still the answer, has found something else.
         The caller has resolved the image with the credentials of its own namespace, so that nobody learns what is in
         an image that they may not open.
         """
-        known, at = self._done.get(image.digest, (None, 0.0))
-        if known is not None and (isinstance(known, ImageScan) or self._clock.monotonic() - at < _patience(known)):
-            return known
-        if image.digest not in self._running:
+        key = (namespace, image.digest)
+        if (found := self._found.get(image.digest)) is not None:
+            return found
+        failure, at = self._failed.get(key, (None, 0.0))
+        if failure is not None and self._clock.monotonic() - at < _patience(failure):
+            return failure
+        if key not in self._running:
             recorded = await self._records.scan(image.digest, self._analyser)
             if recorded is not None:
-                self._keep(image.digest, recorded)
+                _keep(self._found, image.digest, recorded)
                 return recorded
-        if image.digest not in self._running:
-            self._running[image.digest] = asyncio.create_task(self._run(image, scan))
-        self._waiting.setdefault(image.digest, set()).add(when_done)
-        return known
+        if key not in self._running:
+            self._running[key] = asyncio.create_task(self._run(key, image, scan))
+        self._waiting.setdefault(key, set()).add(when_done)
+        return failure
 
-    async def _run(self, image: ResolvedImage, scan: Scan) -> None:
+    async def _run(self, key: _Key, image: ResolvedImage, scan: Scan) -> None:
         result: Fact[ImageScan]
+        try:
+            async with self._slots.held(key[0]):
+                result = self._found.get(image.digest) or await self._scanned(image, scan)
+        finally:
+            del self._running[key]
+        if isinstance(result, Unknown):
+            _keep(self._failed, key, (result, self._clock.monotonic()))
+        else:
+            self._failed.pop(key, None)
+            _keep(self._found, image.digest, result)
+        for when_done in self._waiting.pop(key, set()):
+            when_done()
+
+    async def _scanned(self, image: ResolvedImage, scan: Scan) -> Fact[ImageScan]:
         try:
             started = time.monotonic()
             result = await scan(image)
             self._took(time.monotonic() - started)
             await self._records.keep_scan(result)
         except ImageError as error:
-            result = Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)
+            return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)
         except ClusterError as error:
             _log.warning("the scan of %s could not be recorded: %s", image.digest, error)
-            result = Unknown(Reason.INTERNAL_ERROR, "the scan could not be recorded", retry=True)
+            return Unknown(Reason.INTERNAL_ERROR, "the scan could not be recorded", retry=True)
         except Exception:
             _log.exception("the scan of %s failed", image.digest)
-            result = Unknown(Reason.INTERNAL_ERROR, "the scan failed; the operator's log has the cause", retry=True)
-        finally:
-            del self._running[image.digest]
-        self._keep(image.digest, result)
-        for when_done in self._waiting.pop(image.digest, set()):
-            when_done()
-
-    def _keep(self, digest: str, result: Fact[ImageScan]) -> None:
-        self._done[digest] = result, self._clock.monotonic()
-        self._done.move_to_end(digest)
-        if len(self._done) > _KEPT:
-            self._done.popitem(last=False)
+            return Unknown(Reason.INTERNAL_ERROR, "the scan failed; the operator's log has the cause", retry=True)
+        return result
 
     async def stop(self) -> None:
         """End what still runs."""
@@ -100,6 +125,13 @@ class Scans:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _keep(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)
 
 
 def _patience(failure: Unknown) -> float:

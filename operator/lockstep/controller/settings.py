@@ -55,6 +55,12 @@ class Settings:
     """`LOCKSTEP_PROBES_PORT`: where the kubelet asks whether the process is alive and ready."""
     workers: int = 4
     """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
+    gatherings: int = 64
+    """`LOCKSTEP_GATHERINGS`: how many questions MLflow and image registries are asked at the same time."""
+    gatherings_per_namespace: int = 4
+    """`LOCKSTEP_GATHERINGS_PER_NAMESPACE`: how many of them for one namespace."""
+    gatherings_per_server: int = 32
+    """`LOCKSTEP_GATHERINGS_PER_SERVER`: how many of them are put to one server."""
     resync_seconds: float = 300.0
     """`LOCKSTEP_RESYNC_SECONDS`: how often everything is looked at although nothing happened."""
     limits: Limits = field(default_factory=Limits)
@@ -96,6 +102,9 @@ class Settings:
             metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port, _PORTS),
             probes_port=_number(env, "LOCKSTEP_PROBES_PORT", cls.probes_port, _PORTS),
             workers=_number(env, "LOCKSTEP_WORKERS", cls.workers),
+            gatherings=_number(env, "LOCKSTEP_GATHERINGS", cls.gatherings, 1024),
+            gatherings_per_namespace=_number(env, "LOCKSTEP_GATHERINGS_PER_NAMESPACE", cls.gatherings_per_namespace, 1024),
+            gatherings_per_server=_number(env, "LOCKSTEP_GATHERINGS_PER_SERVER", cls.gatherings_per_server, 1024),
             resync_seconds=float(_number(env, "LOCKSTEP_RESYNC_SECONDS", int(cls.resync_seconds))),
             limits=_limits(env.get("LOCKSTEP_SCAN_LIMITS", "")),
             scan_processes=_number(env, "LOCKSTEP_SCAN_PROCESSES", cls.scan_processes, 64),

@@ -54,9 +54,12 @@ class Settled:
         return Outcome(outlook=outlook, again=again if conflict is None else _CONFLICT_SECONDS)
 
     async def _moved(self, look: Look, active: Active) -> bool:
-        """Tell whether the alias names another version now. While MLflow can't tell, it has not moved."""
-        lineage = await self._gatherer.lineage(look.owner, look.policy)
-        return not isinstance(lineage, Unknown) and lineage.version != active.status.model_version
+        """Tell whether the alias names another version now. While MLflow can't tell, what was found last stands."""
+        lineage = await self._gatherer.lineage(look.owner, look.policy, look.again)
+        if isinstance(lineage, Unknown):
+            candidate = look.owner.status.candidate
+            return candidate is not None and candidate.spec_hash == active.status.spec_hash
+        return lineage.version != active.status.model_version
 
     async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
         policy = look.known_policy

@@ -5,7 +5,7 @@ from typing import Any
 
 import kopf
 
-from lockstep.controller.queue import Key
+from lockstep.controller.lanes import Key, Lane
 from lockstep.rollout import endpoints, labels
 
 _OWNED = (
@@ -21,7 +21,7 @@ _OWNED = (
 _FOREIGN_SLICES = f"{endpoints.SERVICE_NAME},{endpoints.MANAGED_BY}!={endpoints.CONTROLLER}"
 
 
-def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.OperatorRegistry:
+def registry(wake: Callable[[Key, Lane], None], wake_all: Callable[[], None]) -> kopf.OperatorRegistry:
     """Return kopf's registry with all handlers: `wake` for one ModelDeployment, `wake_all` when a policy changed."""
     found = kopf.OperatorRegistry()
     known: set[Key] = set()
@@ -38,7 +38,7 @@ def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.
             known.discard(key)
         else:
             known.add(key)
-        wake(key)
+        wake(key, Lane.DECIDE)
 
     @kopf.on.event("lockstep.dev", "v1alpha1", "promotionpolicies", registry=found)
     async def promotion_policy(**_: Any) -> None:
@@ -49,13 +49,13 @@ def registry(wake: Callable[[Key], None], wake_all: Callable[[], None]) -> kopf.
         # One of another Service wakes nobody; what was there before its ModelDeployment is found at the first look at that.
         key = (namespace or "", labels[endpoints.SERVICE_NAME])
         if key in known:
-            wake(key)
+            wake(key, Lane.UPKEEP)
 
     for group, plural in _OWNED:
 
         @kopf.on.event(group, "v1", plural, labels={labels.MODEL_DEPLOYMENT: kopf.PRESENT}, registry=found, id=plural)
         async def owned(*, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-            wake((namespace or "", labels[_LABEL]))
+            wake((namespace or "", labels[_LABEL]), Lane.UPKEEP)
 
     return found
 

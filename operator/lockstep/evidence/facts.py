@@ -49,14 +49,28 @@ class OpenedImage:
     source: ImageSource
 
 
+def lineage_refusal(spec: ModelDeploymentSpec, policy: PromotionPolicy) -> Unknown | None:
+    """Say why MLflow is not asked at all; None when it may be."""
+    if allowed(spec.model.name, policy.spec):
+        return None
+    return Unknown(Reason.MODEL_NOT_ALLOWED, "the policy does not allow this registered model", retry=False)
+
+
+def image_refusal(reference: str, policy: PromotionPolicy) -> Unknown | None:
+    """Say why no registry is asked at all; None when one may be."""
+    if repository_allowed(reference, policy.spec):
+        return None
+    return Unknown(Reason.REPOSITORY_NOT_ALLOWED, "the policy does not allow images from this repository", retry=False)
+
+
 async def lineage_fact(
     spec: ModelDeploymentSpec, policy: Fact[PromotionPolicy], registries: Registries, *, version: str | None = None
 ) -> Fact[Lineage]:
     """Read the lineage of the spec's model: of `version` where it is pinned already, else of what the spec names."""
     if isinstance(policy, Unknown):
         return policy
-    if not allowed(spec.model.name, policy.spec):
-        return Unknown(Reason.MODEL_NOT_ALLOWED, "the policy does not allow this registered model", retry=False)
+    if (refusal := lineage_refusal(spec, policy)) is not None:
+        return refusal
     registry = registries.at(policy.spec.registry.tracking_uri)
     wanted = version or spec.model.version
     try:
@@ -86,8 +100,8 @@ async def image_fact(
     """Pin an image reference for a platform."""
     if isinstance(policy, Unknown):
         return policy
-    if not repository_allowed(reference, policy.spec):
-        return Unknown(Reason.REPOSITORY_NOT_ALLOWED, "the policy does not allow images from this repository", retry=False)
+    if (refusal := image_refusal(reference, policy)) is not None:
+        return refusal
     try:
         source, wanted = await images.open(reference, policy)
         return OpenedImage(await resolve(source, reference, wanted, platform, limits), source)

@@ -12,7 +12,7 @@ _NEXT_STEPS = {
 
 def result_of_unknown(gate: str, fact: Unknown) -> Result:
     """Return Retry where waiting may help, Rejected where the answer was a plain no."""
-    if fact.reason in (Reason.SCANNING, Reason.MODEL_READING, Reason.WAITING):
+    if fact.reason in (Reason.SCANNING, Reason.GATHERING, Reason.MODEL_READING, Reason.WAITING):
         # Nothing failed: the answer is on its way.
         return Result(gate, GateOutcome.PENDING, fact.reason, fact.message)
     outcome = GateOutcome.RETRY if fact.retry else GateOutcome.REJECTED

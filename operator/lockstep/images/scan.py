@@ -26,15 +26,20 @@ class Scanner:
         self._workers = workers or Processes(limits.record)
         self._layers = Layers(self._workers, cache or NoCache(), limits)
 
-    async def scan(self, source: ImageSource, image: ResolvedImage) -> ImageScan:
+    async def scan(self, source: ImageSource, image: ResolvedImage, party: str = "") -> ImageScan:
         """Read an image's layers as streams and describe what it starts.
+
+        Args:
+            source: where the layers are read.
+            image: the image.
+            party: on whose behalf; parties take turns.
 
         Raises:
             ImageError: with the reason why the image can't be told.
         """
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await self._scan(source, image)
+                return await self._scan(source, image, party)
         except TimeoutError as error:
             message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
             raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
@@ -43,11 +48,11 @@ class Scanner:
         """Wait until the cache has taken what was found so far."""
         await self._layers.kept()
 
-    async def _scan(self, source: ImageSource, image: ResolvedImage) -> ImageScan:
-        reading = self._reading(source, image)
+    async def _scan(self, source: ImageSource, image: ResolvedImage, party: str) -> ImageScan:
+        reading = self._reading(source, image, party)
         try:
             # It is started with the layers, so that it has put the lower ones together when the last one comes.
-            answer = await self._workers.run(describe.__name__, self._fed(image, reading))
+            answer = await self._workers.run(describe.__name__, self._fed(image, reading), party)
         finally:
             for task in reading:
                 task.cancel()
@@ -59,13 +64,13 @@ class Scanner:
             raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
         return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
 
-    def _reading(self, source: ImageSource, image: ResolvedImage) -> list[asyncio.Task[bytes]]:
+    def _reading(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
         """Begin to read all layers; return the tasks in the layers' order."""
         numbered = list(enumerate(zip(image.layers, image.config.diff_ids, strict=True)))
         # The largest first, so that none is left alone at the end.
         numbered.sort(key=lambda one: -one[1][0].size)
         tasks = {
-            number: asyncio.create_task(self._layers.get(source, descriptor, diff_id))
+            number: asyncio.create_task(self._layers.get(source, descriptor, diff_id, party))
             for number, (descriptor, diff_id) in numbered
         }
         return [tasks[number] for number in sorted(tasks)]

@@ -59,7 +59,34 @@ class Metrics:
         self.dependency_up = Gauge(
             "lockstep_dependency_up", "1 when the last call was answered.", ["dependency"], registry=registry
         )
-        self.queue_depth = Gauge("lockstep_queue_depth", "ModelDeployments that wait for a look.", registry=registry)
+        self.queue_depth = Gauge(
+            "lockstep_queue_depth", "ModelDeployments that wait for a look, by lane.", ["lane"], registry=registry
+        )
+        self.queue_oldest = Gauge(
+            "lockstep_queue_oldest_seconds",
+            "For how long the one waits that waits longest, by lane.",
+            ["lane"],
+            registry=registry,
+        )
+        self.gatherings = Gauge(
+            "lockstep_gatherings",
+            "Questions to MLflow, to image registries and to candidate pods, by what is asked and state.",
+            ["asked", "state"],
+            registry=registry,
+        )
+        self.gathering_seconds = Histogram(
+            "lockstep_gathering_seconds",
+            "Duration of such a question, without the wait for its turn.",
+            ["asked"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.silent_servers = Gauge(
+            "lockstep_silent_servers",
+            "Servers that do not answer in time and are asked seldom, counted once for each namespace that names them.",
+            ["dependency"],
+            registry=registry,
+        )
         self.reconciles = Counter("lockstep_reconcile", "Looks at ModelDeployments, by result.", ["result"], registry=registry)
         self.reconcile_seconds = Histogram(
             "lockstep_reconcile_seconds", "Duration of one look.", buckets=_SECONDS, registry=registry
@@ -75,6 +102,10 @@ class Metrics:
         """Count one look at a ModelDeployment."""
         self.reconciles.labels(result).inc()
         self.reconcile_seconds.observe(seconds)
+
+    def gathered(self, asked: str, seconds: float) -> None:
+        """Count one answer of a server."""
+        self.gathering_seconds.labels(asked).observe(seconds)
 
     def refused(self, key: Key, gate: str, reason: str, since: float) -> None:
         """Say that a gate refuses an object's candidate."""

@@ -14,10 +14,12 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
 from lockstep.controller.gather import Facts, Gatherer
+from lockstep.controller.gatherings import Gatherings
 from lockstep.controller.images import ImageAccess
 from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
+from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
@@ -64,6 +66,7 @@ class Estate:
             scanner=Scanner(Limits(), workers=InProcess()),
             scans=self.scans,
             reads=ModelReads(clock, ReadingLimits(), at_once=2),
+            gatherings=Gatherings(FairSlots(64, each=4), clock),
             clock=clock,
             limits=Limits(),
         )
@@ -107,7 +110,7 @@ class Estate:
     ) -> Mapping[str, Fact[ResolvedImage]]:
         named = enumerate(image_ids)
         pods = a.candidate(pods=tuple(a.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
-        return await self.gatherer.reported(owner, self.policy, self._access.of(owner), LINUX, image, pods)
+        return await self.gatherer.reported(owner, self.policy, self._access.of(owner), LINUX, image, pods, lambda: None)
 
 
 @asynccontextmanager

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from lockstep.controller.queue import Key, WorkQueue, backoff
+from lockstep.controller.lanes import Key, Lane
+from lockstep.controller.ports import UnavailableError
+from lockstep.controller.queue import WorkQueue, backoff
 
 IRIS, FRAUD = ("team", "iris"), ("team", "fraud")
 
@@ -29,6 +31,8 @@ class Worker:
         self.began.append(key)
         try:
             await self.gate.wait()
+            # As a real look, it asks somebody.
+            await asyncio.sleep(0)
             return self._answer(key)
         finally:
             self.running.discard(key)
@@ -65,7 +69,7 @@ async def test_asking_twice_is_looking_once() -> None:
     async with running(worker) as queue:
         queue.add(IRIS)
         queue.add(IRIS)
-        assert len(queue) == 1
+        assert queue.depth(Lane.DECIDE) == 1
         await settled()
     assert worker.began == [IRIS]
     assert worker.results == ["ok"]
@@ -134,6 +138,116 @@ async def test_a_failed_look_comes_again() -> None:
     async with running(worker) as queue:
         queue.add(IRIS)
         await worker.until(lambda: worker.results == ["error", "ok"])
+
+
+async def test_namespaces_take_turns_however_many_keys_one_has() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker, workers=1) as queue:
+        for number in range(50):
+            queue.add(("noisy", f"iris-{number}"))
+        queue.add(IRIS)
+        worker.gate.set()
+        await worker.until(lambda: len(worker.began) == 51)
+    assert worker.began.index(IRIS) <= 1
+
+
+async def test_upkeep_does_not_wait_for_looks_that_decide_nor_they_for_upkeep() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker, workers=2) as queue:
+        for number in range(50):
+            queue.add(("noisy", f"iris-{number}"))
+        await worker.until(lambda: len(worker.running) == 2)
+        queue.add(IRIS, Lane.UPKEEP)
+        await worker.until(lambda: IRIS in worker.running)
+        assert len(worker.running) == 3
+    assert worker.began.index(IRIS) == 2
+
+
+async def test_a_flood_of_upkeep_leaves_half_of_the_workers_turns_to_deciding() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker, workers=1) as queue:
+        for number in range(50):
+            queue.add(("noisy", f"iris-{number}"), Lane.UPKEEP)
+        for number in range(3):
+            queue.add(("team", f"iris-{number}"))
+        worker.gate.set()
+        await worker.until(lambda: len(worker.began) == 53)
+    assert max(worker.began.index(("team", f"iris-{number}")) for number in range(3)) < 15
+
+
+async def test_a_key_waits_in_one_lane_only_and_upkeep_takes_it_over() -> None:
+    worker = Worker()
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        queue.add(IRIS, Lane.UPKEEP)
+        queue.add(IRIS)
+        assert (queue.depth(Lane.DECIDE), queue.depth(Lane.UPKEEP)) == (0, 1)
+        await settled()
+    assert worker.began == [IRIS]
+
+
+async def test_upkeep_that_is_due_during_a_look_has_its_lane_afterwards() -> None:
+    worker = Worker()
+    worker.gate.clear()
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        await worker.until(lambda: worker.running == {IRIS})
+        queue.add(IRIS, Lane.UPKEEP)
+        queue.add(IRIS)
+        for number in range(50):
+            queue.add(("noisy", f"iris-{number}"))
+        worker.gate.set()
+        await worker.until(lambda: worker.began.count(IRIS) == 2)
+        await worker.until(lambda: len(worker.began) == 52)
+    assert worker.began.index(IRIS, 1) < 10
+
+
+async def test_how_long_a_key_waits_is_known_by_lane() -> None:
+    async with running(Worker()) as queue:
+        assert (queue.oldest(Lane.DECIDE), queue.oldest(Lane.UPKEEP)) == (0.0, 0.0)
+        queue.add(IRIS)
+        assert queue.oldest(Lane.DECIDE) > 0.0
+        queue.add(IRIS, Lane.UPKEEP)
+        assert queue.oldest(Lane.UPKEEP) > queue.oldest(Lane.DECIDE) == 0.0
+
+
+async def test_an_api_server_that_asks_to_wait_is_left_alone_for_so_long_whatever_happens() -> None:
+    def busy(key: Key) -> float | None:
+        raise UnavailableError("429: too many requests", retry_after=3600.0 if key == IRIS else 0.0)
+
+    worker = Worker(busy)
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        queue.add(FRAUD)
+        await worker.until(lambda: len(worker.results) == 2)
+        queue.add(IRIS)
+        queue.add(FRAUD)
+        await worker.until(lambda: len(worker.results) == 3)
+        await settled()
+    assert worker.began == [IRIS, FRAUD, FRAUD]
+
+
+async def test_an_expected_outage_is_one_line_in_the_log_and_a_defect_is_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors = {IRIS: UnavailableError("GET /apis/x: timed out"), FRAUD: ZeroDivisionError("ours")}
+
+    def fail(key: Key) -> float | None:
+        raise errors[key]
+
+    worker = Worker(fail)
+    async with running(worker) as queue:
+        queue.add(IRIS)
+        queue.add(FRAUD)
+        await worker.until(lambda: len(worker.results) == 2)
+    outage, defect = (next(one for one in caplog.records if name in one.getMessage()) for name in ("iris", "fraud"))
+    assert (outage.levelname, outage.exc_info) == ("WARNING", None)
+    assert "timed out" in outage.getMessage()
+    assert defect.levelname == "ERROR"
+    assert defect.exc_info is not None
 
 
 @pytest.mark.parametrize(("failures", "least", "most"), [(1, 0.5, 1.0), (3, 2.0, 4.0), (100, 30.0, 60.0), (5000, 30.0, 60.0)])

@@ -7,7 +7,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.controller.ports import Kind, Object
 from lockstep.controller.records import Records
-from lockstep.controller.scans import Scans
+from lockstep.controller.scans import EACH, Scans
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.imagescan import ImageScan
@@ -16,7 +16,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection
 
-SYSTEM = "lockstep-system"
+SYSTEM, TEAM = "lockstep-system", "team"
 
 
 class Reader:
@@ -41,8 +41,8 @@ class Reader:
             raise self.error
         return a.scan(digest=image.digest)
 
-    async def ask(self) -> Fact[ImageScan] | None:
-        return await self.scans.get(a.image(), self.scan, self.woken.set)
+    async def ask(self, namespace: str = TEAM) -> Fact[ImageScan] | None:
+        return await self.scans.get(a.image(), namespace, self.scan, self.woken.set)
 
     async def ended(self) -> None:
         async with asyncio.timeout(10):
@@ -134,6 +134,79 @@ async def test_a_scan_that_can_not_be_recorded_is_no_answer() -> None:
 async def test_two_images_are_two_scans_and_stopping_ends_both() -> None:
     reader = Reader()
     await reader.ask()
-    await reader.scans.get(a.image(digest=a.OTHER_DIGEST), reader.scan, reader.woken.set)
+    await reader.scans.get(a.image(digest=a.OTHER_DIGEST), TEAM, reader.scan, reader.woken.set)
     await reader.scans.stop()
     assert not reader.woken.is_set()
+
+
+class Layers:
+    """Layers that come when a test lets them, by namespace."""
+
+    def __init__(self) -> None:
+        self.reader = Reader()
+        self.begun: list[str] = []
+        self.come: dict[str, asyncio.Event] = {}
+
+    async def ask(self, namespace: str, digest: str = a.DIGEST) -> Fact[ImageScan] | None:
+        come = self.come.setdefault(namespace, asyncio.Event())
+
+        async def scan(image: ResolvedImage) -> ImageScan:
+            self.begun.append(namespace)
+            await come.wait()
+            return await self.reader.scan(image)
+
+        found = await self.reader.scans.get(a.image(digest=digest), namespace, scan, self.reader.woken.set)
+        await asyncio.sleep(0)
+        return found
+
+
+async def test_a_registry_that_delivers_no_layers_keeps_nobody_else_from_the_same_image() -> None:
+    layers = Layers()
+    await layers.ask("noisy")
+    await layers.ask(TEAM)
+    assert layers.begun == ["noisy", TEAM]
+    layers.come[TEAM].set()
+    await layers.reader.ended()
+    assert await layers.ask(TEAM) == a.scan()
+    assert await layers.ask("noisy") == a.scan(), "what was found is the same for whoever may open the image"
+    await layers.reader.scans.stop()
+
+
+async def test_why_one_namespace_found_nothing_is_no_answer_to_another() -> None:
+    layers = Layers()
+    layers.reader.error = ImageError(Reason.IMAGE_UNAUTHORIZED, "noisy's credentials open nothing any more")
+    await layers.ask("noisy")
+    layers.come["noisy"].set()
+    await layers.reader.ended()
+    assert isinstance(await layers.ask("noisy"), Unknown)
+    layers.reader.error = None
+    assert await layers.ask(TEAM) is None
+    layers.come[TEAM].set()
+    await layers.reader.ended()
+    assert await layers.ask(TEAM) == a.scan()
+
+
+async def test_one_namespace_has_a_bounded_number_of_scans_and_others_theirs() -> None:
+    layers = Layers()
+    for number in range(100):
+        await layers.ask("noisy", f"sha256:{number:064}")
+    assert layers.begun == ["noisy"] * EACH
+    await layers.ask(TEAM)
+    assert layers.begun[EACH:] == [TEAM]
+    await layers.reader.scans.stop()
+
+
+async def test_a_scan_that_waited_for_its_turn_takes_what_another_has_found_meanwhile() -> None:
+    layers = Layers()
+    for number in range(EACH):
+        await layers.ask("noisy", f"sha256:{number:064}")
+    await layers.ask("noisy")
+    await layers.ask(TEAM)
+    layers.come[TEAM].set()
+    await layers.reader.ended()
+    layers.come["noisy"].set()
+    await layers.reader.ended()
+    async with asyncio.timeout(10):
+        while await layers.ask("noisy") is None:
+            await layers.reader.ended()
+    assert layers.begun == ["noisy"] * EACH + [TEAM]

@@ -7,12 +7,13 @@ from typing import Protocol
 class Workers(Protocol):
     """Runs the work of one module of this package on bytes that nobody vouches for."""
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
+    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
         """Return what the module's `work` returns.
 
         Args:
             module: `lockstep.images.worker.layer` or `lockstep.images.worker.describe`.
             fed: the request line and what follows it.
+            party: on whose behalf; parties take turns.
 
         Raises:
             ImageError: what `work` raised, what reading `fed` raised, or ScanFailed (a retry) when it ended otherwise.

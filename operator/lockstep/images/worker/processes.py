@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lockstep
 from lockstep.api.reasons import Reason
+from lockstep.fairslots import FairSlots
 from lockstep.images.image import ImageError
 from lockstep.images.worker.answer import REFUSED, refusal_of
 
@@ -26,18 +27,20 @@ class Processes:
 
     Args:
         limit: bytes that an answer may have.
-        at_once: how many of one module may run at a time: one that waits for what others find keeps none of them waiting.
+        at_once: how many of one module may run at a time for one party: one that waits for what others find keeps none of
+            them waiting. As many again are kept for parties of which none runs: a registry that delivers slowly holds a
+            process for minutes.
         path: PYTHONPATH of the workers: where their modules are imported from.
     """
 
     def __init__(self, limit: int, *, at_once: int = 2, path: str = _SOURCE_ROOT) -> None:
         self._limit = limit
         self._path = path
-        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
+        self._slots: defaultdict[str, FairSlots] = defaultdict(lambda: FairSlots(2 * at_once, each=at_once))
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None]) -> bytes:
+    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str = "") -> bytes:
         """See `Workers.run`."""
-        async with self._slots[module]:
+        async with self._slots[module].held(party):
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 # Neither the working directory nor a user's packages may bring code into it.
