@@ -1,0 +1,88 @@
+"""One tenant's load, and how long the others wait."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from examples.demo import kube
+from tests.bypass.attempt import Attempts, Outcome, Result
+from tests.bypass.scene import Scene
+from tests.cluster.paths import UPLINK_HOST
+from tests.cluster.wait import until
+
+attempts = Attempts()
+
+_OBJECTS = 40
+_SLOW = 5.0
+"""Seconds after which another tenant has waited too long; benchmarks/ has the goal and the figures."""
+
+
+@contextmanager
+def silent_registry() -> Iterator[str]:
+    """Listen on the host's side of the test node's cable, accept connections and never answer; yield the address."""
+    held: list[socket.socket] = []
+    with socket.create_server((UPLINK_HOST, 0)) as server:
+        stop = threading.Event()
+        server.settimeout(0.2)
+
+        def accept() -> None:
+            while not stop.is_set():
+                try:
+                    held.append(server.accept()[0])
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"{UPLINK_HOST}:{server.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join(timeout=5)
+            for connection in held:
+                connection.close()
+
+
+@attempts.attempt("F1", "editor", f"{_OBJECTS} objects whose image is on a registry that accepts and never answers")
+def tarpit(scene: Scene) -> Result:
+    with silent_registry() as registry, Scene(scene.world, scene.good, "bypass-open") as flood:
+        flood.kubectl("apply", "-f", "-", stdin=_objects(flood, registry))
+        until(lambda: flood.stage.status("flood-0").get("conditions"), 60, "the flood is looked at")
+        began = time.monotonic()
+        scene.deploy(image=f"{scene.good.reference.rpartition(':')[0]}:missing")
+        scene.settled()
+        seconds = time.monotonic() - began
+    outcome = Outcome.HELD if seconds < _SLOW else Outcome.DEGRADED
+    return Result(outcome, f"another tenant's verdict took {seconds:.1f} s")
+
+
+def _objects(scene: Scene, registry: str) -> str:
+    one = """
+apiVersion: lockstep.dev/v1alpha1
+kind: ModelDeployment
+metadata: {{name: flood-{number}}}
+spec:
+  model: {{name: {model}, version: "{version}"}}
+  image: {registry}/x/y:z{number}
+  server: {{port: 8080, mlflow: {{}}}}
+"""
+    return "---".join(
+        one.format(number=n, model=scene.good.model, version=scene.good.version, registry=registry) for n in range(_OBJECTS)
+    )
+
+
+@attempts.attempt("F3", "editor", "200 ordinary objects at once")
+def crowd(scene: Scene) -> Result:
+    with Scene(scene.world, scene.good, scene.policy) as flood:
+        many = "---".join(_objects(flood, "10.88.0.1:5000").replace("flood-", f"flood-{block}-") for block in range(5))
+        thread = threading.Thread(target=lambda: kube.kubectl("apply", "-f", "-", "-n", flood.namespace, stdin=many))
+        thread.start()
+        until(lambda: flood.stage.status("flood-0-5").get("conditions"), 60, "the crowd is looked at")
+        began = time.monotonic()
+        scene.deploy(image=f"{scene.good.reference.rpartition(':')[0]}:missing")
+        scene.settled()
+        seconds = time.monotonic() - began
+        thread.join(timeout=120)
+    return Result(Outcome.HELD if seconds < _SLOW else Outcome.DEGRADED, f"another tenant's verdict took {seconds:.1f} s")
