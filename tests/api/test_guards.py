@@ -299,6 +299,25 @@ async def test_nobody_else_writes_records(api: Installation, cluster: Kubernetes
     await cluster.delete(ports.LINEAGE_PIN, SYSTEM, "pin-evidence")
 
 
+def test_who_lifts_a_pin_says_so_by_their_own_name_and_for_good(api: Installation) -> None:
+    def release(name: str, by: str) -> Object:
+        reason = "the model was deleted and trained anew"
+        head = {
+            "apiVersion": "lockstep.dev/v1alpha1",
+            "kind": "LineageRelease",
+            "metadata": {"name": name, "namespace": SYSTEM},
+        }
+        return head | {"spec": {"by": by, "reason": reason}}
+
+    lead, where = as_master("platform-lead"), ("-n", SYSTEM)
+    refused(create(api, release("pin-lifted", "somebody-else"), *lead), "releases")
+    allowed(create(api, release("pin-lifted", "platform-lead"), *lead))
+    for who in ((), lead):
+        refused(api.kubectl("annotate", "lineagerelease", "pin-lifted", "a=b", *where, *who, check=False), "releases")
+        refused(api.kubectl("delete", "lineagerelease", "pin-lifted", *where, *who, check=False), "releases")
+    api.kubectl("delete", "lineagerelease", "pin-lifted", "--dry-run=server", *where, *as_master(NAMESPACE_CONTROLLER))
+
+
 @pytest.mark.parametrize("outcome", [PROMOTED, REFUSED])
 async def test_nobody_forges_a_record_of_a_promotion(
     api: Installation, owner: ModelDeployment, granted: tuple[str, ...], outcome: str

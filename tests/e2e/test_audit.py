@@ -23,6 +23,7 @@ def curious(platform_images: platform.PlatformImages) -> Iterator[str]:
     spec = {
         "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
         "images": {"repositories": [f"{images.registry()}/*"]},
+        "pods": {"variables": {"allowed": ["MODE"]}},
         "readiness": {"requests": 5, "deadlineSeconds": 60, "requestsAfterSwitch": 20},
         "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
     }

@@ -131,7 +131,7 @@ def test_a_candidate_that_never_becomes_ready_is_refused_at_its_deadline(hurry: 
     hurry.deploy("candidates-unready", version, first.reference, env={"MODE": "unready"}, **HURRIED)
     message = hurry.refused("readiness", "PodNotReady")
     assert f"0 of 1 pods are ready after {DEADLINE} s" in message
-    assert "GET /ping on port 8080 was answered with 503" in message
+    assert "GET /ping was answered with 503" in message
     serving.is_alone()
 
 
