@@ -1,13 +1,19 @@
 """The whole controller process against a real API server, without nodes: it leads, decides, restarts, is watched over."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lockstep.api.modeldeployment import ModelDeployment
+from lockstep.controller import ports
+from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.controller import LEASE_NAME
 from lockstep.controller.ports import Object
+from lockstep.rollout import manifests
+from tests.api.guarded import SNAPSHOT
 from tests.api.installation import ADMIN, BREAK_GLASS, SYSTEM, UNREACHABLE, Installation, model_deployment
 from tests.api.process import Controller, EmptyMLflow
 from tests.cluster.wait import until
@@ -170,6 +176,41 @@ def test_one_that_lost_its_lease_ends(api: Installation, start: Start, team: str
     assert controller.ended == 1
     assert "the Lease is lost" in controller.log
     assert holder(api) == "thief"
+
+
+@pytest.mark.parametrize("kind", ["EndpointSlice", "Endpoints"])
+async def test_what_leads_the_traffic_elsewhere_past_the_guards_is_taken_away_and_told(
+    api: Installation, start: Start, cluster: KubernetesCluster, owner: ModelDeployment, kind: str
+) -> None:
+    service = manifests.service(owner, SNAPSHOT)
+    await cluster.create(ports.SERVICE, owner.namespace, service)
+    start().leading()
+    has_reason(api, owner.namespace, "RegistryUnreachable")
+    api.kubectl("create", "-f", "-", user=BREAK_GLASS, stdin=json.dumps(_leading_elsewhere(kind, service)))
+    where = (kind.lower(), "--namespace", owner.namespace, "-l", "kubernetes.io/service-name=iris")
+    # Well before the look that is due every ten seconds anyway: the watch has to wake it.
+    until(lambda: api.kubectl("get", *where, "-o", "name").out == "", 5, f"the {kind} is gone", every=0.1)
+
+    def told() -> bool:
+        events = api.find("events.events.k8s.io", owner.namespace)
+        return any(one["reason"] == "ForeignEndpoints" and "10.88.0.66" in one["note"] for one in events)
+
+    until(told, 5, "ForeignEndpoints is told")
+
+
+def _leading_elsewhere(kind: str, service: Object) -> Object:
+    """Return what sends the Service's traffic to a stranger, with the labels that Kubernetes' controllers copy from it."""
+    where = {name: service["metadata"][name] for name in ("name", "namespace")}
+    marks = service["metadata"]["labels"] | {"kubernetes.io/service-name": where["name"]}
+    head = {"kind": kind, "metadata": where | {"labels": marks}}
+    if kind == "Endpoints":
+        ports_of = [{"name": "http", "port": 8080}]
+        return head | {"apiVersion": "v1", "subsets": [{"addresses": [{"ip": "10.88.0.66"}], "ports": ports_of}]}
+    endpoints = [{"addresses": ["10.88.0.66"], "conditions": {"ready": True}}]
+    named = {"apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4", "endpoints": endpoints}
+    # By somebody who brings no label of Lockstep's.
+    bare = where | {"name": "stranger", "labels": {"kubernetes.io/service-name": where["name"]}}
+    return head | named | {"metadata": bare}
 
 
 def test_a_refusal_is_told_once_and_named(api: Installation, start: Start, asked: str) -> None:

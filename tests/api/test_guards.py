@@ -404,6 +404,16 @@ def test_a_policy_is_not_left_through_the_status_of_a_namespace(api: Installatio
     refused(api.kubectl(*words, *tenant, check=False), "namespaces")
 
 
+def test_a_policy_is_not_left_through_the_finalizers_of_a_namespace(
+    api: Installation, team: str, tenant: tuple[str, ...]
+) -> None:
+    api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict")
+    namespace = api.get("namespace", team)
+    del namespace["metadata"]["labels"]["lockstep.dev/policy"]
+    words = ("replace", "--raw", f"/api/v1/namespaces/{team}/finalize?dryRun=All", "-f", "-")
+    refused(api.kubectl(*words, *tenant, stdin=json.dumps(namespace), check=False), "namespaces")
+
+
 def test_the_namespace_controller_ends_namespaces(api: Installation, team: str) -> None:
     """Whatever their policy, which it has no right to."""
     api.kubectl("label", "namespace", team, "lockstep.dev/policy=strict")

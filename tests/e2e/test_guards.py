@@ -126,6 +126,28 @@ def _resize(stage: Stage, who: tuple[str, ...]) -> None:
     _patch_pod(stage, who, {"spec": {"containers": containers}}, "--type=strategic", "--subresource=resize")
 
 
+def _unlabelled(stage: Stage, who: tuple[str, ...], resource: str, name: str) -> None:
+    patch = json.dumps({"metadata": {"labels": {"lockstep.dev/model-deployment": None}}})
+    stage.kubectl("patch", resource, name, "--subresource=status", "--type=merge", "-p", patch, *who)
+
+
+def _unlabelled_pod(stage: Stage, who: tuple[str, ...]) -> None:
+    _unlabelled(stage, who, "pod", stage.pods()[0]["metadata"]["name"])
+
+
+def _unlabelled_replica_set(stage: Stage, who: tuple[str, ...]) -> None:
+    [made] = kube.items("replicasets.apps", stage.namespace)
+    _unlabelled(stage, who, "replicaset", made["metadata"]["name"])
+
+
+def _unlabelled_service(stage: Stage, who: tuple[str, ...]) -> None:
+    _unlabelled(stage, who, "service", "model")
+
+
+def _unlabelled_budget(stage: Stage, who: tuple[str, ...]) -> None:
+    _unlabelled(stage, who, "poddisruptionbudget", "model")
+
+
 _ACTS: dict[str, Act] = {
     "the Service's selector": _selector,
     "the Deployment's image": _image,
@@ -140,6 +162,10 @@ _REFUSED: dict[str, Act] = {
     "an owned Pod's deadline": _deadline,
     "an owned Pod's address": _address,
     "an owned Pod's resources": _resize,
+    "an owned Pod's labels, by its status": _unlabelled_pod,
+    "the ReplicaSet's labels, by its status": _unlabelled_replica_set,
+    "the Service's labels, by its status": _unlabelled_service,
+    "the budget's labels, by its status": _unlabelled_budget,
 }
 _TOLD = {"the status": "StatusCorrected", "an EndpointSlice of the Service": "ForeignEndpoints"}
 
