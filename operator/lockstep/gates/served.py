@@ -25,6 +25,8 @@ _MODEL_URI = re.compile(r"^(?:models|runs|mlflow-artifacts):/")
 _VERSION = re.compile(r"^models:/([^/@]+)/([0-9]+)/?$")
 _MAX_PATH = 4096
 _COMMAND = "the command line"
+_MODEL_SERVERS = frozenset({"mlflow", "mlserver"})
+"""Known servers of models, which serve what their settings name and nothing else (`Start.server`)."""
 _ONE_MODEL = "Next step (image): keep one model in the image, or name it on the command line"
 
 
@@ -56,6 +58,11 @@ class _Case:
     def named(self) -> str | None:
         """What the image says that it serves: a directory or a URI."""
         return self.scan.document.start.model if self.scan.document.start is not None else None
+
+    @property
+    def server(self) -> str | None:
+        """The known server that the image starts."""
+        return self.scan.document.start.server if self.scan.document.start is not None else None
 
     @property
     def required(self) -> bool:
@@ -107,6 +114,9 @@ def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, 
         if not _serves(case.named, held, right):
             message = f"{_COMMAND} names {case.named}, and {case.version} is at {right[0]}"
             return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
+    elif not fetched and case.server in _MODEL_SERVERS:
+        message = f"which model {case.server} serves could not be determined: several, or none that it is told"
+        return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     elif others and not fetched:
         message = f"the image holds {_list(others)} beside {case.version}, and does not say which one it serves"
         return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""

@@ -89,13 +89,12 @@ async def read(
         async with slots:
             found = known.digest(path, size)
             if found is None:
-                found = ModelFile(*await registry.digest(place, path, progress.took))
+                found = ModelFile(*await registry.digest(place, path, _Bound(place, path, size, progress).took))
                 known.files[path] = found
             else:
                 progress.took(size)
         if found.size != size:
-            message = f"the files of {place.name} {place.version} change while they are read: {path} has another size"
-            raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
+            raise _another_size(place, path)
         return path, found
 
     tasks = [asyncio.create_task(one(path, size)) for path, size in sizes.items()]
@@ -112,6 +111,27 @@ async def read(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class _Bound:
+    """Counts the bytes of one file, and ends its reading where there are more than were listed."""
+
+    place: Place
+    path: str
+    left: int
+    progress: Progress
+
+    def took(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise _another_size(self.place, self.path)
+        self.progress.took(count)
+
+
+def _another_size(place: Place, path: str) -> LineageError:
+    message = f"the files of {place.name} {place.version} change while they are read: {path} has another size"
+    return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
 
 def _listed(place: Place, found: Mapping[str, ModelFile]) -> ModelFiles:

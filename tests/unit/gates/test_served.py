@@ -30,9 +30,15 @@ def with_files(model: ImageModel = RIGHT, /, **changed: bytes | None) -> ImageMo
     return replace(model, files=a.files_of(bodies))
 
 
-def judged(*models: ImageModel, start: str | None = None, env: dict[str, str] | None = None, **changes: Any) -> Result:
-    """Judge an image that holds these models; `start` is what it says that it serves, `env` what the manifest sets."""
-    document = a.document().model_copy(update={"start": a.start(model=start)})
+def judged(
+    *models: ImageModel,
+    start: str | None = None,
+    server: str | None = None,
+    env: dict[str, str] | None = None,
+    **changes: Any,
+) -> Result:
+    """Judge an image that holds these models; `start` is what it says that `server` serves, `env` what the manifest sets."""
+    document = a.document().model_copy(update={"start": a.start(model=start, server=server)})
     variables = [{"name": name, "value": value} for name, value in (env or {}).items()]
     spec = a.spec(template={"env": variables})
     return gate.evaluate(a.evidence(scan=a.scan(models=models, document=document), spec=spec, **changes))
@@ -212,6 +218,17 @@ def test_the_registered_model_within_another_one_is_one_of_two() -> None:
 def test_without_the_registered_model_the_one_that_claims_to_be_it_is_told() -> None:
     assert refused(judged(OTHER, with_files(model__skops=b"x"))) is Reason.MODEL_FILES_DIFFER
     assert refused(judged(OTHER)) is Reason.IMAGE_LACKS_VERSION
+
+
+@pytest.mark.parametrize("models", [(RIGHT,), (RIGHT, COPY)])
+def test_a_server_of_models_that_does_not_tell_which_one_it_serves_may_serve_another(models: tuple[ImageModel, ...]) -> None:
+    """MLServer with several settings: one may name a bare pickle, which is no model that the scan knows."""
+    for server in ("mlserver", "mlflow"):
+        result = judged(*models, server=server)
+        assert refused(result) is Reason.SERVED_MODEL_UNKNOWN
+        assert f"which model {server} serves could not be determined" in result.message
+    assert judged(*models, server="mlserver", start="/opt/model").outcome is GateOutcome.PASSED
+    assert judged(*models, server="uvicorn").outcome is GateOutcome.PASSED, "a server of one's own"
 
 
 # --- what variables name --------------------------------------------------------------------------------------------------

@@ -249,6 +249,17 @@ async def test_a_file_that_grew_since_it_was_listed_is_tried_again() -> None:
     assert "model.pkl has another size" in error.message
 
 
+async def test_no_more_is_read_of_a_file_than_was_listed() -> None:
+    """A server, or who replaces a file meanwhile, must not get the operator to read without end."""
+    store, progress = Store(files={"MLmodel": a.MLMODEL, "model.pkl": b"w" * 64_000_000}), Progress()
+    store.sizes["model.pkl"] = 1000
+    async with registry(store) as mlflow:
+        sizes = await listing(mlflow, MODEL, ReadingLimits())
+        with pytest.raises(LineageError, match=r"model\.pkl has another size"):
+            await read(mlflow, MODEL, sizes, ReadingLimits(), progress=progress, known=Known())
+    assert progress.done <= len(a.MLMODEL), "what exceeds the listed size is not counted, and ends the reading"
+
+
 async def test_a_model_that_takes_too_long_is_given_up() -> None:
     store = Store()
     store.open.clear()
