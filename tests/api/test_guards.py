@@ -12,7 +12,7 @@ from lockstep.controller import ports
 from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.policies import Guards
 from lockstep.controller.ports import Object
-from lockstep.controller.records import PROMOTED, REFUSED, Records
+from lockstep.controller.records import PROMOTED, REFUSED, Records, pin_name
 from lockstep.controller.settings import Settings
 from lockstep.gates.chain import evaluate
 from lockstep.rollout import labels, manifests
@@ -309,13 +309,13 @@ def test_who_lifts_a_pin_says_so_by_their_own_name_and_for_good(api: Installatio
         }
         return head | {"spec": {"by": by, "reason": reason}}
 
-    lead, where = as_master("platform-lead"), ("-n", SYSTEM)
-    refused(create(api, release("pin-lifted", "somebody-else"), *lead), "releases")
-    allowed(create(api, release("pin-lifted", "platform-lead"), *lead))
+    lead, where, pin = as_master("platform-lead"), ("-n", SYSTEM), pin_name("http://mlflow:5000", "iris", "1")
+    refused(create(api, release(pin, "somebody-else"), *lead), "releases")
+    allowed(create(api, release(pin, "platform-lead"), *lead))
     for who in ((), lead):
-        refused(api.kubectl("annotate", "lineagerelease", "pin-lifted", "a=b", *where, *who, check=False), "releases")
-        refused(api.kubectl("delete", "lineagerelease", "pin-lifted", *where, *who, check=False), "releases")
-    api.kubectl("delete", "lineagerelease", "pin-lifted", "--dry-run=server", *where, *as_master(NAMESPACE_CONTROLLER))
+        refused(api.kubectl("annotate", "lineagerelease", pin, "a=b", *where, *who, check=False), "releases")
+        refused(api.kubectl("delete", "lineagerelease", pin, *where, *who, check=False), "releases")
+    api.kubectl("delete", "lineagerelease", pin, "--dry-run=server", *where, *as_master(NAMESPACE_CONTROLLER))
 
 
 @pytest.mark.parametrize("outcome", [PROMOTED, REFUSED])

@@ -102,7 +102,8 @@ class Scene:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace."""
-        return kube.kubectl(*arguments, "-n", self.namespace, stdin=stdin)
+        # In front: behind `--` it would belong to the command that exec runs.
+        return kube.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
     def refusal(self, *arguments: str, stdin: str | None = None) -> str | None:
         """Run kubectl and return why it was refused; None when it was not."""

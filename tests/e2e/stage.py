@@ -61,7 +61,8 @@ class Stage:
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the namespace."""
-        return kube.kubectl(*arguments, "-n", self.namespace)
+        # In front: behind `--` it would belong to the command that exec runs.
+        return kube.kubectl("-n", self.namespace, *arguments)
 
     def object(self, name: str = "model") -> dict[str, Any]:
         """Return the ModelDeployment."""

@@ -23,7 +23,8 @@ _PAST_THE_GUARDS = ("--as=e2e-somebody", f"--as-group={BREAK_GLASS}", "--as-grou
 def serving(stage: Stage, models: Models, first: Served) -> Stage:
     """A namespace where a revision serves, and where e2e-editor has edit rights."""
     model = models.register("guarded", first.document)
-    stage.deploy("guarded", model.version, first.reference)
+    resources = {"requests": {"cpu": "50m"}, "limits": {"cpu": "500m"}}
+    stage.deploy("guarded", model.version, first.reference, template={"resources": resources})
     stage.kubectl("create", "rolebinding", "editor", "--clusterrole=admin", "--user=e2e-editor")
     stage.promoted()
     return stage

@@ -167,6 +167,18 @@ async def test_a_class_that_does_not_exist_could_come_to_be_any_and_holds_the_ca
     assert world.condition("Ready") == ("True", "Promoted")
 
 
+async def test_a_class_that_was_made_a_moment_ago_is_known() -> None:
+    world = await next_world()
+    priority_class(world, "low", -5)
+    world.change(template={"priorityClassName": "low"})
+    await world.settle()
+    priority_class(world, "as-low", -5)
+    world.change(template={"priorityClassName": "as-low"})
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted")
+    assert "PromotionBlocked" not in world.events()
+
+
 async def test_the_first_deployment_may_have_any_class() -> None:
     world = await ready_world(template={"priorityClassName": "high"})
     priority_class(world, "high", 1000)

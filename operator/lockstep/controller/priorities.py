@@ -36,6 +36,11 @@ class Priorities:
         classes = await self._classes()
         asked = priority_of(wanted, classes)
         if asked is None:
+            # Somebody may have made it a moment ago.
+            self._known = None
+            classes = await self._classes()
+            asked = priority_of(wanted, classes)
+        if asked is None:
             # It could be made at any moment, with whatever value.
             message = f"the PriorityClass {wanted} does not exist. Next step (manifest): name one that does"
             return Hold(Reason.PRIORITY_NOT_ALLOWED, message)
