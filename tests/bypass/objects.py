@@ -57,7 +57,8 @@ def candidates_name(scene: Scene) -> Result:
 
 @attempts.attempt("C4", "editor", "a Service that selects the candidate's pods by pod-template-hash")
 def by_template_hash(scene: Scene) -> Result:
-    scene.deploy(paused=True)
+    # One that waits: it has pods, and none of them is ready.
+    scene.deploy(template={"env": [{"name": "MODE", "value": "unready"}]})
     pods = until(lambda: scene.stage.pods(), 60, "the candidate has pods")
     value = pods[0]["metadata"]["labels"]["pod-template-hash"]
     ports = [{"port": 80, "targetPort": 8080}]
