@@ -51,7 +51,7 @@ def tarpit(scene: Scene) -> Result:
         flood.kubectl("apply", "-f", "-", stdin=_objects(flood, registry))
         until(lambda: flood.stage.status("flood-0").get("conditions"), 60, "the flood is looked at")
         began = time.monotonic()
-        scene.deploy(image=f"{scene.good.reference.rpartition(':')[0]}:missing")
+        scene.deploy(model={"name": scene.good.model, "version": "999"})
         scene.settled()
         seconds = time.monotonic() - began
     outcome = Outcome.HELD if seconds < _SLOW else Outcome.DEGRADED
@@ -81,7 +81,7 @@ def crowd(scene: Scene) -> Result:
         thread.start()
         until(lambda: flood.stage.status("flood-0-5").get("conditions"), 60, "the crowd is looked at")
         began = time.monotonic()
-        scene.deploy(image=f"{scene.good.reference.rpartition(':')[0]}:missing")
+        scene.deploy(model={"name": scene.good.model, "version": "999"})
         scene.settled()
         seconds = time.monotonic() - began
         thread.join(timeout=120)
