@@ -12,7 +12,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.filelists import md5sums
+from lockstep.environment.catalogue.filelists import apk_files, md5sums
 from lockstep.environment.catalogue.launch import Launch
 from lockstep.environment.document import LibraryKind
 from lockstep.environment.tree import Entry, EntryTree, FileStat
@@ -213,3 +213,10 @@ def test_an_environments_copy_of_the_interpreter_has_to_be_its_bases() -> None:
     assert found(lists() | copied, "/opt/venv/bin/python3") is None
     patched = copied | {"/opt/venv/bin/python3": elf() + b"more"}
     assert found(lists() | patched, "/opt/venv/bin/python3") == {"/opt/venv/bin/python3": LibraryKind.CHANGED}
+
+
+@pytest.mark.parametrize("checksum", [b"Q1!!!", b"Q12jmj7l5rSo0yV\x82b/vlWAYkK/YBwk="], ids=["no base64", "no ASCII"])
+def test_a_checksum_of_apk_that_is_none_is_named(checksum: bytes) -> None:
+    body = b"P:python3\nF:usr/lib/python3.11\nR:os.py\nZ:" + checksum + b"\n"
+    with pytest.raises(CatalogueError, match=r"the checksum of '/usr/lib/python3\.11/os\.py' is none"):
+        list(apk_files(body, "installed"))

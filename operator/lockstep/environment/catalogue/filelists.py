@@ -1,7 +1,6 @@
 """What package managers say of the files that they installed: digests by path, of those that belong to an interpreter."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator
@@ -118,7 +117,7 @@ def apk_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
             elif kind == "Z:" and value.startswith("Q1") and _PYTHON.search(name):
                 try:
                     yield name, base64.b64decode(value[2:], validate=True).hex()
-                except binascii.Error as error:
+                except ValueError as error:
                     raise unverifiable(path, f"the checksum of {name[:100]!r} is none") from error
 
 
