@@ -149,7 +149,7 @@ class Gatherer:
             self.lineage(owner, policy, again, version), self._image(owner, policy, images, platform, reference, again)
         )
         pins = await self._pins(policy, lineage)
-        files = await self._files(policy, lineage, pins, since, again)
+        files = await self._files(owner.namespace, policy, lineage, pins, since, again)
         if isinstance(opened, Unknown):
             return Facts(lineage, opened, opened, files, pins)
         found = await self._scans.get(
@@ -161,6 +161,7 @@ class Gatherer:
 
     async def _files(
         self,
+        namespace: str,
         policy: Fact[PromotionPolicy],
         lineage: Fact[Lineage],
         pins: LineagePins | None,
@@ -180,7 +181,7 @@ class Gatherer:
         # Where the small files that came with the lineage are others by now, they all have to be of one piece again.
         now = self._clock.now()
         for after in (since or now - _STANDING, now - timedelta(seconds=_FRESH_SECONDS)):
-            files = await self._reads.get(registry, tracking_uri, place, since=after, when_done=again)
+            files = await self._reads.get(registry, tracking_uri, place, namespace, since=after, when_done=again)
             if isinstance(files, Unknown) or agree(lineage, files):
                 break
         return files

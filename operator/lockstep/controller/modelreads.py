@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lockstep.api.reasons import Reason
 from lockstep.controller.ports import Clock
+from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.lineage.lineage import LineageError, ModelRegistry, Place
 from lockstep.lineage.reading import Known, Progress, ReadingLimits, amount, listing, read
@@ -28,8 +29,10 @@ _LARGE = 10**9
 """Bytes from which on a model waits for the slots of large ones, so that a few of them hold up no small one."""
 _log = logging.getLogger(__name__)
 
-Key = tuple[str, str]
+_Model = tuple[str, str]
 """Tracking server, and where the files are."""
+_Key = tuple[str, _Model]
+"""On whose behalf (a namespace), and what: nobody waits until another's models have been read to get to the same one."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +61,29 @@ class _Done:
 
 
 class ModelReads:
-    """One reading per model at a time, however many ask. What was read is kept for an hour."""
+    """One reading per model and namespace at a time, however many ask. What was read is kept for an hour, for all.
+
+    Namespaces take turns. Beside the slots that one of them may hold, as many again are kept for those that hold none.
+    """
 
     def __init__(self, clock: Clock, limits: ReadingLimits, at_once: int) -> None:
+        """Read `at_once` models of each size at a time for one namespace."""
         self._clock = clock
         self._limits = limits
-        self._listing = asyncio.Semaphore(at_once)
-        self._small, self._large = asyncio.Semaphore(at_once), asyncio.Semaphore(at_once)
-        self._running: dict[Key, _Reading] = {}
-        self._done: OrderedDict[Key, _Done] = OrderedDict()
-        self._failed: OrderedDict[Key, _Begun] = OrderedDict()
+        self._listing, self._small, self._large = (FairSlots(2 * at_once, each=at_once) for _ in range(3))
+        self._running: dict[_Key, _Reading] = {}
+        self._done: OrderedDict[_Model, _Done] = OrderedDict()
+        self._failed: OrderedDict[_Model, _Begun] = OrderedDict()
 
     async def get(
-        self, registry: ModelRegistry, tracking_uri: str, place: Place, *, since: datetime, when_done: Callable[[], None]
+        self,
+        registry: ModelRegistry,
+        tracking_uri: str,
+        place: Place,
+        namespace: str,
+        *,
+        since: datetime,
+        when_done: Callable[[], None],
     ) -> Fact[ModelFiles]:
         """Return the files, or why they could not be read; until a reading has ended, that they are being read.
 
@@ -78,13 +91,15 @@ class ModelReads:
             registry: the client of the tracking server.
             tracking_uri: which one that is.
             place: whose files.
+            namespace: on whose behalf.
             since: a reading that began before this does not count: what was changed meanwhile has to be seen.
             when_done: called at the end of a reading that runs now.
         """
-        key, now = (tracking_uri, place.uri), self._clock.now()
+        model, now = (tracking_uri, place.uri), self._clock.now()
+        key = (namespace, model)
         # Another replica's clock may be ahead of ours.
         since = min(since, now)
-        while (found := self._fresh(key, since, now)) is None:
+        while (found := self._fresh(model, since, now)) is None:
             if key not in self._running:
                 self._begin(key, registry, place, since, now)
             reading = self._running[key]
@@ -94,16 +109,16 @@ class ModelReads:
                 return _under_way(place, reading.progress)
         return found
 
-    def _fresh(self, key: Key, since: datetime, now: datetime) -> Fact[ModelFiles] | None:
-        done = self._done.get(key)
+    def _fresh(self, model: _Model, since: datetime, now: datetime) -> Fact[ModelFiles] | None:
+        done = self._done.get(model)
         if done is None:
             return None
         if isinstance(done.files, ModelFiles):
             return done.files if done.began >= since and now - done.began < _STANDS else None
         return done.files if now - done.ended < (_AGAIN if done.files.retry else _REFUSED_AGAIN) else None
 
-    def _begin(self, key: Key, registry: ModelRegistry, place: Place, since: datetime, now: datetime) -> None:
-        begun = self._failed.get(key)
+    def _begin(self, key: _Key, registry: ModelRegistry, place: Place, since: datetime, now: datetime) -> None:
+        begun = self._failed.get(key[1])
         # What a reading that failed has read already is not read again, so that one of gigabytes ends some day.
         if begun is None or begun.at < since or now - begun.at >= _STANDS:
             begun = _Begun(now)
@@ -111,26 +126,32 @@ class ModelReads:
         task = asyncio.create_task(self._run(key, registry, place, begun, progress))
         self._running[key] = _Reading(begun, task, progress)
 
-    async def _run(self, key: Key, registry: ModelRegistry, place: Place, begun: _Begun, progress: Progress) -> None:
+    async def _run(self, key: _Key, registry: ModelRegistry, place: Place, begun: _Begun, progress: Progress) -> None:
         files: Fact[ModelFiles]
-        self._failed.pop(key, None)
+        namespace, model = key
+        self._failed.pop(model, None)
         try:
-            files = await self._read(registry, place, begun.known, progress)
+            files = await self._read(registry, place, namespace, begun.known, progress)
         except LineageError as error:
             files = Unknown(error.reason, error.message, retry=error.retry)
-            _keep(self._failed, key, begun)
+            _keep(self._failed, model, begun)
         except Exception:
             _log.exception("the files of %s %s could not be read", place.name, place.version)
             files = Unknown(Reason.INTERNAL_ERROR, "the reading failed; the operator's log has the cause", retry=True)
-        _keep(self._done, key, _Done(begun.at, self._clock.now(), files))
+        known = self._done.get(model)
+        # What another namespace's later reading found tells more.
+        if known is None or known.began <= begun.at:
+            _keep(self._done, model, _Done(begun.at, self._clock.now(), files))
         for when_done in self._running.pop(key).waiting:
             when_done()
 
-    async def _read(self, registry: ModelRegistry, place: Place, known: Known, progress: Progress) -> ModelFiles:
-        async with self._listing:
+    async def _read(
+        self, registry: ModelRegistry, place: Place, namespace: str, known: Known, progress: Progress
+    ) -> ModelFiles:
+        async with self._listing.held(namespace):
             sizes = await listing(registry, place, self._limits)
         progress.total = total = sum(sizes.values())
-        async with self._large if total >= _LARGE else self._small:
+        async with (self._large if total >= _LARGE else self._small).held(namespace):
             return await read(registry, place, sizes, self._limits, progress=progress, known=known)
 
     async def stop(self) -> None:
@@ -151,7 +172,7 @@ def _under_way(place: Place, progress: Progress) -> Unknown:
 _T = TypeVar("_T")
 
 
-def _keep(kept: OrderedDict[Key, _T], key: Key, value: _T) -> None:
+def _keep(kept: OrderedDict[_Model, _T], key: _Model, value: _T) -> None:
     kept[key] = value
     kept.move_to_end(key)
     if len(kept) > _KEPT:

@@ -74,7 +74,9 @@ class Settings:
     reading_limits: ReadingLimits = field(default_factory=ReadingLimits)
     """`LOCKSTEP_MODEL_GIGABYTES`, `LOCKSTEP_MODEL_SECONDS`: how much is read of one model through MLflow, and for how long."""
     model_reads: int = 2
-    """`LOCKSTEP_MODEL_READS`: how many models of more than 1 GB are read at the same time, and how many others beside them."""
+    """`LOCKSTEP_MODEL_READS`: how many models of more than 1 GB are read at the same time for one namespace, and how
+    many others beside them; as many again for namespaces of which none is being read.
+    """
     retention: Retention = field(default_factory=Retention)
     """Which PromotionRecords are kept; its fields name their variables."""
     log_format: str = "json"

@@ -31,9 +31,8 @@ class Reading:
         return self.registry.contents[a.place().uri]
 
     async def get(self, since: datetime | None = None, place: Place | None = None) -> Fact[ModelFiles]:
-        return await self.reads.get(
-            self.registry, URI, place or a.place(), since=since or self.clock.now(), when_done=self.woken.set
-        )
+        since = since or self.clock.now()
+        return await self.reads.get(self.registry, URI, place or a.place(), "team", since=since, when_done=self.woken.set)
 
     async def ended(self) -> None:
         async with asyncio.timeout(20):
@@ -178,18 +177,40 @@ class Sized(FakeModelRegistry):
         return a.DIGEST, (await self.files(place))[path]
 
 
+async def ask(reading: Reading, registry: Sized, name: str, namespace: str = "team") -> Fact[ModelFiles]:
+    place, since = Place("m", name, uri=name), reading.clock.now()
+    return await reading.reads.get(registry, URI, place, namespace, since=since, when_done=reading.woken.set)
+
+
 async def test_large_models_hold_up_no_small_one() -> None:
     reading, registry = Reading(at_once=1), Sized()
-
-    async def ask(name: str) -> None:
-        place = Place("m", name, uri=name)
-        await reading.reads.get(registry, URI, place, since=reading.clock.now(), when_done=reading.woken.set)
-
-    await asyncio.gather(ask("large-1"), ask("large-2"), ask("small"))
+    await asyncio.gather(*(ask(reading, registry, name) for name in ("large-1", "large-2", "small")))
     assert registry.under_way == {"large-1", "small"}
     assert registry.gate is not None
     registry.gate.set()
     await reading.ended()
+    await reading.reads.stop()
+
+
+async def test_the_large_models_of_one_namespace_hold_up_nobody_elses() -> None:
+    reading, registry = Reading(at_once=1), Sized()
+    await asyncio.gather(*(ask(reading, registry, f"large-{number}", "flood") for number in range(5)))
+    assert len(registry.under_way) == 1
+    await ask(reading, registry, "large-other", "other")
+    assert "large-other" in registry.under_way
+    await reading.reads.stop()
+
+
+async def test_who_asks_for_what_waits_in_anothers_queue_does_not_wait_there() -> None:
+    reading, registry = Reading(at_once=1), Sized()
+    await asyncio.gather(*(ask(reading, registry, f"large-{number}", "flood") for number in range(5)))
+    waiting = next(f"large-{number}" for number in range(5) if f"large-{number}" not in registry.under_way)
+    await ask(reading, registry, waiting, "other")
+    assert waiting in registry.under_way
+    assert registry.gate is not None
+    registry.gate.set()
+    await reading.ended()
+    assert isinstance(await ask(reading, registry, waiting, "flood"), ModelFiles)
     await reading.reads.stop()
 
 
