@@ -44,6 +44,8 @@ _OF_THE_IMAGE = frozenset(
         Reason.BASE_IMAGE_NOT_LISTED,
         Reason.IMAGE_LACKS_VERSION,
         Reason.MODEL_NOT_IN_IMAGE,
+        Reason.MODEL_FILES_DIFFER,
+        Reason.SERVED_MODEL_UNKNOWN,
         Reason.LAYER_CORRUPT,
         Reason.LAYER_AMBIGUOUS,
         Reason.LIMIT_EXCEEDED,

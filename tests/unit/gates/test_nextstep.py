@@ -10,6 +10,7 @@ from lockstep.environment.compare import Difference, DifferenceKind
 from lockstep.environment.document import Package
 from lockstep.gates.chain import evaluate
 from lockstep.gates.nextstep import image_step
+from lockstep.images.imagescan import ImageModel
 from tests.fakes import builders as a
 
 K = DifferenceKind
@@ -117,10 +118,17 @@ def test_who_pushes_again_under_the_same_tag_is_told_that_nothing_will_happen() 
 @pytest.mark.parametrize(
     ("image", "told"), [("registry.example.com/team/iris:2026-11", True), (f"{a.REPOSITORY}@{a.DIGEST}", False)]
 )
-def test_so_is_who_is_refused_by_the_image_gate(image: str, told: bool) -> None:
-    other = a.scan(models=())
+@pytest.mark.parametrize(
+    ("models", "reason"),
+    [
+        ((), Reason.MODEL_NOT_IN_IMAGE),
+        ((a.held(files=a.files_of(a.contents(model__skops=b"others"))),), Reason.MODEL_FILES_DIFFER),
+    ],
+)
+def test_so_is_who_is_refused_by_the_image_gate(image: str, told: bool, models: tuple[ImageModel, ...], reason: Reason) -> None:
+    other = a.scan(models=models)
     strict = a.policy(images={"modelInImage": "Required"})
     verdict = evaluate(a.evidence(spec=a.spec(image=image), scan=other, policy=strict))
     (result,) = (one for one in verdict.results if one.gate == "image")
-    assert result.reason is Reason.MODEL_NOT_IN_IMAGE
+    assert result.reason is reason
     assert ("a tag is resolved once" in (result.next_step or "")) is told
