@@ -54,7 +54,6 @@ async def _run(settings: Settings) -> None:
         # Of its own: the Lease is renewed however many calls wait for a connection.
         _api_client() as lease,
         _session() as session,
-        _session() as pods,
         registry_session(options) as registries,
     ):
         # The Lease is what the fence stands on, so that its own calls can't be fenced.
@@ -67,9 +66,7 @@ async def _run(settings: Settings) -> None:
         )
         cluster = KubernetesCluster(client, leader.remaining)
         images = ImageAccess(cluster, registries, options, settings.limits)
-        controller = Controller(
-            settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, pods=pods, images=images
-        )
+        controller = Controller(settings=settings, cluster=cluster, leader=leader, clock=clock, session=session, images=images)
         loop = asyncio.get_running_loop()
         for signal_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_, controller.stop)
@@ -85,8 +82,8 @@ def _api_client() -> ApiClient:
 
 
 def _session() -> aiohttp.ClientSession:
-    # MLflow's server answers kept-alive connections 40 ms later than new ones; pods come and go. How many are asked at
-    # a time is bounded by who asks.
+    # MLflow's server answers kept-alive connections 40 ms later than new ones. How many are asked at a time is bounded by
+    # who asks.
     connector = aiohttp.TCPConnector(force_close=True, limit=_CONNECTIONS)
     return aiohttp.ClientSession(connector=connector, auto_decompress=False)
 

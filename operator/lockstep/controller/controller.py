@@ -49,7 +49,6 @@ from lockstep.readiness.port import Auditor
 
 _log = logging.getLogger(__name__)
 LEASE_NAME = "lockstep-controller"
-"""Candidates whose pods are audited at a time, in all and for one namespace."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,8 @@ class Controller:
         leader: Leader,
         clock: Clock,
         session: aiohttp.ClientSession,
-        pods: aiohttp.ClientSession,
         images: ImagesOf,
     ) -> None:
-        """Work with a session for MLflow and one for candidate pods, so that neither takes the other's connections."""
         self._settings = settings
         self._cluster = cluster
         self._leader = leader

@@ -9,6 +9,7 @@ from lockstep.controller.ports import Cluster, Object
 from lockstep.rollout import labels
 from lockstep.rollout.chain import controller_of, is_named_after
 from lockstep.rollout.observed import Observed
+from lockstep.rollout.ownership import taken
 from lockstep.rollout.pods import controlled_by
 
 _UNLABELLED = 8
@@ -44,7 +45,11 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         pods=pods,
         service=service,
         budget=budget,
-        taken={revision: _taken("Deployment", one) for revision, one in hidden.items() if not controlled_by(one, owner.uid)},
+        taken={
+            revision: taken("Deployment", str(one["metadata"]["name"]))
+            for revision, one in hidden.items()
+            if not controlled_by(one, owner.uid)
+        },
     )
 
 
@@ -80,11 +85,6 @@ async def _unlabelled(
 def _named_after(obj: Object, owner: ModelDeployment) -> str:
     """Return the revision by the object's name, which can't be changed; its label can."""
     return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
-
-
-def _taken(kind: str, obj: Object) -> str:
-    name = obj["metadata"]["name"]
-    return f"the {kind} {name} exists already and is not Lockstep's: rename the ModelDeployment or delete it"
 
 
 async def foreign_services(

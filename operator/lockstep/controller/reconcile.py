@@ -205,7 +205,7 @@ class Reconciler:
         active = await active_of(owner, observed, self._records)
         if active is not None:
             snapshots[active.snapshot.revision] = active.snapshot
-        conflict = stranger(owner, observed, active.snapshot if active else None) or observed.conflict
+        conflict = stranger(owner, observed, active.snapshot if active else None)
         # What the records do not vouch for is not active, whatever the status says.
         believed = owner.status.model_copy(update={"active": active.status if active else None})
         return Look(
