@@ -27,6 +27,8 @@ class FakeImages:
         self.asked = 0
         self.held: dict[str, asyncio.Event] = {}
         """Namespaces whose registry takes every question and answers none until the event is set."""
+        self.late: dict[str, asyncio.Event] = {}
+        """Tags and digests for which no manifest comes until the event is set."""
 
     @property
     def repository(self) -> str:
@@ -46,6 +48,8 @@ class FakeImages:
 
     async def manifest(self, wanted: str) -> Manifest:
         self.asked += 1
+        if (late := self.late.get(wanted)) is not None:
+            await late.wait()
         self._answer(self.down)
         return await self.memory.manifest(wanted)
 

@@ -1,5 +1,6 @@
 """A blocked candidate disturbs nothing that serves, whatever blocks it, and says what blocks it."""
 
+import asyncio
 import json
 from collections.abc import Callable
 
@@ -459,3 +460,18 @@ async def test_what_the_registry_says_is_another_image_is_refused_whatever_the_p
     world.workloads.names[str(candidate.image)] = f"{a.REPOSITORY}@{other}"
     await world.settle()
     assert world.condition("Ready") == ("False", "PodTampered")
+
+
+async def test_while_the_registry_does_not_say_what_a_nodes_name_leads_to_nothing_is_promoted_or_written() -> None:
+    world = await next_world()
+    before = world.active
+    await world.look()
+    renamed(world)
+    answer = world.images.late[ELSEWHERE.partition("@")[2]] = asyncio.Event()
+    await world.looks(3, apart=1)
+    assert await world.looks(10, apart=1) == []
+    assert world.active == before
+    answer.set()
+    await world.settle()
+    assert world.active != before
+    assert world.condition("Ready") == ("True", "Promoted")
