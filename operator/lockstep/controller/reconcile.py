@@ -11,12 +11,13 @@ from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller import ports
-from lockstep.controller.act import Actor, ChangedAtAdmissionError, NameTakenError
+from lockstep.controller.act import Actor, NameTakenError
 from lockstep.controller.active import active_of, snapshots_of
 from lockstep.controller.allowances import Allowances
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.endpoints import ForeignEndpoints
 from lockstep.controller.gatherings import Gatherings
+from lockstep.controller.holds import refused, still_held
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.outcome import Outcome
@@ -25,7 +26,6 @@ from lockstep.controller.policies import is_ending, policy_for
 from lockstep.controller.ports import (
     Clock,
     Cluster,
-    ClusterError,
     ConflictError,
     Events,
     Object,
@@ -37,28 +37,16 @@ from lockstep.controller.report import Reporter
 from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settled import Settled
 from lockstep.controller.trusted import TrustedStatus
-from lockstep.gates.refusal import refusal
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.conditions import Conditions
 from lockstep.rollout.maintain import Upkeep, maintain
 from lockstep.rollout.ownership import stranger
 from lockstep.rollout.removals import Impairment
-from lockstep.rollout.status import Hold, Outlook, ending_status, kept_status, next_status
+from lockstep.rollout.status import ending_status, kept_status, next_status
 
 _log = logging.getLogger(__name__)
 _SOON = 0.2
 _REFUSED = 15.0
-_WAITED_FOR = (Reason.QUOTA_EXCEEDED, Reason.CLUSTER_FAILED)
-_REFUSALS = (
-    *_WAITED_FOR,
-    Reason.SERVICE_ACCOUNT_MISSING,
-    Reason.PODS_FORBIDDEN,
-    Reason.PODS_INVALID,
-    Reason.SPEC_TOO_LARGE,
-    Reason.NAME_CONFLICT,
-    Reason.REVISION_FORGED,
-)
-"""What it can mean that the API server does not do what was decided."""
 
 
 class Reconciler:
@@ -240,7 +228,7 @@ class Reconciler:
     async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
         """Write the status, and only after it has been accepted carry out what it justifies."""
         observed = look.observed.without(upkeep.strangers)
-        outlook = _still_held(look, outcome)
+        outlook = still_held(look, outcome)
         # What is promoted now is another revision than the one that upkeep looked at.
         impairment = None if outcome.promoted else upkeep.impairment
         status = next_status(look.owner, observed, outlook, look.now, impairment=impairment)
@@ -253,7 +241,7 @@ class Reconciler:
         except (RejectedError, NameTakenError, UnavailableError) as error:
             if await is_ending(self._cluster, look.owner.namespace):
                 return None
-            held = replace(outcome.outlook, hold=_refused(error))
+            held = replace(outcome.outlook, hold=refused(error))
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
             await self._write(current, next_status(current.owner, observed, held, look.now, impairment=impairment))
             if isinstance(error, UnavailableError):
@@ -320,31 +308,6 @@ class Reconciler:
                 status,
                 resource_version=metadata["resourceVersion"],
             )
-
-
-def _still_held(look: Look, outcome: Outcome) -> Outlook:
-    """Go on saying that the API server refuses until it does not: each change of the status would bring a look at once."""
-    ready = next((c for c in look.owner.status.conditions if c.type == ConditionType.READY), None)
-    if not outcome.actions or outcome.outlook.hold is not None or ready is None:
-        return outcome.outlook
-    if ready.reason not in _REFUSALS:
-        return outcome.outlook
-    return replace(outcome.outlook, hold=_hold(Reason(ready.reason), ready.message))
-
-
-def _refused(error: ClusterError | NameTakenError) -> Hold:
-    """Return what it means that the API server did not do what was decided."""
-    if isinstance(error, NameTakenError):
-        return _hold(error.reason, str(error))
-    if isinstance(error, ChangedAtAdmissionError):
-        return _hold(Reason.UPKEEP_REFUSED, str(error))
-    reason, step = (Reason.CLUSTER_FAILED, "") if isinstance(error, UnavailableError) else refusal(str(error))
-    return _hold(reason, f"{error}. {step}" if step else str(error))
-
-
-def _hold(reason: Reason, message: str) -> Hold:
-    """Room may come by itself, a name that is taken is somebody's to give up."""
-    return Hold(reason, message, refusal=reason not in _WAITED_FOR)
 
 
 def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:
