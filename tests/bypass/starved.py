@@ -1,48 +1,19 @@
 """One tenant's load, and how long the others wait."""
 
-import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from examples.demo import kube
 from tests.bypass.attempt import Attempts, Outcome, Result
 from tests.bypass.scene import Scene
-from tests.cluster.paths import UPLINK_HOST
 from tests.cluster.wait import until
+from tests.e2e.silent import silent_registry
 
 attempts = Attempts()
 
 _OBJECTS = 40
 _SLOW = 5.0
 """Seconds after which another tenant has waited too long; benchmarks/ has the goal and the figures."""
-
-
-@contextmanager
-def silent_registry() -> Iterator[str]:
-    """Listen on the host's side of the test node's cable, accept connections and never answer; yield the address."""
-    held: list[socket.socket] = []
-    with socket.create_server((UPLINK_HOST, 0)) as server:
-        stop = threading.Event()
-        server.settimeout(0.2)
-
-        def accept() -> None:
-            while not stop.is_set():
-                try:
-                    held.append(server.accept()[0])
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        try:
-            yield f"{UPLINK_HOST}:{server.getsockname()[1]}"
-        finally:
-            stop.set()
-            thread.join(timeout=5)
-            for connection in held:
-                connection.close()
 
 
 @attempts.attempt("F1", "editor", f"{_OBJECTS} objects whose image is on a registry that accepts and never answers")

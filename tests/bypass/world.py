@@ -10,6 +10,7 @@ from tests.cluster.say import step
 from tests.cluster.wait import until
 from tests.e2e.conftest import build_served
 from tests.e2e.models import Models
+from tests.e2e.policies import promotion_policy
 
 NAMESPACE = "bypass-strangers"
 _FAST = {"scaleDownDelaySeconds": 5, "preStopSleepSeconds": 2}
@@ -60,14 +61,7 @@ def _policies() -> list[dict[str, object]]:
 
 
 def _policy(name: str, parts: dict[str, object]) -> dict[str, object]:
-    spec: dict[str, object] = {
-        "registry": {"trackingURI": platform.MLFLOW_URL},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-        "readiness": _READINESS,
-        "rollout": _FAST,
-        **parts,
-    }
-    return {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
+    return promotion_policy(name, **{"readiness": _READINESS, "rollout": _FAST, **parts})
 
 
 def _iris(found: platform.PlatformImages) -> Good:

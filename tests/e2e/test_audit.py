@@ -1,15 +1,13 @@
 """What candidates are asked, and what the Service is asked after the switch: nobody is promoted without having answered."""
 
-import json
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from examples.demo import kube, platform
-from tests.cluster import images
 from tests.cluster.wait import until
+from tests.e2e import policies
 from tests.e2e.conftest import Leadership, Served
 from tests.e2e.models import Models
 from tests.e2e.stage import Stage
@@ -19,18 +17,9 @@ from tests.e2e.traffic import Traffic
 @pytest.fixture(scope="module")
 def curious(platform_images: platform.PlatformImages) -> Iterator[str]:
     """Make a policy that asks often."""
-    name = f"e2e-curious-{uuid.uuid4().hex[:8]}"
-    spec = {
-        "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-        "pods": {"variables": {"allowed": ["MODE"]}},
-        "readiness": {"requests": 5, "deadlineSeconds": 60, "requestsAfterSwitch": 20},
-        "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
-    }
-    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
-    kube.apply(json.dumps(body))
-    yield name
-    kube.kubectl("delete", "promotionpolicy", name)
+    readiness = {"requests": 5, "deadlineSeconds": 60, "requestsAfterSwitch": 20}
+    with policies.applied(pods={"variables": {"allowed": ["MODE"]}}, readiness=readiness, rollout=policies.HASTE) as name:
+        yield name
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Candidates with a fault of their own are refused by name and withdrawn; those that lack room wait. What serves goes on."""
 
-import json
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from examples.demo import kube, platform
 from tests.cluster import images
 from tests.cluster.paths import NODE_NAME
 from tests.cluster.wait import until
+from tests.e2e import policies
 from tests.e2e.conftest import Served
 from tests.e2e.models import Models
 from tests.e2e.stage import Stage
@@ -27,18 +26,9 @@ HURRIED: dict[str, Any] = {"readiness": {"deadlineSeconds": DEADLINE}}
 @pytest.fixture(scope="module")
 def impatient(platform_images: platform.PlatformImages) -> Iterator[str]:
     """Make a policy with a short deadline."""
-    name = f"e2e-impatient-{uuid.uuid4().hex[:8]}"
-    spec = {
-        "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-        "pods": {"variables": {"allowed": ["MODE"]}},
-        "readiness": {"deadlineSeconds": 2 * DEADLINE},
-        "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
-    }
-    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
-    kube.apply(json.dumps(body))
-    yield name
-    kube.kubectl("delete", "promotionpolicy", name)
+    readiness = {"deadlineSeconds": 2 * DEADLINE}
+    with policies.applied(pods={"variables": {"allowed": ["MODE"]}}, readiness=readiness, rollout=policies.HASTE) as name:
+        yield name
 
 
 @pytest.fixture

@@ -1,60 +1,29 @@
 """One tenant's load keeps nobody else waiting."""
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from examples.demo import kube, platform
-from tests.cluster.paths import UPLINK_HOST
 from tests.cluster.wait import until
+from tests.e2e import policies
 from tests.e2e.conftest import Served
 from tests.e2e.models import Models
+from tests.e2e.silent import silent_registry
 from tests.e2e.stage import Stage
 
 _OBJECTS = 40
 
 
-@contextmanager
-def silent_registry() -> Iterator[str]:
-    """Listen on the host's side of the test node's cable, accept connections and never answer; yield the address."""
-    held: list[socket.socket] = []
-    stop = threading.Event()
-    with socket.create_server((UPLINK_HOST, 0), backlog=256) as server:
-        server.settimeout(0.2)
-
-        def accept() -> None:
-            while not stop.is_set():
-                try:
-                    held.append(server.accept()[0])
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        try:
-            yield f"{UPLINK_HOST}:{server.getsockname()[1]}"
-        finally:
-            stop.set()
-            thread.join(timeout=5)
-            for connection in held:
-                connection.close()
-
-
 @pytest.fixture
 def flooded(platform_images: platform.PlatformImages, models: Models, first: Served) -> Iterator[Stage]:
     """Make a namespace whose forty ModelDeployments name a registry that never answers."""
-    spec = {"registry": {"trackingURI": platform.MLFLOW_URL}, "images": {"repositories": ["*"]}}
-    policy = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": "e2e-open"}, "spec": spec}
-    kube.apply(json.dumps(policy))
     model = models.register("flood", first.document)
     made = Stage()
     made.create()
-    kube.kubectl("label", "namespace", made.namespace, "lockstep.dev/policy=e2e-open")
-    with silent_registry() as registry:
+    with policies.applied(images={"repositories": ["*"]}) as policy, silent_registry() as registry:
+        kube.kubectl("label", "namespace", made.namespace, f"lockstep.dev/policy={policy}")
         bodies = [
             {
                 "apiVersion": "lockstep.dev/v1alpha1",
@@ -70,8 +39,7 @@ def flooded(platform_images: platform.PlatformImages, models: Models, first: Ser
         ]
         kube.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
         yield made
-    made.remove()
-    kube.kubectl("delete", "promotionpolicy", "e2e-open")
+        made.remove()
 
 
 def test_a_registry_that_never_answers_keeps_nobody_else_waiting(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from examples.demo import kube, platform
-from tests.cluster import images
 from tests.cluster.wait import until
+from tests.e2e import policies
 from tests.e2e.conftest import BREAK_GLASS, Served
 from tests.e2e.models import Models
 from tests.e2e.stage import Stage
@@ -33,16 +33,8 @@ def serving(stage: Stage, models: Models, first: Served) -> Stage:
 @pytest.fixture
 def denying(platform_images: platform.PlatformImages) -> Iterator[str]:
     """Make a policy that lets nobody into pods."""
-    name = "e2e-denying"
-    spec = {
-        "registry": {"trackingURI": platform.MLFLOW_URL},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-        "pods": {"exec": "Deny"},
-    }
-    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
-    kube.apply(json.dumps(body))
-    yield name
-    kube.kubectl("delete", "promotionpolicy", name)
+    with policies.applied(pods={"exec": "Deny"}) as name:
+        yield name
 
 
 def _deployment(stage: Stage) -> str:

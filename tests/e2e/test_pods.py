@@ -14,15 +14,15 @@ from tests.cluster import images
 from tests.cluster.wait import until
 from tests.e2e.conftest import Served
 from tests.e2e.models import Models
+from tests.e2e.policies import HASTE, promotion_policy
 from tests.e2e.stage import Stage
 from tests.e2e.traffic import Traffic
 
 IMAGES = Path(__file__).parent / "images"
 STRICT: dict[str, Any] = {
-    "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
     "environment": {"bytecodeCache": "Fresh", "packages": {"level": "Content", "unowned": "Deny"}},
     "readiness": {"deadlineSeconds": 20},
-    "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
+    "rollout": HASTE,
 }
 
 
@@ -35,13 +35,7 @@ class Governed:
 
     def rules(self, **pods: Any) -> None:
         """Let the policy say this of pods."""
-        spec = STRICT | {"images": {"repositories": [f"{images.registry()}/*"]}, "pods": pods}
-        body = {
-            "apiVersion": "lockstep.dev/v1alpha1",
-            "kind": "PromotionPolicy",
-            "metadata": {"name": self.policy},
-            "spec": spec,
-        }
+        body = promotion_policy(self.policy, **STRICT, pods=pods)
         kube.apply(json.dumps(body))
 
 

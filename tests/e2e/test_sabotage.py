@@ -13,6 +13,7 @@ from lockstep.canonical import sha256_of
 from tests.cluster import images
 from tests.cluster.paths import NODE_NAME
 from tests.cluster.wait import until
+from tests.e2e import policies
 from tests.e2e.conftest import BREAK_GLASS, Served
 from tests.e2e.models import Models
 from tests.e2e.stage import Stage
@@ -26,17 +27,8 @@ _VARIABLE = {"name": "AWS_ROLE_ARN", "value": "arn:x"}
 @pytest.fixture(scope="module")
 def hasty(platform_images: platform.PlatformImages) -> Iterator[str]:
     """Make a policy whose pods drain at once."""
-    name = "e2e-sabotage"
-    spec = {
-        "registry": {"trackingURI": "http://mlflow.mlflow.svc:5000"},
-        "images": {"repositories": [f"{images.registry()}/*"]},
-        "readiness": {"deadlineSeconds": 60},
-        "rollout": {"preStopSleepSeconds": 1, "scaleDownDelaySeconds": 1},
-    }
-    body = {"apiVersion": "lockstep.dev/v1alpha1", "kind": "PromotionPolicy", "metadata": {"name": name}, "spec": spec}
-    kube.apply(json.dumps(body))
-    yield name
-    kube.kubectl("delete", "promotionpolicy", name)
+    with policies.applied(readiness={"deadlineSeconds": 60}, rollout=policies.HASTE) as name:
+        yield name
 
 
 @pytest.fixture
