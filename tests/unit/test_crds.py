@@ -10,9 +10,11 @@ import yaml
 from lockstep.api import crds
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.reasons import Reason
+from lockstep.api.resources import RESOURCES
+from lockstep.api.schema import root_schema
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = {resource.kind: crds.root_schema(resource) for resource in crds.RESOURCES}
+SCHEMAS = {resource.kind: root_schema(resource) for resource in RESOURCES}
 GOOD: dict[str, Any] = {
     "apiVersion": "lockstep.dev/v1alpha1",
     "kind": "ModelDeployment",

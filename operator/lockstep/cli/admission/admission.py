@@ -5,7 +5,8 @@ from functools import cache
 from typing import Any
 
 from lockstep.api.base import API_VERSION
-from lockstep.api.crds import RESOURCES, root_schema
+from lockstep.api.resources import RESOURCES
+from lockstep.api.schema import root_schema
 from lockstep.cli.admission import metadata, rules, schema
 from lockstep.cli.admission.problem import Problem
 from lockstep.cli.admission.unknown import unknown_fields

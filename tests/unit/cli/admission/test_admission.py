@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lockstep.api.crds import RESOURCES, root_schema
+from lockstep.api.resources import RESOURCES
+from lockstep.api.schema import root_schema
 from lockstep.cli.admission import rules, schema
 from lockstep.cli.admission.admission import problems_of
 from lockstep.cli.admission.quantity import is_quantity
