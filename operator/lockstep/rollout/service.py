@@ -47,22 +47,6 @@ def is_headless(live: Manifest) -> bool:
     return bool(live.get("spec", {}).get("clusterIP") == "None")
 
 
-def unreachable(desired: Manifest, live: Manifest | None) -> str | None:
-    """Say why clients of the Service do not reach what was promoted, as far as the Service goes; None when they do.
-
-    Args:
-        desired: the Service of the active revision.
-        live: the one that the cluster has under its name; None when there is none.
-    """
-    name = desired["metadata"]["name"]
-    if live is None:
-        return f"there is no Service {name}"
-    if "deletionTimestamp" in live["metadata"]:
-        return f"the Service {name} is being deleted"
-    where = service_drift(desired, live)
-    return f"the Service {name} does not lead to what was promoted: {where} differs" if where else None
-
-
 def replacement(desired: Manifest, live: Manifest) -> Manifest:
     """Return the live Service with our whole spec in it; what was allocated stays, and metadata that decides nothing."""
     metadata = copy.deepcopy(live["metadata"])

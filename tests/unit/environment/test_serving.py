@@ -8,10 +8,12 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.interpreter import MOVES_LIBRARY
 from lockstep.environment.catalogue.launch import Launch
-from lockstep.environment.catalogue.modelled import MODELLED
 from lockstep.environment.catalogue.servers import SERVERS
+from lockstep.environment.catalogue.shell import CHANGE_SHELLS
 from lockstep.environment.document import EnvironmentDocument, Start
+from lockstep.environment.variables import is_forbidden, known
 from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, record_row, tree, venv
 from tests.unit.environment.test_entryscript import PIP
 
@@ -348,6 +350,11 @@ def test_byte_code_is_looked_for_where_an_option_says() -> None:
     assert list(found.bytecode or {}) == ["/cache/app/own.cpython-311.pyc"]
 
 
-def test_the_variables_that_are_followed_stand_in_one_place() -> None:
-    assert {"PYTHONPATH", "UVICORN_APP_DIR", "GUNICORN_CMD_ARGS", "BASH_ENV", "PATH", "PYTHONHOME"} <= MODELLED
-    assert all(one.variables <= MODELLED for one in SERVERS)
+_NUMBERS = {"UVICORN_WORKERS", "WEB_CONCURRENCY"}
+"""Of processes: they let a server import from its working directory, and are judged by their value."""
+
+
+def test_a_variable_that_the_scan_follows_in_an_image_is_nothing_that_pods_may_set_unasked() -> None:
+    names = frozenset().union(*(one.variables for one in SERVERS)) | CHANGE_SHELLS | {*MOVES_LIBRARY}
+    assert {"UVICORN_APP_DIR", "GUNICORN_CMD_ARGS", "BASH_ENV", "PYTHONHOME"} <= names
+    assert [name for name in names - _NUMBERS if not is_forbidden(name) and known(name) is None] == []
