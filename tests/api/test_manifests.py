@@ -15,7 +15,7 @@ from lockstep.rollout import manifests
 from lockstep.rollout.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.revision import Snapshot
 from lockstep.rollout.service import service_drift
-from tests.api.installation import BREAK_GLASS, Installation, model_deployment
+from tests.api.installation import BREAK_GLASS, Installation
 from tests.fakes import live
 
 pytestmark = pytest.mark.api
@@ -49,14 +49,6 @@ SNAPSHOTS: dict[str, dict[str, Any]] = {
     "open inference": {"server": Server.model_validate({"port": 9000, "openInferenceV2": {"modelName": "iris"}})},
     "custom": {"server": Server.model_validate({"port": 80, "custom": {"readyPath": "/ready"}})},
 }
-
-
-@pytest.fixture
-async def owner(api: Installation, cluster: KubernetesCluster, team: str) -> ModelDeployment:
-    api.apply(model_deployment() | {"metadata": {"name": "iris", "namespace": team}})
-    found = await cluster.get(ports.MODEL_DEPLOYMENT, team, "iris")
-    assert found is not None
-    return ModelDeployment.from_object(found)
 
 
 @pytest.fixture(params=list(SNAPSHOTS.values()), ids=list(SNAPSHOTS))

@@ -12,7 +12,7 @@ from lockstep.controller.ports import Clock, ClusterError
 from lockstep.controller.records import Records
 from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Fact, Unknown
-from lockstep.images.image import ImageError, ResolvedImage
+from lockstep.images.image import CONTENT_REASONS, ImageError, ResolvedImage
 from lockstep.images.imagescan import ImageScan
 
 Scan = Callable[[ResolvedImage], Awaitable[ImageScan]]
@@ -29,16 +29,6 @@ _REFUSED_AGAIN = 60.0
 """The same when the answer was no: credentials may be put right, a layer be pushed again."""
 _CONTENT_AGAIN = 3600.0
 """The same when it is the image's content, which its digest names, that can't be told."""
-_CONTENT = (
-    Reason.LAYER_CORRUPT,
-    Reason.LAYER_AMBIGUOUS,
-    Reason.LIMIT_EXCEEDED,
-    Reason.INTERPRETER_NOT_FOUND,
-    Reason.INTERPRETER_AMBIGUOUS,
-    Reason.METADATA_INVALID,
-    Reason.SYSTEM_UNVERIFIABLE,
-    Reason.FILE_UNREADABLE,
-)
 _log = logging.getLogger(__name__)
 
 
@@ -138,4 +128,4 @@ def _patience(failure: Unknown) -> float:
     """Return how many seconds a failure stands before the scan is tried again."""
     if failure.retry:
         return failure.retry_after or _AGAIN
-    return _CONTENT_AGAIN if failure.reason in _CONTENT else _REFUSED_AGAIN
+    return _CONTENT_AGAIN if failure.reason in CONTENT_REASONS else _REFUSED_AGAIN

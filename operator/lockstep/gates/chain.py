@@ -11,6 +11,7 @@ from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.nextstep import resolved_once
 from lockstep.gates.outcome import Result, Verdict
+from lockstep.images.image import CONTENT_REASONS
 
 PREREQUISITES = (lineage_gate.NAME, image_gate.NAME, environment.NAME)
 """Gates that have to permit before a pod of the candidate starts."""
@@ -39,23 +40,13 @@ def evaluate(evidence: Evidence) -> Verdict:
     )
 
 
-_OF_THE_IMAGE = frozenset(
-    (
-        Reason.BASE_IMAGE_NOT_LISTED,
-        Reason.IMAGE_LACKS_VERSION,
-        Reason.MODEL_NOT_IN_IMAGE,
-        Reason.MODEL_FILES_DIFFER,
-        Reason.SERVED_MODEL_UNKNOWN,
-        Reason.LAYER_CORRUPT,
-        Reason.LAYER_AMBIGUOUS,
-        Reason.LIMIT_EXCEEDED,
-        Reason.INTERPRETER_NOT_FOUND,
-        Reason.INTERPRETER_AMBIGUOUS,
-        Reason.METADATA_INVALID,
-        Reason.SYSTEM_UNVERIFIABLE,
-        Reason.FILE_UNREADABLE,
-    )
-)
+_OF_THE_IMAGE = CONTENT_REASONS | {
+    Reason.BASE_IMAGE_NOT_LISTED,
+    Reason.IMAGE_LACKS_VERSION,
+    Reason.MODEL_NOT_IN_IMAGE,
+    Reason.MODEL_FILES_DIFFER,
+    Reason.SERVED_MODEL_UNKNOWN,
+}
 """What only another image mends, so that people push one again under the same tag and nothing happens."""
 
 

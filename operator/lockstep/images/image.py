@@ -9,6 +9,21 @@ _PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]+")
 """A part of a platform, as containerd takes it (platforms.Parse)."""
 
 
+CONTENT_REASONS = frozenset(
+    (
+        Reason.LAYER_CORRUPT,
+        Reason.LAYER_AMBIGUOUS,
+        Reason.LIMIT_EXCEEDED,
+        Reason.INTERPRETER_NOT_FOUND,
+        Reason.INTERPRETER_AMBIGUOUS,
+        Reason.METADATA_INVALID,
+        Reason.SYSTEM_UNVERIFIABLE,
+        Reason.FILE_UNREADABLE,
+    )
+)
+"""Why an image's content, which its digest names, could not be determined: no other time and nobody else finds more in it."""
+
+
 class ImageError(Exception):
     """An image can't be resolved or told; `retry` says whether waiting may help (a dependency) or not (the image)."""
 
