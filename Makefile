@@ -66,7 +66,7 @@ lint: venv ## Linters, types, layers, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=operator $(BIN)/lint-imports
-	$(BIN)/python -m lockstep.api.crds --check
+	$(BIN)/python -m lockstep.crds --check
 	$(BIN)/python -m lockstep.cli.reference --check
 
 format: venv ## Format the code
@@ -74,7 +74,7 @@ format: venv ## Format the code
 	$(BIN)/ruff format .
 
 crds: venv ## Generate the CRDs, docs/reasons.md and docs/cli.md
-	$(BIN)/python -m lockstep.api.crds
+	$(BIN)/python -m lockstep.crds
 	$(BIN)/python -m lockstep.cli.reference
 
 bench: venv tools ## Print the benchmark tables: scan, operator, and on the test node the whole way

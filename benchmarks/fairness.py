@@ -27,7 +27,7 @@ from lockstep.controller import ports
 from lockstep.controller.cluster import KubernetesCluster
 from lockstep.controller.ports import Object
 from lockstep.controller.records import PROMOTED, Records
-from lockstep.gates.outcome import Verdict
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import activated
 from lockstep.rollout.manifests import rendered
 from lockstep.rollout.revision import Snapshot, spec_hash

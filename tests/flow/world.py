@@ -16,6 +16,8 @@ from lockstep.controller.controller import Parts, build_reconciler
 from lockstep.controller.ports import Kind, Object, UnavailableError
 from lockstep.controller.records import Records
 from lockstep.controller.settings import Settings
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 from lockstep.images.scan import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
@@ -37,7 +39,8 @@ OWNER = (ports.MODEL_DEPLOYMENT, TEAM, "iris")
 class World:
     """The operator, and everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, gates: tuple[Gate, ...] = GATES) -> None:
+        self.gates = gates
         self.clock = FakeClock()
         self.cluster = FakeCluster(self.clock)
         self.workloads = FakeWorkloads(self.cluster)
@@ -59,7 +62,7 @@ class World:
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
         ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
-        self.assembly = build_reconciler(Parts(*ports, chance=random.Random(7)), self.settings)
+        self.assembly = build_reconciler(Parts(*ports, chance=random.Random(7), gates=self.gates), self.settings)
         self.reconciler, self.scans = self.assembly.reconciler, self.assembly.scans
         self.woken = asyncio.Event()
 
@@ -278,9 +281,11 @@ def _owned(obj: Object, owner: Object) -> bool:
     return any(ref["uid"] == owner["metadata"]["uid"] for ref in obj["metadata"].get("ownerReferences") or [])
 
 
-async def ready_world(*, deploy: bool = True, policy: Mapping[str, Any] | None = None, **spec: Any) -> World:
+async def ready_world(
+    *, deploy: bool = True, policy: Mapping[str, Any] | None = None, gates: tuple[Gate, ...] = GATES, **spec: Any
+) -> World:
     """Return a world in which model version 3 and a matching image exist, and a ModelDeployment asks for them."""
-    world = World()
+    world = World(gates)
     world.cluster.add(ports.NAMESPACE, {"metadata": {"name": TEAM}})
     world.cluster.add(ports.NODE, {"metadata": {"name": "node-1", "labels": {"kubernetes.io/arch": "amd64"}}})
     world.guard()

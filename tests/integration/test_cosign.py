@@ -16,7 +16,7 @@ from lockstep.cli.main import parser
 from lockstep.environment.statement import ENVIRONMENT
 from lockstep.evidence.facts import OpenedImage, signed_fact
 from lockstep.gates import image as gate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
@@ -60,7 +60,7 @@ class World:
         policy = a.policy(images={"signatures": rules})
         async with self._opened() as (image, source, scanned):
             signed = await signed_fact(OpenedImage(image, source), policy)
-            return gate.evaluate(a.evidence(policy=policy, image=image, scan=scanned, signed=signed))
+            return gate.GATE.evaluate(a.evidence(policy=policy, image=image, scan=scanned, signed=signed))
 
     async def document(self) -> bytes:
         async with self._opened() as (_, _, scanned):

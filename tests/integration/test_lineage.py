@@ -38,7 +38,7 @@ def trained(world: World) -> Trained:
 def judged(lineage: Lineage, pins: LineagePins | None = None, require: Sequence[str] = ()) -> tuple[GateOutcome, Reason]:
     # Their files are another test's matter.
     policy = a.policy(lineage={"require": require, "modelFiles": "Ignore"})
-    result = gate.evaluate(a.evidence(lineage=lineage, files=None, pins=pins, policy=policy))
+    result = gate.GATE.evaluate(a.evidence(lineage=lineage, files=None, pins=pins, policy=policy))
     return result.outcome, result.reason
 
 

@@ -19,7 +19,7 @@ from lockstep.api.reasons import Reason
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import LineagePins
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.imagescan import ImageModel
 from lockstep.images.limits import Limits
 from lockstep.lineage.connection import MLflowCredentials
@@ -61,7 +61,7 @@ def files_of(uri: str, place: Place | None) -> ModelFiles:
 
 
 def judged(world: World, lineage: Lineage, pins: LineagePins | None = None) -> Result:
-    return gate.evaluate(a.evidence(lineage=lineage, files=files_of(world.uri, lineage.place), pins=pins))
+    return gate.GATE.evaluate(a.evidence(lineage=lineage, files=files_of(world.uri, lineage.place), pins=pins))
 
 
 def pinned(world: World, name: str, version: str) -> LineagePins:
@@ -87,7 +87,7 @@ def image_with(*folders: tuple[str, Path]) -> tuple[ImageModel, ...]:
 
 def judged_image(lineage: Lineage, pins: LineagePins, *models: ImageModel) -> Result:
     document = a.document().model_copy(update={"start": a.start(model=models[0].path)})
-    return image_gate.evaluate(a.evidence(lineage=lineage, pins=pins, scan=a.scan(models=models, document=document)))
+    return image_gate.GATE.evaluate(a.evidence(lineage=lineage, pins=pins, scan=a.scan(models=models, document=document)))
 
 
 # --- what is pinned -------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_a_version_whose_files_are_plain_artifacts_of_a_run_is_pinned_too(world:
     assert {"MLmodel", "model.pkl"} <= set(files.files)
     assert "elsewhere/MLmodel" not in files.files
     policy = a.policy(environment={"evidence": "ModelRequirements"})
-    assert gate.evaluate(a.evidence(lineage=lineage, files=files, pins=None, policy=policy)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(lineage=lineage, files=files, pins=None, policy=policy)).outcome is GateOutcome.PASSED
 
 
 # --- what people build images from ----------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_a_storage_that_the_server_can_not_read_is_told_as_such_and_passes_nothi
     assert lineage.artifact_uri.startswith("s3://bucket/root")
     for rule in ("IfReadable", "Required", "Ignore"):
         policy = a.policy(lineage={"modelFiles": rule})
-        result = gate.evaluate(a.evidence(lineage=lineage, files=None, pins=None, policy=policy))
+        result = gate.GATE.evaluate(a.evidence(lineage=lineage, files=None, pins=None, policy=policy))
         assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
     assert "s3://bucket/root" in result.message
     assert "500" in result.message
@@ -352,7 +352,7 @@ def test_a_version_that_leads_elsewhere_than_its_run_is_refused_where_files_coun
     assert lineage.place is None
     assert lineage.unreadable is not None, "the server can't read it either"
     told = replace(lineage, unreadable=None, mlmodel_run_id=trained.run_id)
-    result = gate.evaluate(a.evidence(lineage=told, files=a.unknown(Reason.WAITING), pins=None))
+    result = gate.GATE.evaluate(a.evidence(lineage=told, files=a.unknown(Reason.WAITING), pins=None))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CONFLICT)
 
 

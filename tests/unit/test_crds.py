@@ -7,11 +7,12 @@ import jsonschema
 import pytest
 import yaml
 
-from lockstep.api import crds
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.reasons import Reason
-from lockstep.api.resources import RESOURCES
-from lockstep.api.schema import root_schema
+from lockstep.crds import __main__
+from lockstep.crds import files as crds
+from lockstep.crds.resources import RESOURCES
+from lockstep.crds.schema import root_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {resource.kind: root_schema(resource) for resource in RESOURCES}
@@ -41,16 +42,16 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 @pytest.mark.parametrize("path", sorted(crds.files()))
 def test_what_is_committed_is_what_the_types_say(path: str) -> None:
-    assert (ROOT / path).read_text() == crds.files()[path], "run python -m lockstep.api.crds"
+    assert (ROOT / path).read_text() == crds.files()[path], "run python -m lockstep.crds"
 
 
 def test_check_fails_on_drift_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.chdir(tmp_path)
-    assert crds.main(["--check"]) == 1
+    assert __main__.main(["--check"]) == 1
     assert not (tmp_path / "crds").exists()
-    assert crds.main([]) == 0
-    assert crds.main(["--check"]) == 0
+    assert __main__.main([]) == 0
+    assert __main__.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)

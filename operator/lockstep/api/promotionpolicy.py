@@ -153,7 +153,7 @@ class RolloutSpec(ApiModel):
 class GateRule(ApiModel):
     """The mode of one gate."""
 
-    name: ShortText = Field(description="lineage, image, environment or readiness.")
+    name: ShortText = Field(description="Name of the gate.")
     mode: GateMode = Field(
         description="Enforce: it blocks. Audit: it reports and blocks nothing. Off: it is not evaluated. "
         "Pinning and readiness can't be switched off."
@@ -185,14 +185,7 @@ class PromotionPolicySpec(ApiModel):
         default_factory=list,
         max_length=16,
         description="Modes that differ from Enforce, by gate.",
-        json_schema_extra=list_map("name")
-        | cel(
-            (
-                "self.all(g, g.name in ['lineage', 'image', 'environment', 'readiness'])",
-                "gates are named lineage, image, environment and readiness",
-            ),
-            ("!self.exists(g, g.name == 'readiness' && g.mode == 'Off')", "readiness can't be switched off"),
-        ),
+        json_schema_extra=list_map("name"),
     )
     guards: GuardsRule = Field(
         default=GuardsRule.REQUIRED,

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
@@ -19,6 +20,8 @@ from lockstep.cli.status import Exit
 from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signed_fact
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 from lockstep.images.image import ImageError
 from lockstep.images.imagescan import ImageScan
 from lockstep.lineage.lineage import Lineage
@@ -62,7 +65,7 @@ def arguments(command: ArgumentParser) -> None:
     options.image(command)
 
 
-async def run(arguments: Namespace) -> Exit:
+async def run(arguments: Namespace, gates: Sequence[Gate] = GATES) -> Exit:
     """Decide every ModelDeployment of the manifests under a policy and print the gates."""
     policy = read_policy(arguments.policy)
     manifests = read_manifests(arguments.filename, recursive=arguments.recursive)
@@ -72,13 +75,18 @@ async def run(arguments: Namespace) -> Exit:
     worst = Exit.OK
     async with access(arguments.insecure_registry) as reach:
         for manifest in manifests:
-            found = await _checked(reach, manifest, policy, tracking, arguments)
+            found = await _checked(reach, manifest, policy, tracking, arguments, gates)
             worst = max(worst, found, key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
     return worst
 
 
 async def _checked(
-    reach: Access, manifest: Manifest, policy: PromotionPolicy, tracking: Tracking, arguments: Namespace
+    reach: Access,
+    manifest: Manifest,
+    policy: PromotionPolicy,
+    tracking: Tracking,
+    arguments: Namespace,
+    gates: Sequence[Gate],
 ) -> Exit:
     as_json = arguments.output == "json"
     if manifest.problems:
@@ -88,7 +96,7 @@ async def _checked(
         return Exit.DIFFERENT
     if manifest.deployment is None:
         return Exit.OK
-    verdict = evaluate(await _gather(reach, manifest.deployment, policy, tracking, arguments.platform))
+    verdict = evaluate(await _gather(reach, manifest.deployment, policy, tracking, arguments.platform), gates)
     print((verdict_as_json if as_json else verdict_as_table)(manifest.deployment, verdict))
     if exit_of(verdict) is Exit.UNKNOWN and verdict.blocking is not None:
         _complain(verdict.blocking.reason, verdict.blocking.message)

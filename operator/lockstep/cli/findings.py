@@ -6,9 +6,8 @@ from typing import Any
 from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
 from lockstep.cli.manifests import Manifest
 from lockstep.cli.status import Exit
-from lockstep.gates import readiness
-from lockstep.gates.chain import prerequisites_permit
-from lockstep.gates.outcome import Result, Verdict
+from lockstep.gates.gate import Result, Stage
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import message_of
 
 _SAID = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be told"}
@@ -19,12 +18,12 @@ def exit_of(verdict: Verdict) -> Exit:
     refused = any(not result.permits and result.outcome is GateOutcome.REJECTED for result in verdict.results)
     if refused:
         return Exit.DIFFERENT
-    return Exit.OK if prerequisites_permit(verdict) else Exit.UNKNOWN
+    return Exit.OK if verdict.permits_pods else Exit.UNKNOWN
 
 
 def _shown(verdict: Verdict) -> list[Result]:
-    """Leave readiness out, whose pods exist in a cluster only, unless it refuses without any."""
-    return [result for result in verdict.results if result.gate != readiness.NAME or result.outcome is GateOutcome.REJECTED]
+    """Leave out what pods would answer, which exist in a cluster only, unless it refuses without any."""
+    return [result for result in verdict.results if result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED]
 
 
 def verdict_as_table(deployment: ModelDeployment, verdict: Verdict) -> str:

@@ -1,5 +1,6 @@
 """The candidate's evidence, verdict and next step, with the record that has to exist before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +24,8 @@ from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Unknown
-from lockstep.gates.outcome import Verdict
+from lockstep.gates.gate import Gate
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout.bearers import Standing, bearers
 from lockstep.rollout.candidate import (
     Pins,
@@ -73,6 +75,7 @@ class Candidates:
         audits: PodAudits,
         guards: Guards,
         priorities: Priorities,
+        gates: Sequence[Gate],
     ) -> None:
         self._cluster = cluster
         self._records = records
@@ -81,6 +84,7 @@ class Candidates:
         self._audits = audits
         self._guards = guards
         self._priorities = priorities
+        self._gates = gates
 
     async def stop(self) -> None:
         """End what runs beside the looks."""
@@ -106,7 +110,7 @@ class Candidates:
         progress = await self._progress(look, before, snapshot, facts)
         if progress.on_its_way:
             return self._unchanged(look, before)
-        verdict = evaluate(look.evidence(facts, progress.pods))
+        verdict = evaluate(look.evidence(facts, progress.pods), self._gates)
         await self._gatherer.pin(look.policy, facts, verdict, look.now)
         hold = too_large or await self._hold(look, snapshot)
         situation = Situation(

@@ -40,6 +40,8 @@ from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
 from lockstep.evidence.facts import Registries
 from lockstep.fairslots import FairSlots
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 from lockstep.images.scan import ANALYSER, Scanner
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
@@ -64,6 +66,7 @@ class Parts:
     metrics: Metrics
     chance: random.Random = field(default_factory=random.SystemRandom)
     """What pods and Services are asked, when and in which order, nobody is to foresee."""
+    gates: tuple[Gate, ...] = GATES
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         audits=PodAudits(parts.auditor, clock, parts.chance),
         guards=Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
         priorities=Priorities(cluster, clock),
+        gates=parts.gates,
     )
     reconciler = Reconciler(
         cluster=cluster,
@@ -117,12 +121,13 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         events=events,
         records=records,
         platforms=Platforms(cluster, clock, settings.platform),
-        settled=Settled(gatherer, images, events),
+        settled=Settled(gatherer, images, events, parts.gates),
         candidates=candidates,
         endpoints=ForeignEndpoints(cluster, events, clock, parts.metrics.foreign_endpoints.inc),
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),
-        reporter=Reporter(events, parts.metrics),
+        reporter=Reporter(events, parts.metrics, parts.gates),
         gatherings=gatherings,
+        gates=parts.gates,
     )
     return Assembly(reconciler, scans, reads, gatherings)
 

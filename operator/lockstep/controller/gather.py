@@ -29,8 +29,8 @@ from lockstep.evidence.facts import (
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Fact, LineagePins, Unknown
 from lockstep.gates.modelfiles import agree
-from lockstep.gates.outcome import Verdict
 from lockstep.gates.signatures import rules_for
+from lockstep.gates.verdict import Verdict
 from lockstep.images.image import ImagePlatform, ResolvedImage, digests_of
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lockstep.gates.outcome import Verdict
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout.actions import Action
 from lockstep.rollout.revision import Snapshot
 from lockstep.rollout.status import Outlook

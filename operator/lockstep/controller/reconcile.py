@@ -37,6 +37,7 @@ from lockstep.controller.report import Reporter
 from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settled import Settled
 from lockstep.controller.trusted import TrustedStatus
+from lockstep.gates.gate import Gate
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.conditions import Conditions
 from lockstep.rollout.maintain import Upkeep, maintain
@@ -66,6 +67,7 @@ class Reconciler:
         services: ServiceChecks,
         reporter: Reporter,
         gatherings: Gatherings,
+        gates: Sequence[Gate],
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -78,6 +80,7 @@ class Reconciler:
         self._services = services
         self._reporter = reporter
         self._gatherings = gatherings
+        self._gates = gates
         self._actor = Actor(cluster, events)
         self._allowances = Allowances(clock)
         self._trusted = TrustedStatus()
@@ -231,7 +234,7 @@ class Reconciler:
         outlook = still_held(look, outcome)
         # What is promoted now is another revision than the one that upkeep looked at.
         impairment = None if outcome.promoted else upkeep.impairment
-        status = next_status(look.owner, observed, outlook, look.now, impairment=impairment)
+        status = next_status(look.owner, observed, outlook, look.now, impairment=impairment, gates=self._gates)
         await self._reporter.before(look, status)
         written = await self._write(look, status)
         try:
@@ -243,7 +246,8 @@ class Reconciler:
                 return None
             held = replace(outcome.outlook, hold=refused(error))
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
-            await self._write(current, next_status(current.owner, observed, held, look.now, impairment=impairment))
+            refused_status = next_status(current.owner, observed, held, look.now, impairment=impairment, gates=self._gates)
+            await self._write(current, refused_status)
             if isinstance(error, UnavailableError):
                 # The queue counts it, and waits longer each time.
                 raise

@@ -17,7 +17,7 @@ from lockstep.controller import ports
 from lockstep.controller.ports import Cluster, ConflictError, Kind, Object
 from lockstep.controller.refusals import Refusals
 from lockstep.gates.evidence import LineagePins
-from lockstep.gates.outcome import Verdict
+from lockstep.gates.verdict import Verdict
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.modelfiles import ModelFiles

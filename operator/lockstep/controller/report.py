@@ -10,6 +10,7 @@ from lockstep.controller.look import Look
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
 from lockstep.gates.evidence import Unknown
+from lockstep.gates.gate import Gate
 from lockstep.observability.metrics import Key, Metrics
 from lockstep.rollout.actions import Action, Correct, Delete, Scale
 from lockstep.rollout.status import Outlook, Transition, blocking_gate, transitions
@@ -28,8 +29,9 @@ DEPENDENCIES = {
 class Reporter:
     """Reports on ModelDeployments."""
 
-    def __init__(self, events: Events, metrics: Metrics) -> None:
+    def __init__(self, events: Events, metrics: Metrics, gates: Sequence[Gate]) -> None:
         self._events = events
+        self._gates = gates
         self._metrics = metrics
         self._seen: set[Key] = set()
         """What this process has looked at to the end."""
@@ -110,8 +112,8 @@ class Reporter:
             return outlook.answers.reason
         if status.candidate is not None:
             return None
-        gates = ("LineageVerified", "ImageVerified", "EnvironmentMatched", "ReadinessProven")
-        failing = [c for type_ in gates if (c := conditions.get(type_)) is not None and c.status == "False"]
+        about_gates = [conditions[gate.condition] for gate in self._gates if gate.condition in conditions]
+        failing = [condition for condition in about_gates if condition.status == "False"]
         return failing[0].reason if failing else None
 
     def _dependencies(self, look: Look, outcome: Outcome) -> None:

@@ -1,6 +1,7 @@
 """ModelDeployments whose current spec is active: nothing is asked of anybody unless the policy or an alias moved."""
 
 import logging
+from collections.abc import Sequence
 
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
@@ -10,9 +11,10 @@ from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
-from lockstep.gates.chain import PREREQUISITES, evaluate
+from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Unknown
-from lockstep.gates.outcome import Result, Verdict
+from lockstep.gates.gate import Gate, Result, Stage
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.revision import spec_hash
 from lockstep.rollout.status import Hold, Outlook
@@ -25,10 +27,11 @@ _CONFLICT_SECONDS = 30.0
 class Settled:
     """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
 
-    def __init__(self, gatherer: Gatherer, images: ImagesOf, events: Events) -> None:
+    def __init__(self, gatherer: Gatherer, images: ImagesOf, events: Events, gates: Sequence[Gate]) -> None:
         self._gatherer = gatherer
         self._images = images
         self._events = events
+        self._gates = gates
 
     async def evaluate(self, look: Look) -> Outcome | None:
         """Return the outcome for a settled object; None when there is a candidate to look at."""
@@ -80,7 +83,7 @@ class Settled:
         asked = (facts.lineage, facts.image, facts.scan, facts.files, facts.signed)
         if any(isinstance(fact, Unknown) and fact.retry and fact.reason is not Reason.WAITING for fact in asked):
             return active.status, (), True
-        verdict = evaluate(look.evidence(facts))
+        verdict = evaluate(look.evidence(facts), self._gates)
         await self._gatherer.pin(look.policy, facts, verdict, look.now)
         findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
         await self._report(look, verdict)
@@ -105,4 +108,4 @@ class Settled:
 
 def _about_active(result: Result) -> bool:
     """Tell whether a result is about the active revision too: readiness is where no pod would be needed to refuse it."""
-    return result.gate in PREREQUISITES or result.outcome is GateOutcome.REJECTED
+    return result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED

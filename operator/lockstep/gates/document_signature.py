@@ -8,7 +8,7 @@ from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.dsse import IN_TOTO, InvalidEnvelopeError, parse_envelope
 from lockstep.environment.statement import TRAINING, InvalidStatementError, parse_statement
 from lockstep.gates.evidence import Fact, Unknown
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.keys import public_keys
 from lockstep.lineage.lineage import Lineage
 

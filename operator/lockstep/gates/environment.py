@@ -5,35 +5,36 @@ from dataclasses import replace
 from lockstep.api.environmentspec import EnvironmentEvidence, EnvironmentSpec, LocalVersions
 from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
-from lockstep.api.reasons import Reason
+from lockstep.api.reasons import ConditionType, Reason
 from lockstep.environment.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
 from lockstep.gates import document_signature, image, rootfilesystem, variables
 from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.gate import Gate, Result, result_of_unknown
 from lockstep.gates.nextstep import image_step
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
 from lockstep.lineage.lineage import Lineage
 
 NAME = "environment"
 _SHOWN = 3
 
 
-def evaluate(evidence: Evidence) -> tuple[Result, str | None]:
-    """Judge the environment; return the result and the image's environment digest where it is known.
+def _judge(evidence: Evidence) -> Result:
+    """Judge the environment.
 
     Variables that change the environment from outside its files are told first, then how the files differ, then what is
     served from where pods can write.
     """
-    compared, digest = _compared(evidence)
+    compared = _compared(evidence)
     first, then = _variables(evidence), _writable(evidence)
     if first is None:
         first, then = (then, None) if then is not None and compared.outcome is GateOutcome.PASSED else (compared, then)
     else:
         then = compared
     also = f"; {then.message}" if then is not None and compared.differences else ""
-    return replace(first, message=first.message + also, differences=compared.differences), digest
+    return replace(
+        first, message=first.message + also, differences=compared.differences, environment_digest=compared.environment_digest
+    )
 
 
 def _variables(evidence: Evidence) -> Result | None:
@@ -52,38 +53,38 @@ def _writable(evidence: Evidence) -> Result | None:
     return rootfilesystem.judge(NAME, pinned, scan, policy)
 
 
-def _compared(evidence: Evidence) -> tuple[Result, str | None]:
+def _compared(evidence: Evidence) -> Result:
     policy, lineage, scan = evidence.policy, evidence.lineage, evidence.scan
     if isinstance(policy, Unknown):
-        return _waiting(policy, told=True), None
+        return _waiting(policy, told=True)
     # The lineage gate tells in every mode why there is no lineage; the image gate tells of the scan where it is enforced.
     if isinstance(lineage, Unknown):
-        return _waiting(lineage, told=True), None
+        return _waiting(lineage, told=True)
     if lineage.unreadable is not None:
         # Nothing weaker takes the place of a record that could not be read.
         message = f"the recorded environment could not be read: {lineage.unreadable}"
-        return Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message), None
+        return Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message)
     if isinstance(scan, Unknown):
-        return _waiting(scan, told=policy.spec.mode(image.NAME) is GateMode.ENFORCE), None
+        return _waiting(scan, told=policy.spec.mode(image.NAME) is GateMode.ENFORCE)
     rules = rules_for(lineage, policy.spec)
     try:
         trained = trained_document(lineage, policy.spec, scan.document)
     except (InvalidDocumentError, InvalidRequirementsError) as error:
-        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_DOCUMENT_INVALID, str(error)), None
+        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_DOCUMENT_INVALID, str(error))
     if trained is None:
         message = "there is no recorded environment to compare with"
-        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_NOT_RECORDED, message), None
+        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_NOT_RECORDED, message)
     unvouched = document_signature.judge(NAME, lineage, policy.spec.environment)
     if unvouched is not None:
-        return unvouched, None
+        return unvouched
     try:
         comparison = compare(trained, scan.document, rules)
     except RequiredSetError as error:
         reason = Reason.REQUIRED_SET_UNPROVEN
         if error.proof is RequiredProof.INCOMPLETE:
             reason = Reason.REQUIRED_SET_INCOMPLETE
-        return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip(".")), None
-    return _judged(comparison, evidence, lineage, rules), comparison.image_digest
+        return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip("."))
+    return _judged(comparison, evidence, lineage, rules)
 
 
 def _waiting(fact: Unknown, *, told: bool) -> Result:
@@ -124,7 +125,7 @@ def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage, rules:
     if comparison.equal:
         vouched = ", whose record is signed" if document_signature.is_demanded(evidence.policy) else ""
         message = f"{comparison.compared} packages, Python and platform are those of the training run{vouched}{weaker}"
-        return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message)
+        return Result(NAME, GateOutcome.PASSED, Reason.PASSED, message, environment_digest=comparison.image_digest)
     sentences = [difference.sentence for difference in comparison.differences]
     more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
     model = f"models:/{evidence.spec.model.name}/{lineage.version}"
@@ -134,5 +135,9 @@ def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage, rules:
         Reason.ENVIRONMENT_MISMATCH,
         "; ".join(sentences[:_SHOWN]) + more + weaker,
         differences=comparison.differences,
+        environment_digest=comparison.image_digest,
         next_step=image_step(comparison.differences, rules, model=model, reference=evidence.spec.image),
     )
+
+
+GATE = Gate(NAME, ConditionType.ENVIRONMENT_MATCHED, _judge)

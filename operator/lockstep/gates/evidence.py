@@ -26,10 +26,31 @@ class Unknown:
     retry: bool
     """True when a dependency could not tell (asked again by itself), False when the answer is a plain no."""
     retry_after: float | None = None
+    next_step: str = ""
+    """Who has to do what, where that is known."""
 
 
 Fact: TypeAlias = T | Unknown
 """A fact, or why it is not known."""
+
+
+class UnknownFactError(Exception):
+    """A gate needs a fact that is not known."""
+
+    def __init__(self, fact: Unknown) -> None:
+        super().__init__(fact.message)
+        self.fact = fact
+
+
+def known(fact: Fact[T]) -> T:
+    """Return a fact that a gate can't answer without.
+
+    Raises:
+        UnknownFactError: it is not known. `Gate.evaluate` answers for it.
+    """
+    if isinstance(fact, Unknown):
+        raise UnknownFactError(fact)
+    return fact
 
 
 @dataclass(frozen=True)

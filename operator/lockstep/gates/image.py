@@ -2,26 +2,28 @@
 and it holds the registered model.
 """
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
-from lockstep.api.reasons import Reason
+from lockstep.api.reasons import ConditionType, Reason
 from lockstep.gates import served, signatures
-from lockstep.gates.evidence import Evidence, Unknown
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
-from lockstep.images.image import ResolvedImage
+from lockstep.gates.evidence import Evidence, Unknown, known
+from lockstep.gates.gate import Gate, Result
+from lockstep.gates.nextstep import resolved_once
+from lockstep.images.image import CONTENT_REASONS, ResolvedImage
 from lockstep.images.reference import repository_of
 
 NAME = "image"
 
 
-def evaluate(evidence: Evidence) -> Result:
-    """Judge the image."""
-    policy, image, scan, lineage = evidence.policy, evidence.image, evidence.scan, evidence.lineage
-    if isinstance(policy, Unknown):
-        return result_of_unknown(NAME, policy)
+def _judge(evidence: Evidence) -> Result:
+    return _with_tag(_image(evidence), evidence)
+
+
+def _image(evidence: Evidence) -> Result:
+    policy = known(evidence.policy)
     repository = evidence.spec.image.partition("@")[0]
     if not repository_allowed(repository, policy.spec):
         return Result(
@@ -31,16 +33,16 @@ def evaluate(evidence: Evidence) -> Result:
             f"the policy {policy.name} allows no images from {repository}",
             next_step="Next step (manifest): use an allowed repository, or ask the platform team to list it",
         )
-    if isinstance(image, Unknown):
-        return result_of_unknown(NAME, image)
-    refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, scan, policy.spec)
+    image = known(evidence.image)
+    # What can be refused without the layers is refused before they are read.
+    refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, evidence.scan, policy.spec)
     if refusal is not None:
         return refusal
-    if isinstance(scan, Unknown):
-        return result_of_unknown(NAME, scan)
+    scan = known(evidence.scan)
     if scan.digest != image.digest:
         message = f"what was scanned is {scan.digest}, the image is {image.digest}"
         return Result(NAME, GateOutcome.REJECTED, Reason.DIGEST_MISMATCH, message)
+    lineage = evidence.lineage
     if isinstance(lineage, Unknown):
         return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "the lineage has to be known first")
     wrong, held = served.judge(NAME, evidence, image, scan, lineage, policy.spec)
@@ -49,6 +51,30 @@ def evaluate(evidence: Evidence) -> Result:
     rules = ", ".join(rule.name for rule in signatures.rules_for(image.repository, policy.spec))
     signed = f", and signed as the rules {rules} demand" if rules else ""
     return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}{held}")
+
+
+_OF_THE_IMAGE = CONTENT_REASONS | {
+    Reason.BASE_IMAGE_NOT_LISTED,
+    Reason.IMAGE_LACKS_VERSION,
+    Reason.MODEL_NOT_IN_IMAGE,
+    Reason.MODEL_FILES_DIFFER,
+    Reason.SERVED_MODEL_UNKNOWN,
+}
+"""What only another image mends, so that people push one again under the same tag and nothing happens."""
+
+
+def _with_tag(result: Result, evidence: Evidence) -> Result:
+    """Say that a tag is resolved once, where it is pinned and the image behind it is refused."""
+    again = resolved_once(evidence.spec.image)
+    if not again or isinstance(evidence.image, Unknown) or result.reason not in _OF_THE_IMAGE:
+        return result
+    step = f"{result.next_step}; {again}" if result.next_step else f"Next step (image): mend it; {again}"
+    return replace(result, next_step=step)
+
+
+def _unpinned(evidence: Evidence) -> bool:
+    image, scan = evidence.image, evidence.scan
+    return isinstance(image, Unknown) or (not isinstance(scan, Unknown) and scan.digest != image.digest)
 
 
 def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
@@ -71,3 +97,6 @@ def _wrong_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | N
         next_step="Next step (image): build it on a listed base image; a base that was rebuilt has other layers: "
         "ask the platform team to list it",
     )
+
+
+GATE = Gate(NAME, ConditionType.IMAGE_VERIFIED, _judge, unpinned=_unpinned)

@@ -8,13 +8,12 @@ from lockstep.api.environmentspec import EnvironmentEvidence
 from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import LineageRequirement, ModelFilesRule, PromotionPolicySpec
-from lockstep.api.reasons import Reason
+from lockstep.api.reasons import ConditionType, Reason
 from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
 from lockstep.gates import modelfiles
-from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
+from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown, known
+from lockstep.gates.gate import Gate, Result
 from lockstep.lineage.lineage import Lineage
 from lockstep.modelfiles import ModelFiles
 
@@ -22,16 +21,13 @@ NAME = "lineage"
 _RETRAIN = "Next step (who trains): "
 
 
-def evaluate(evidence: Evidence) -> Result:
+def _judge(evidence: Evidence) -> Result:
     """Judge the lineage. Whether the pins of this version still hold is part of it."""
-    policy, lineage = evidence.policy, evidence.lineage
-    if isinstance(policy, Unknown):
-        return result_of_unknown(NAME, policy)
+    policy = known(evidence.policy)
     if not allowed(evidence.spec.model.name, policy.spec):
         message = f"the policy {policy.name} does not allow the registered model {evidence.spec.model.name}"
         return _rejected(Reason.MODEL_NOT_ALLOWED, message, "Next step (platform team): add it to registry.models")
-    if isinstance(lineage, Unknown):
-        return result_of_unknown(NAME, lineage)
+    lineage = known(evidence.lineage)
     finding = first_finding(lineage, policy.spec, evidence.pins, evidence.files)
     if finding is not None:
         return finding
@@ -235,3 +231,10 @@ def _has(lineage: Lineage, wanted: LineageRequirement) -> bool:
             return lineage.signature_present
         case LineageRequirement.INPUT_EXAMPLE:
             return lineage.input_example is not None
+
+
+def _unpinned(evidence: Evidence) -> bool:
+    return isinstance(evidence.lineage, Unknown) or evidence.lineage.run is None
+
+
+GATE = Gate(NAME, ConditionType.LINEAGE_VERIFIED, _judge, unpinned=_unpinned)

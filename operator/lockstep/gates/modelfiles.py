@@ -7,8 +7,7 @@ from lockstep.api.promotionpolicy import ModelFilesRule
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.gates.evidence import Fact, LineagePins
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
+from lockstep.gates.gate import Result, result_of_unknown
 from lockstep.lineage.lineage import Lineage
 from lockstep.modelfiles import FileChanges, ModelFile, ModelFiles, changes
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from lockstep.api.modeldeployment import GateOutcome, ReadinessSpec
 from lockstep.api.promotionpolicy import PromotionPolicy, ReadinessPolicy
-from lockstep.api.reasons import Reason
+from lockstep.api.reasons import ConditionType, Reason
 from lockstep.gates import rootfilesystem
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.questions import asks_nothing, unaskable
 from lockstep.gates.refusal import refusal
 from lockstep.images.image import ResolvedImage, digests_of
@@ -27,7 +27,7 @@ _PULL_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrIma
 _CRASH_RESTARTS = 3
 
 
-def evaluate(evidence: Evidence) -> Result:
+def _judge(evidence: Evidence) -> Result:
     """Judge the candidate's pods and their audit."""
     if isinstance(evidence.policy, Unknown):
         return _waiting("the policy has to be known first")
@@ -240,3 +240,6 @@ def _proven(ready: int, answered: int, evidence: Evidence) -> str:
     message = f"{ready} pods are ready and answered {answered} predictions"
     own = custom is not None and custom.predict_body is not None
     return f"{message}, asked with the manifest's own predictBody" if own else message
+
+
+GATE = Gate(NAME, ConditionType.READINESS_PROVEN, _judge, stage=Stage.WITH_PODS, always_enforced=True)

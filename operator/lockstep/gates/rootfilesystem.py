@@ -12,7 +12,7 @@ from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import Start
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 

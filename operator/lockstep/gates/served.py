@@ -12,9 +12,8 @@ from lockstep.api.promotionpolicy import ModelFilesRule, PromotionPolicySpec
 from lockstep.api.reasons import Reason
 from lockstep.canonical import sha256_of
 from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gates.gate import Result, result_of_unknown
 from lockstep.gates.modelfiles import registered
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageModel, ImageScan
 from lockstep.lineage.lineage import Lineage

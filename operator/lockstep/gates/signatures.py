@@ -9,8 +9,7 @@ from lockstep.api.signing import Attesting, SignatureRule, Signing
 from lockstep.environment.agreement import disagreement
 from lockstep.environment.statement import ENVIRONMENT
 from lockstep.gates.evidence import Fact, Unknown
-from lockstep.gates.outcome import Result
-from lockstep.gates.unknown import result_of_unknown
+from lockstep.gates.gate import Result, result_of_unknown
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.signed import Attestation, Signed

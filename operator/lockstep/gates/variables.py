@@ -17,7 +17,7 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.knownvariables import HARMLESS, SPAWNING
 from lockstep.environment.variables import is_forbidden, is_harmless, known, runs_code, turns
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 

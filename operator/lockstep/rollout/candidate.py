@@ -16,8 +16,8 @@ from lockstep.api.modeldeployment import (
 )
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.gates import readiness
-from lockstep.gates.chain import prerequisites_permit
-from lockstep.gates.outcome import Result, Verdict
+from lockstep.gates.gate import Result, Stage
+from lockstep.gates.verdict import Verdict
 from lockstep.images.reference import repository_of
 from lockstep.rollout import manifests
 from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
@@ -124,7 +124,7 @@ def next_step(situation: Situation) -> Step:
     if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
         return _refused(situation, candidate, blocking)
     snapshot, policy = situation.snapshot, situation.policy
-    if snapshot is None or policy is None or situation.held or not prerequisites_permit(situation.verdict):
+    if snapshot is None or policy is None or situation.held or not situation.verdict.permits_pods:
         return Step(candidate)
     if candidate.pods_since is None:
         candidate = candidate.model_copy(update={"pods_since": situation.now})
@@ -221,7 +221,7 @@ def described(situation: Situation) -> CandidateStatus:
 
 def _still_blocked(before: CandidateStatus, blocking: Result | None) -> datetime | None:
     """Return since when a candidate is refused that a dependency keeps from being judged anew: it has not been let go on."""
-    unknown = blocking is not None and blocking.outcome is GateOutcome.RETRY and blocking.gate != readiness.NAME
+    unknown = blocking is not None and blocking.outcome is GateOutcome.RETRY and blocking.stage is Stage.BEFORE_PODS
     return before.blocked_since if unknown else None
 
 

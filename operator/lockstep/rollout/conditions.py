@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from lockstep.api.base import Condition
-from lockstep.api.reasons import ConditionType, PolicyConditionType, Reason
+from lockstep.api.reasons import ConditionType, Reason
 
 Truth = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 1024
@@ -19,7 +20,7 @@ class Conditions:
         self._generation = generation
         self._now = now
 
-    def set(self, type_: ConditionType | PolicyConditionType, status: Truth, reason: Reason, message: str) -> None:
+    def set(self, type_: StrEnum, status: Truth, reason: Reason, message: str) -> None:
         """Set one condition."""
         before = self._by_type.get(type_)
         flipped = before is None or before.status != status
@@ -37,7 +38,7 @@ class Conditions:
         found = self._by_type.get(type_)
         return found is not None and found.status == "True"
 
-    def drop(self, type_: ConditionType | PolicyConditionType) -> None:
+    def drop(self, type_: StrEnum) -> None:
         """Leave one condition out."""
         self._by_type.pop(str(type_), None)
 

@@ -1,6 +1,6 @@
 """The status of a PromotionPolicy: whether it is understood, and whether it leaves open where images come from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from lockstep.api.promotionpolicy import PromotionPolicy, PromotionPolicyStatus
 from lockstep.api.reasons import PolicyConditionType, Reason
 from lockstep.gates.chain import unknown_gates
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 from lockstep.rollout.conditions import Conditions
 
 Object = dict[str, Any]
@@ -19,13 +21,16 @@ def marked_default(policies: Collection[Object]) -> list[str]:
     return sorted(str(raw["metadata"]["name"]) for raw in policies if (raw.get("spec") or {}).get("default") is True)
 
 
-def next_policy_status(raw: Object, defaults: Collection[str], now: datetime) -> PromotionPolicyStatus:
+def next_policy_status(
+    raw: Object, defaults: Collection[str], now: datetime, gates: Sequence[Gate] = GATES
+) -> PromotionPolicyStatus:
     """Compose the status. Equal policies give equal statuses, so that nothing is written when nothing changed.
 
     Args:
         raw: the policy as the API server has it.
         defaults: names of all policies that are marked default.
         now: the present time.
+        gates: all that this version has.
     """
     generation = raw["metadata"].get("generation", 0)
     conditions = Conditions(_present(raw), generation=generation, now=now)
@@ -35,7 +40,7 @@ def next_policy_status(raw: Object, defaults: Collection[str], now: datetime) ->
         conditions.set(PolicyConditionType.ACCEPTED, "False", Reason.POLICY_INVALID, policy_problem(error))
         conditions.drop(PolicyConditionType.REPOSITORIES_RESTRICTED)
         return PromotionPolicyStatus(observed_generation=generation, conditions=conditions.list())
-    strangers = unknown_gates(policy)
+    strangers = unknown_gates(policy, gates)
     if policy.spec.default and len(defaults) > 1:
         message = f"more than one PromotionPolicy is marked default: {', '.join(sorted(defaults))}"
         conditions.set(PolicyConditionType.ACCEPTED, "False", Reason.POLICY_INVALID, message)

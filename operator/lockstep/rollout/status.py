@@ -16,18 +16,13 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 from lockstep.rollout import labels
 from lockstep.rollout.conditions import Conditions, Truth
 from lockstep.rollout.observed import Observed, selected_revision
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.revision import short_hash
-
-_GATE_CONDITIONS = {
-    "lineage": ConditionType.LINEAGE_VERIFIED,
-    "image": ConditionType.IMAGE_VERIFIED,
-    "environment": ConditionType.ENVIRONMENT_MATCHED,
-    "readiness": ConditionType.READINESS_PROVEN,
-}
 
 
 @dataclass(frozen=True)
@@ -56,18 +51,24 @@ class Outlook:
 
 
 def next_status(
-    owner: ModelDeployment, observed: Observed, outlook: Outlook, now: datetime, *, impairment: Impairment | None = None
+    owner: ModelDeployment,
+    observed: Observed,
+    outlook: Outlook,
+    now: datetime,
+    *,
+    impairment: Impairment | None = None,
+    gates: Sequence[Gate] = GATES,
 ) -> ModelDeploymentStatus:
     """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
     active, candidate = outlook.active, outlook.candidate
     lacking = _lacking(owner, observed, active)
     _set_available(conditions, active, lacking, impairment)
-    _set_gates(conditions, candidate.gates if candidate else outlook.findings)
+    _set_gates(conditions, candidate.gates if candidate else outlook.findings, gates)
     if candidate is None and owner.status.candidate is not None and not outlook.findings:
         # They were about the candidate, which is gone without having been promoted.
-        for type_ in _GATE_CONDITIONS.values():
-            conditions.drop(type_)
+        for gate in gates:
+            conditions.drop(gate.condition)
     if outlook.answers is not None and candidate is None:
         answers = outlook.answers
         conditions.set(ConditionType.READINESS_PROVEN, _truth(answers), Reason(answers.reason), answers.message)
@@ -166,15 +167,15 @@ def _set_available(
         conditions.set(ConditionType.AVAILABLE, "True", Reason.PROMOTED, f"revision {active.revision} serves")
 
 
-def _set_gates(conditions: Conditions, gates: Sequence[GateStatus]) -> None:
+def _set_gates(conditions: Conditions, answers: Sequence[GateStatus], gates: Sequence[Gate]) -> None:
     """Set each gate's condition. A gate that is no longer evaluated leaves none behind; without a verdict all stay."""
-    by_name = {gate.name: gate for gate in gates}
-    for name, type_ in _GATE_CONDITIONS.items():
-        gate = by_name.get(name)
-        if gate is not None:
-            conditions.set(type_, _truth(gate), Reason(gate.reason), gate.message)
-        elif gates:
-            conditions.drop(type_)
+    by_name = {answer.name: answer for answer in answers}
+    for gate in gates:
+        answer = by_name.get(gate.name)
+        if answer is not None:
+            conditions.set(gate.condition, _truth(answer), Reason(answer.reason), answer.message)
+        elif answers:
+            conditions.drop(gate.condition)
 
 
 def _truth(gate: GateStatus) -> Truth:

@@ -12,7 +12,8 @@ from lockstep.api.promotionpolicy import GateRule
 from lockstep.api.reasons import Reason
 from lockstep.gates import chain
 from lockstep.gates.evidence import Evidence, Unknown
-from lockstep.gates.outcome import Result, Verdict
+from lockstep.gates.gate import Result
+from lockstep.gates.verdict import Verdict
 from tests.fakes import builders as a
 
 GATES = ("lineage", "image", "environment", "readiness")
@@ -40,7 +41,7 @@ def test_evidence_without_a_fault_permits_traffic_under_the_policys_hash() -> No
 def test_an_empty_chain_permits_nothing() -> None:
     empty = Verdict(results=(), policy_hash="", decided_at=a.NOW)
     assert not empty.permits_traffic
-    assert not chain.prerequisites_permit(empty)
+    assert not empty.permits_pods
 
 
 @given(fact=st.sampled_from(["policy", "lineage", "image", "scan"]), why=UNKNOWNS)
@@ -48,14 +49,14 @@ def test_an_unknown_fact_never_permits_traffic(fact: str, why: Unknown) -> None:
     evidence = a.evidence(**{fact: why})
     verdict = chain.evaluate(evidence)
     assert not verdict.permits_traffic
-    assert not chain.prerequisites_permit(verdict)
+    assert not verdict.permits_pods
 
 
 @given(fact=st.sampled_from(["lineage", "image"]), why=UNKNOWNS, modes=MODES)
 def test_no_mode_lets_an_unpinned_model_or_image_pass(fact: str, why: Unknown, modes: dict[str, str]) -> None:
     verdict = chain.evaluate(governed(modes, **{fact: why}))
     assert not verdict.permits_traffic
-    assert not chain.prerequisites_permit(verdict)
+    assert not verdict.permits_pods
 
 
 @given(modes=MODES)
@@ -132,9 +133,9 @@ def test_a_gate_behind_a_refusal_waits_and_the_cause_is_named_first() -> None:
 
 
 def test_pods_may_start_before_readiness_has_passed_and_not_before_the_others_have() -> None:
-    assert chain.prerequisites_permit(chain.evaluate(a.evidence(candidate=None)))
-    assert not chain.prerequisites_permit(chain.evaluate(a.evidence(**BAD["lineage"])))
-    assert chain.prerequisites_permit(chain.evaluate(governed({"lineage": "Audit"}, **BAD["lineage"])))
+    assert chain.evaluate(a.evidence(candidate=None)).permits_pods
+    assert not chain.evaluate(a.evidence(**BAD["lineage"])).permits_pods
+    assert chain.evaluate(governed({"lineage": "Audit"}, **BAD["lineage"])).permits_pods
 
 
 def with_gate(name: str, mode: str) -> Evidence:
@@ -147,7 +148,7 @@ def with_gate(name: str, mode: str) -> Evidence:
 def test_a_gate_that_this_version_does_not_have_blocks_where_it_is_enforced(mode: str, permits: bool) -> None:
     verdict = chain.evaluate(with_gate("parity", mode))
     assert verdict.permits_traffic == permits
-    assert chain.prerequisites_permit(verdict) == permits
+    assert verdict.permits_pods == permits
     if mode != "Off":
         result = by_name(verdict)["parity"]
         assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.GATE_UNKNOWN)
@@ -181,6 +182,6 @@ def test_a_verdict_permits_exactly_when_nothing_blocks_and_is_the_same_for_the_s
     verdict = chain.evaluate(evidence)
     assert verdict == chain.evaluate(evidence)
     assert verdict.permits_traffic == (verdict.blocking is None)
-    assert not verdict.permits_traffic or chain.prerequisites_permit(verdict)
+    assert not verdict.permits_traffic or verdict.permits_pods
     names = [result.gate for result in verdict.results]
     assert len(names) == len(set(names))

@@ -10,7 +10,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.dsse import IN_TOTO, sealed
 from lockstep.environment.statement import training_statement
 from lockstep.gates import environment as gate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from tests.fakes import builders as a
 from tests.fakes.signing import key, public_pem, statement
 
@@ -23,7 +23,7 @@ def judged(signature: bytes | None, threshold: int = 1, **changes: Any) -> Resul
     keys = [public_pem(TRAINER), public_pem(SECOND)]
     policy = a.policy(environment={"signature": {"keys": keys, "threshold": threshold}, "evidence": "ModelRequirements"})
     lineage = a.lineage(environment_signature=signature, **changes)
-    return gate.evaluate(a.evidence(policy=policy, lineage=lineage))[0]
+    return gate.GATE.evaluate(a.evidence(policy=policy, lineage=lineage))
 
 
 def test_a_document_that_one_of_the_keys_signed_passes_and_is_told() -> None:
@@ -33,7 +33,7 @@ def test_a_document_that_one_of_the_keys_signed_passes_and_is_told() -> None:
 
 
 def test_a_policy_that_demands_no_signature_looks_at_none() -> None:
-    result = gate.evaluate(a.evidence(lineage=a.lineage(environment_signature=b"nonsense")))[0]
+    result = gate.GATE.evaluate(a.evidence(lineage=a.lineage(environment_signature=b"nonsense")))
     assert result.outcome is GateOutcome.PASSED
     assert "signed" not in result.message
 

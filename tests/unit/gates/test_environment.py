@@ -8,13 +8,13 @@ from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.gates import environment as gate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.lineage.lineage import Lineage
 from tests.fakes import builders as a
 
 
 def judged(**changes: Any) -> Result:
-    return gate.evaluate(a.evidence(**changes))[0]
+    return gate.GATE.evaluate(a.evidence(**changes))
 
 
 def recorded(document: EnvironmentDocument) -> Lineage:
@@ -22,23 +22,23 @@ def recorded(document: EnvironmentDocument) -> Lineage:
 
 
 def test_equal_environments_pass_with_their_digest() -> None:
-    result, digest = gate.evaluate(a.evidence())
+    result = gate.GATE.evaluate(a.evidence())
     assert result.outcome is GateOutcome.PASSED
     assert "3 packages" in result.message
-    assert digest is not None
-    assert digest.startswith("sha256:")
+    assert result.environment_digest is not None
+    assert result.environment_digest.startswith("sha256:")
 
 
 def test_a_refusal_names_the_cause_and_ends_with_the_next_step() -> None:
     older = a.document(a.TRAINED | {"scikit-learn": "1.2.0"})
-    result, digest = gate.evaluate(a.evidence(scan=a.scan(document=older)))
+    result = gate.GATE.evaluate(a.evidence(scan=a.scan(document=older)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.ENVIRONMENT_MISMATCH)
     assert result.message == "scikit-learn: trained with 1.4.2, image has 1.2.0"
     assert result.next_step is not None
     assert result.next_step.endswith("lockstep environment lock models:/iris/3")
     assert [difference.subject for difference in result.differences] == ["scikit-learn"]
     assert not result.final, "another image may be pushed under another tag, and the policy may change"
-    assert digest is not None
+    assert result.environment_digest is not None
 
 
 def test_many_differences_are_counted_and_all_of_them_handed_on() -> None:

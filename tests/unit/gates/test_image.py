@@ -16,7 +16,7 @@ STRANGER = ImageModel("/opt/old", "sha256:2", "m-other", "other-run")
 
 
 def test_a_pinned_image_with_the_registered_model_passes_and_names_its_digest() -> None:
-    result = gate.evaluate(a.evidence())
+    result = gate.GATE.evaluate(a.evidence())
     assert result.outcome is GateOutcome.PASSED
     assert a.DIGEST in result.message
 
@@ -33,7 +33,7 @@ def test_the_lowest_layers_are_those_of_a_listed_base_image(diff_ids: tuple[str,
     policy = a.policy(images={"baseImages": others})
     image = a.image()
     image = replace(image, config=replace(image.config, diff_ids=diff_ids))
-    result = gate.evaluate(a.evidence(policy=policy, image=image))
+    result = gate.GATE.evaluate(a.evidence(policy=policy, image=image))
     assert (result.outcome is GateOutcome.PASSED) is passes
     if not passes:
         assert result.reason is Reason.BASE_IMAGE_NOT_LISTED
@@ -42,7 +42,7 @@ def test_the_lowest_layers_are_those_of_a_listed_base_image(diff_ids: tuple[str,
 
 def test_a_repository_that_the_policy_does_not_list_is_refused_before_the_registry_is_asked() -> None:
     policy = a.policy(images={"repositories": ["registry.example.com/prod/*"]})
-    result = gate.evaluate(a.evidence(policy=policy, image=a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE)))
+    result = gate.GATE.evaluate(a.evidence(policy=policy, image=a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.REPOSITORY_NOT_ALLOWED)
 
 
@@ -61,7 +61,7 @@ def test_a_repository_that_the_policy_does_not_list_is_refused_before_the_regist
     ],
 )
 def test_an_image_that_is_not_pinned_is_never_a_pass(reason: Reason, retry: bool) -> None:
-    result = gate.evaluate(a.evidence(image=a.unknown(reason, retry=retry)))
+    result = gate.GATE.evaluate(a.evidence(image=a.unknown(reason, retry=retry)))
     assert (result.outcome, result.reason) == (GateOutcome.RETRY if retry else GateOutcome.REJECTED, reason)
 
 
@@ -80,37 +80,37 @@ def test_an_image_that_is_not_pinned_is_never_a_pass(reason: Reason, retry: bool
     ],
 )
 def test_layers_that_can_not_be_told_are_refused_with_their_reason(reason: Reason) -> None:
-    result = gate.evaluate(a.evidence(scan=a.unknown(reason, retry=False)))
+    result = gate.GATE.evaluate(a.evidence(scan=a.unknown(reason, retry=False)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, reason)
 
 
 def test_a_scan_that_runs_is_waited_for_and_is_no_failure() -> None:
-    result = gate.evaluate(a.evidence(scan=a.unknown(Reason.SCANNING)))
+    result = gate.GATE.evaluate(a.evidence(scan=a.unknown(Reason.SCANNING)))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.SCANNING)
 
 
 def test_a_registry_that_asks_to_wait_is_heard() -> None:
     fact = a.unknown(Reason.IMAGE_REGISTRY_RATE_LIMITED)
     slow = type(fact)(fact.reason, fact.message, retry=True, retry_after=90.0)
-    assert gate.evaluate(a.evidence(image=slow)).retry_after == 90.0
+    assert gate.GATE.evaluate(a.evidence(image=slow)).retry_after == 90.0
 
 
 def test_without_a_lineage_the_model_in_the_image_is_not_judged_yet() -> None:
-    result = gate.evaluate(a.evidence(lineage=a.unknown()))
+    result = gate.GATE.evaluate(a.evidence(lineage=a.unknown()))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
 
 
 def test_without_a_policy_nothing_is_allowed() -> None:
-    assert gate.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False))).reason is Reason.POLICY_MISSING
+    assert gate.GATE.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False))).reason is Reason.POLICY_MISSING
 
 
 def test_a_scan_of_another_digest_is_no_evidence() -> None:
-    result = gate.evaluate(a.evidence(scan=a.scan(digest=a.OTHER_DIGEST)))
+    result = gate.GATE.evaluate(a.evidence(scan=a.scan(digest=a.OTHER_DIGEST)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.DIGEST_MISMATCH)
 
 
 def test_an_image_that_holds_another_model_is_refused_by_name() -> None:
-    result = gate.evaluate(a.evidence(scan=a.scan(models=(STRANGER,))))
+    result = gate.GATE.evaluate(a.evidence(scan=a.scan(models=(STRANGER,))))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.IMAGE_LACKS_VERSION)
     assert "m-other at /opt/old" in result.message
 
@@ -119,20 +119,20 @@ def test_an_older_models_run_decides_where_there_is_no_logged_model() -> None:
     old = a.lineage(model_id=None, logged_model=None, mlmodel_model_id=None)
     by_run, without_ids = a.held(old), a.held(old, run_id=None)
     evidence = {"lineage": old, "pins": None}
-    assert gate.evaluate(a.evidence(**evidence, scan=a.scan(models=(by_run,)))).outcome is GateOutcome.PASSED
-    assert gate.evaluate(a.evidence(**evidence, scan=a.scan(models=(without_ids,)))).reason is Reason.IMAGE_LACKS_VERSION
+    assert gate.GATE.evaluate(a.evidence(**evidence, scan=a.scan(models=(by_run,)))).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(**evidence, scan=a.scan(models=(without_ids,)))).reason is Reason.IMAGE_LACKS_VERSION
 
 
 def test_the_right_run_with_another_logged_model_is_another_model() -> None:
     sibling = ImageModel("/opt/model", "sha256:1", "m-sibling", a.RUN)
-    assert gate.evaluate(a.evidence(scan=a.scan(models=(sibling,)))).reason is Reason.IMAGE_LACKS_VERSION
+    assert gate.GATE.evaluate(a.evidence(scan=a.scan(models=(sibling,)))).reason is Reason.IMAGE_LACKS_VERSION
 
 
 def test_an_image_without_a_model_passes_unless_the_policy_requires_one_in_it() -> None:
     empty = a.scan(models=())
-    assert gate.evaluate(a.evidence(scan=empty)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(scan=empty)).outcome is GateOutcome.PASSED
     required = a.policy(images={"modelInImage": "Required"})
-    assert gate.evaluate(a.evidence(scan=empty, policy=required)).reason is Reason.MODEL_NOT_IN_IMAGE
+    assert gate.GATE.evaluate(a.evidence(scan=empty, policy=required)).reason is Reason.MODEL_NOT_IN_IMAGE
 
 
 @given(

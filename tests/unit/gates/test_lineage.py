@@ -11,18 +11,18 @@ from lockstep.api.reasons import Reason
 from lockstep.gates import environment
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import Evidence
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.lineage.lineage import Lineage, LoggedModel
 from lockstep.modelfiles import ModelFiles
 from tests.fakes import builders as a
 
 
 def judged(lineage: Lineage, **changes: Any) -> Result:
-    return gate.evaluate(a.evidence(lineage=lineage, pins=None, **changes))
+    return gate.GATE.evaluate(a.evidence(lineage=lineage, pins=None, **changes))
 
 
 def test_a_complete_lineage_passes_and_names_the_run() -> None:
-    result = gate.evaluate(a.evidence())
+    result = gate.GATE.evaluate(a.evidence())
     assert result.outcome is GateOutcome.PASSED
     assert a.RUN in result.message
 
@@ -30,7 +30,7 @@ def test_a_complete_lineage_passes_and_names_the_run() -> None:
 def test_a_lineage_with_all_that_can_be_required_passes() -> None:
     everything = ["GitCommit", "CleanTree", "Dataset", "Parameters", "Seed", "TrainingScript", "Signature", "InputExample"]
     policy = a.policy(lineage={"require": everything})
-    assert gate.evaluate(a.evidence(policy=policy)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(policy=policy)).outcome is GateOutcome.PASSED
 
 
 def test_a_version_from_before_logged_models_passes_by_its_run_alone() -> None:
@@ -123,7 +123,7 @@ def test_a_finding_has_its_own_reason(lineage: Lineage, outcome: GateOutcome, re
 
 def test_a_model_that_the_policy_does_not_list_is_refused_before_anything_is_read() -> None:
     policy = a.policy(registry={"trackingURI": "http://mlflow", "models": ["fraud-*"]})
-    result = gate.evaluate(a.evidence(policy=policy, lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+    result = gate.GATE.evaluate(a.evidence(policy=policy, lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
     assert result.reason is Reason.MODEL_NOT_ALLOWED
 
 
@@ -137,12 +137,12 @@ def test_a_model_that_the_policy_does_not_list_is_refused_before_anything_is_rea
     ],
 )
 def test_what_the_registry_could_not_tell_is_never_a_pass(reason: Reason, retry: bool, outcome: GateOutcome) -> None:
-    result = gate.evaluate(a.evidence(lineage=a.unknown(reason, retry=retry)))
+    result = gate.GATE.evaluate(a.evidence(lineage=a.unknown(reason, retry=retry)))
     assert (result.outcome, result.reason) == (outcome, reason)
 
 
 def test_without_a_policy_the_policys_reason_is_told() -> None:
-    result = gate.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
+    result = gate.GATE.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.POLICY_MISSING)
 
 
@@ -195,7 +195,7 @@ def test_mlflows_own_requirements_are_enough_where_the_policy_says_so() -> None:
     ],
 )
 def test_a_version_that_declares_something_else_than_before_is_refused(pinned: dict[str, Any], word: str) -> None:
-    result = gate.evaluate(a.evidence(pins=replace(a.pins(), **pinned)))
+    result = gate.GATE.evaluate(a.evidence(pins=replace(a.pins(), **pinned)))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CHANGED)
     assert f"another {word} than when first seen (2026-11-20 12:00:00Z)" in result.message
 
@@ -209,14 +209,14 @@ def test_pins_are_the_same_for_the_same_lineage_and_unreadable_documents_are_pin
 
 def test_the_gate_knows_no_time() -> None:
     present, later = a.evidence(), a.evidence(now=a.NOW + timedelta(days=365))
-    assert gate.evaluate(present) == gate.evaluate(later)
+    assert gate.GATE.evaluate(present) == gate.GATE.evaluate(later)
 
 
 def test_the_cause_comes_before_its_consequences() -> None:
     evidence: Evidence = a.evidence(
         pins=None, lineage=a.lineage(run=a.run(lifecycle_stage="deleted", status="FAILED"), environment_document=None)
     )
-    assert gate.evaluate(evidence).reason is Reason.RUN_DELETED
+    assert gate.GATE.evaluate(evidence).reason is Reason.RUN_DELETED
 
 
 # --- the model's files ----------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def now(**changed: bytes) -> ModelFiles:
     ],
 )
 def test_files_that_are_others_than_when_first_seen_are_named(files: ModelFiles, says: str) -> None:
-    result = gate.evaluate(a.evidence(files=files, pins=a.pins(name="pin-1")))
+    result = gate.GATE.evaluate(a.evidence(files=files, pins=a.pins(name="pin-1")))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CHANGED)
     assert f"not those that were first seen (2026-11-20 12:00:00Z): {says}" in result.message
     assert "register a new version" in (result.next_step or "")
@@ -254,39 +254,41 @@ def test_files_that_are_others_than_when_first_seen_are_named(files: ModelFiles,
 def test_small_files_that_come_with_the_lineage_are_compared_at_every_look(
     files: Any, changed: dict[str, bytes], says: str
 ) -> None:
-    result = gate.evaluate(a.evidence(lineage=a.lineage(**changed), files=files, pins=a.pins()))
+    result = gate.GATE.evaluate(a.evidence(lineage=a.lineage(**changed), files=files, pins=a.pins()))
     assert result.reason is Reason.LINEAGE_CHANGED
     assert says in result.message
 
 
 def test_requirements_that_are_gone_are_a_change_and_an_example_that_is_too_large_is_none() -> None:
     pinned = a.pins(a.lineage(requirements=b"numpy"))
-    assert gate.evaluate(a.evidence(files=None, pins=pinned)).message.endswith("requirements.txt is missing")
+    assert gate.GATE.evaluate(a.evidence(files=None, pins=pinned)).message.endswith("requirements.txt is missing")
     unread = a.evidence(lineage=a.lineage(input_example=None), files=a.files_of(a.contents()), pins=a.pins())
-    assert gate.evaluate(unread).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(unread).outcome is GateOutcome.PASSED
 
 
 def test_a_pin_without_files_is_no_mismatch() -> None:
     old = a.pins(files=None, files_first_seen=None)
-    result = gate.evaluate(a.evidence(pins=old, files=now(model__skops=b"whatever")))
+    result = gate.GATE.evaluate(a.evidence(pins=old, files=now(model__skops=b"whatever")))
     assert result.outcome is GateOutcome.PASSED
 
 
 def test_files_of_a_completed_pin_are_said_to_be_first_seen_when_it_was_completed() -> None:
     pins = a.pins(files_first_seen=a.NOW + timedelta(days=1))
-    assert "(2026-11-21 12:00:00Z)" in gate.evaluate(a.evidence(pins=pins, files=now(model__skops=b"x"))).message
+    assert "(2026-11-21 12:00:00Z)" in gate.GATE.evaluate(a.evidence(pins=pins, files=now(model__skops=b"x"))).message
 
 
 def test_files_that_are_being_read_are_waited_for_and_refusals_come_first() -> None:
     reading = a.unknown(Reason.MODEL_READING)
-    result = gate.evaluate(a.evidence(files=reading, pins=None))
+    result = gate.GATE.evaluate(a.evidence(files=reading, pins=None))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.MODEL_READING)
     unrecorded = a.lineage(environment_document=None, environment_digest=None)
-    assert gate.evaluate(a.evidence(files=reading, pins=None, lineage=unrecorded)).reason is Reason.ENVIRONMENT_NOT_RECORDED
+    assert (
+        gate.GATE.evaluate(a.evidence(files=reading, pins=None, lineage=unrecorded)).reason is Reason.ENVIRONMENT_NOT_RECORDED
+    )
 
 
 def test_files_that_changed_while_they_were_read_are_read_again() -> None:
-    result = gate.evaluate(a.evidence(files=now(), pins=None, lineage=a.lineage(input_example=b"[2]")))
+    result = gate.GATE.evaluate(a.evidence(files=now(), pins=None, lineage=a.lineage(input_example=b"[2]")))
     assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.LINEAGE_CHANGED)
     assert "serving_input_example.json" in result.message
 
@@ -295,14 +297,14 @@ UNLISTED = a.unknown(Reason.MODEL_FILES_UNREADABLE, retry=False)
 
 
 def test_what_is_done_with_files_that_are_not_listed_is_the_policys_and_is_said() -> None:
-    lax = gate.evaluate(a.evidence(files=UNLISTED, pins=None))
+    lax = gate.GATE.evaluate(a.evidence(files=UNLISTED, pins=None))
     assert lax.outcome is GateOutcome.PASSED
     assert "its files could not be listed and are not compared" in lax.message
-    assert "those that were pinned before" in gate.evaluate(a.evidence(files=UNLISTED)).message
-    strict = gate.evaluate(a.evidence(files=UNLISTED, policy=a.policy(lineage={"modelFiles": "Required"})))
+    assert "those that were pinned before" in gate.GATE.evaluate(a.evidence(files=UNLISTED)).message
+    strict = gate.GATE.evaluate(a.evidence(files=UNLISTED, policy=a.policy(lineage={"modelFiles": "Required"})))
     assert (strict.outcome, strict.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
     assert "lineage.modelFiles to IfReadable" in (strict.next_step or "")
-    off = gate.evaluate(a.evidence(files=None, policy=a.policy(lineage={"modelFiles": "Ignore"})))
+    off = gate.GATE.evaluate(a.evidence(files=None, policy=a.policy(lineage={"modelFiles": "Ignore"})))
     assert off.outcome is GateOutcome.PASSED
     assert "its files are not compared (lineage.modelFiles is Ignore)" in off.message
 
@@ -311,13 +313,13 @@ def test_what_is_done_with_files_that_are_not_listed_is_the_policys_and_is_said(
 def test_nothing_that_who_trains_can_bring_about_counts_as_not_readable(rule: str) -> None:
     """Too many files, odd names, files elsewhere, and files that come and go are refused whatever the policy says of lists."""
     policy = a.policy(lineage={"modelFiles": rule})
-    refused = gate.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.MODEL_FILES_REFUSED, retry=False)))
+    refused = gate.GATE.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.MODEL_FILES_REFUSED, retry=False)))
     assert (refused.outcome, refused.reason) == (GateOutcome.REJECTED, Reason.MODEL_FILES_REFUSED)
     assert "lineage.modelFiles to Ignore" in (refused.next_step or "")
-    gone = gate.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+    gone = gate.GATE.evaluate(a.evidence(policy=policy, files=a.unknown(Reason.REGISTRY_UNREACHABLE)))
     assert gone.outcome is GateOutcome.RETRY
     elsewhere = a.lineage(place=None, artifact_uri="s3://bucket/model")
-    moved = gate.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=a.unknown(Reason.WAITING)))
+    moved = gate.GATE.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=a.unknown(Reason.WAITING)))
     assert (moved.outcome, moved.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CONFLICT)
     assert "s3://bucket/model" in moved.message
 
@@ -325,7 +327,7 @@ def test_nothing_that_who_trains_can_bring_about_counts_as_not_readable(rule: st
 def test_files_elsewhere_are_nobodys_business_where_files_are_not_compared() -> None:
     elsewhere = a.lineage(place=None, artifact_uri="s3://bucket/model")
     policy = a.policy(lineage={"modelFiles": "Ignore"})
-    assert gate.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=None)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(policy=policy, pins=None, lineage=elsewhere, files=None)).outcome is GateOutcome.PASSED
 
 
 def test_a_registry_that_can_not_read_the_files_itself_is_told_with_what_to_do_and_never_passes() -> None:
@@ -339,14 +341,14 @@ def test_a_registry_that_can_not_read_the_files_itself_is_told_with_what_to_do_a
     )
     for rule in ("IfReadable", "Required", "Ignore"):
         evidence = a.evidence(lineage=blind, policy=a.policy(lineage={"modelFiles": rule}), files=a.unknown(Reason.WAITING))
-        result = gate.evaluate(evidence)
+        result = gate.GATE.evaluate(evidence)
         assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
         assert "--serve-artifacts" in (result.next_step or "")
-        told, _ = environment.evaluate(evidence)
+        told = environment.GATE.evaluate(evidence)
         assert (told.outcome, told.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
 
 
 def test_weaker_evidence_does_not_take_the_place_of_what_could_not_be_read() -> None:
     blind = a.lineage(environment_document=None, environment_digest=None, requirements=b"numpy==1.26.4\n", unreadable="500")
     policy = a.policy(environment={"evidence": "ModelRequirements"})
-    assert environment.evaluate(a.evidence(lineage=blind, policy=policy))[0].outcome is GateOutcome.RETRY
+    assert environment.GATE.evaluate(a.evidence(lineage=blind, policy=policy)).outcome is GateOutcome.RETRY

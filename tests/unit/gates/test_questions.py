@@ -8,7 +8,7 @@ from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import readiness
 from lockstep.gates.chain import evaluate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.rollout.candidate import message_of
 from tests.fakes import builders as a
 
@@ -20,7 +20,7 @@ V2: dict[str, Any] = {"openInferenceV2": {"modelName": "iris"}}
 
 
 def judged(server: dict[str, Any], *, example: bytes | None = b"{}", candidate: Any = None, **policy: Any) -> Result:
-    return readiness.evaluate(
+    return readiness.GATE.evaluate(
         a.evidence(
             spec=a.spec(server={"port": 8080, **server}),
             policy=a.policy(readiness=policy),
@@ -85,7 +85,7 @@ def test_the_verdict_says_whose_body_was_sent() -> None:
 def test_while_the_lineage_is_not_known_nothing_is_said_of_its_example() -> None:
     lineage = a.unknown(Reason.REGISTRY_UNREACHABLE)
     policy = a.policy(readiness={"inputExample": "Required"})
-    assert readiness.evaluate(a.evidence(lineage=lineage, policy=policy, candidate=None)).reason is Reason.WAITING
+    assert readiness.GATE.evaluate(a.evidence(lineage=lineage, policy=policy, candidate=None)).reason is Reason.WAITING
 
 
 def test_an_example_that_the_policy_requires_is_required_whatever_the_mode_of_the_lineage_gate() -> None:

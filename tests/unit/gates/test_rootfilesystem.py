@@ -9,7 +9,7 @@ from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.gates import environment as gate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.gates.rootfilesystem import says_read_only
 from lockstep.images.imagescan import ImageModel
 from lockstep.rollout.candidate import message_of
@@ -23,7 +23,7 @@ def started(**changes: Any) -> EnvironmentDocument:
 
 
 def judged(document: EnvironmentDocument, **more: Any) -> Result:
-    return gate.evaluate(a.evidence(scan=a.scan(document=document, **more)))[0]
+    return gate.GATE.evaluate(a.evidence(scan=a.scan(document=document, **more)))
 
 
 def at(path: str) -> ImageModel:
@@ -48,14 +48,14 @@ def test_what_is_served_from_where_pods_can_write_is_refused_with_what_to_do(cha
     assert result.next_step is not None
     assert result.next_step.startswith("Next step (image): ")
     assert result.next_step.endswith("or (platform team): pods.rootFilesystem: Writable")
-    permitted = gate.evaluate(a.evidence(scan=a.scan(document=started(**changes)), policy=WRITABLE))[0]
+    permitted = gate.GATE.evaluate(a.evidence(scan=a.scan(document=started(**changes)), policy=WRITABLE))
     assert permitted.outcome is GateOutcome.PASSED
 
 
 @pytest.mark.parametrize("volume", ["/app", "/app/", "/opt/venv", "/"])
 def test_a_volume_of_the_image_is_writable_too(volume: str) -> None:
     pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", volume)))
-    result = gate.evaluate(a.evidence(image=pinned))[0]
+    result = gate.GATE.evaluate(a.evidence(image=pinned))
     assert result.reason is Reason.WRITABLE_PATH
     assert f"pods can write to {volume}" in result.message
     assert f"take the VOLUME {volume} out of the image" in message_of(result)
@@ -63,7 +63,7 @@ def test_a_volume_of_the_image_is_writable_too(volume: str) -> None:
 
 def test_a_volume_for_data_is_nobodys_business() -> None:
     pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", "/application")))
-    assert gate.evaluate(a.evidence(image=pinned))[0].outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(image=pinned)).outcome is GateOutcome.PASSED
 
 
 def test_the_step_names_the_lines_of_the_dockerfile() -> None:
@@ -89,7 +89,7 @@ def test_a_start_that_could_not_be_determined_never_passes() -> None:
     result = judged(unknown)
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.WRITABLE_PATH)
     assert "could not be determined" in result.message
-    assert gate.evaluate(a.evidence(scan=a.scan(document=unknown), policy=WRITABLE))[0].outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(scan=a.scan(document=unknown), policy=WRITABLE)).outcome is GateOutcome.PASSED
 
 
 def test_another_scikit_learn_is_told_first() -> None:

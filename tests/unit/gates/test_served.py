@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import image as gate
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.imagescan import ImageModel
 from lockstep.modelfiles import ModelFiles
 from tests.fakes import builders as a
@@ -41,7 +41,7 @@ def judged(
     document = a.document().model_copy(update={"start": a.start(model=start, server=server)})
     variables = [{"name": name, "value": value} for name, value in (env or {}).items()]
     spec = a.spec(template={"env": variables})
-    return gate.evaluate(a.evidence(scan=a.scan(models=models, document=document), spec=spec, **changes))
+    return gate.GATE.evaluate(a.evidence(scan=a.scan(models=models, document=document), spec=spec, **changes))
 
 
 def refused(result: Result) -> Reason:
@@ -84,7 +84,7 @@ def test_any_other_content_of_any_file_is_named_whichever_side_changed(path: str
     changed = a.files_of(bodies | {path: body})
     model = replace(RIGHT, files=changed) if in_image else RIGHT
     registered = a.pins() if in_image else a.pins(files=changed)
-    result = gate.evaluate(a.evidence(scan=a.scan(models=(model,)), pins=registered))
+    result = gate.GATE.evaluate(a.evidence(scan=a.scan(models=(model,)), pins=registered))
     assert refused(result) is Reason.MODEL_FILES_DIFFER
     assert path in result.message
 

@@ -11,7 +11,7 @@ from lockstep.environment.document import EnvironmentDocument
 from lockstep.gates import image as gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Fact
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.signed import Attestation, Signature, Signed
 from tests.fakes import builders as a
 from tests.fakes.signing import ENVIRONMENT, key, public_pem
@@ -49,7 +49,7 @@ def signed(*what: Signature | Attestation, digest: str = a.DIGEST) -> Signed:
 
 
 def judged(found: Fact[Signed] | None, *rules: dict[str, Any]) -> Result:
-    return gate.evaluate(a.evidence(policy=policy(*(rules or ({},))), signed=found))
+    return gate.GATE.evaluate(a.evidence(policy=policy(*(rules or ({},))), signed=found))
 
 
 RIGHT = Signature(ONE, HERE)
@@ -123,8 +123,8 @@ def test_signatures_that_could_not_be_read_never_pass(reason: Reason, retry: boo
 
 def test_an_unsigned_image_is_refused_before_its_layers_are_known() -> None:
     scanning = a.unknown(Reason.SCANNING)
-    assert gate.evaluate(a.evidence(policy=policy({}), signed=signed(), scan=scanning)).reason is Reason.SIGNATURE_MISSING
-    assert gate.evaluate(a.evidence(policy=policy({}), signed=signed(RIGHT), scan=scanning)).reason is Reason.SCANNING
+    assert gate.GATE.evaluate(a.evidence(policy=policy({}), signed=signed(), scan=scanning)).reason is Reason.SIGNATURE_MISSING
+    assert gate.GATE.evaluate(a.evidence(policy=policy({}), signed=signed(RIGHT), scan=scanning)).reason is Reason.SCANNING
 
 
 def test_a_required_attestation_that_agrees_with_the_layers_passes() -> None:
@@ -192,7 +192,7 @@ def test_a_threshold_counts_for_attestations_too() -> None:
 
 def test_an_attested_environment_is_not_believed_before_the_layers_are_known() -> None:
     scanning = a.unknown(Reason.SCANNING)
-    result = gate.evaluate(a.evidence(policy=policy(REQUIRED), signed=signed(attested()), scan=scanning))
+    result = gate.GATE.evaluate(a.evidence(policy=policy(REQUIRED), signed=signed(attested()), scan=scanning))
     assert result.reason is Reason.SCANNING
 
 

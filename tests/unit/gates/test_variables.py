@@ -10,7 +10,7 @@ from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import environment as gate
 from lockstep.gates.evidence import Evidence
-from lockstep.gates.outcome import Result
+from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.rollout.candidate import message_of
 from tests.fakes import builders as a
@@ -37,7 +37,7 @@ def evidence(
 
 
 def judged(env: Mapping[str, str] | None = None, **more: Any) -> Result:
-    return gate.evaluate(evidence(env, **more))[0]
+    return gate.GATE.evaluate(evidence(env, **more))
 
 
 def passes(env: Mapping[str, str] | None = None, **more: Any) -> bool:
@@ -122,16 +122,16 @@ def test_they_are_refused_before_the_layers_are_read() -> None:
 
 
 def test_how_the_environments_differ_is_told_with_it() -> None:
-    result, digest = gate.evaluate(evidence({"DATABASE_URL": "x"}, scan=a.scan(document=OLDER)))
+    result = gate.GATE.evaluate(evidence({"DATABASE_URL": "x"}, scan=a.scan(document=OLDER)))
     assert result.reason is Reason.VARIABLE_NOT_ALLOWED
     assert result.message.endswith("; scikit-learn: trained with 1.4.2, image has 1.2.0")
     assert [difference.subject for difference in result.differences] == ["scikit-learn"]
-    assert digest is not None
+    assert result.environment_digest is not None
 
 
 def test_without_the_image_it_is_waited_for() -> None:
     found = replace(evidence({"DATABASE_URL": "x"}), image=a.unknown(), scan=a.unknown())
-    assert gate.evaluate(found)[0].outcome is GateOutcome.RETRY
+    assert gate.GATE.evaluate(found).outcome is GateOutcome.RETRY
 
 
 @pytest.mark.parametrize("name", ["WEB_CONCURRENCY", "UVICORN_WORKERS"])
@@ -139,12 +139,12 @@ def test_more_processes_must_not_import_from_where_one_does_not(name: str) -> No
     found = evidence({name: "2"})
     for working_dir, passed in (("/app", True), ("/app/", True), ("/opt/e", False), ("/", False)):
         pinned = replace(a.image(), config=replace(a.image().config, working_dir=working_dir))
-        result = gate.evaluate(replace(found, image=pinned))[0]
+        result = gate.GATE.evaluate(replace(found, image=pinned))
         assert (result.outcome is GateOutcome.PASSED) is passed
         assert passed or "import from the working directory" in result.message
     elsewhere = replace(a.image(), config=replace(a.image().config, working_dir="/opt/e"))
     for alone in (evidence({name: "1"}), evidence({name: "2"}, rules={"dangerous": [name]})):
-        assert gate.evaluate(replace(alone, image=elsewhere))[0].outcome is GateOutcome.PASSED
+        assert gate.GATE.evaluate(replace(alone, image=elsewhere)).outcome is GateOutcome.PASSED
 
 
 # --- the image's own variables ---------------------------------------------------------------------------------------------
@@ -190,8 +190,8 @@ def test_a_shell_may_activate_the_environment_that_serves_and_no_other() -> None
 
 def test_a_variable_with_two_values_is_refused_since_programs_differ_in_which_they_take() -> None:
     twice = image(("PYTHONPATH", "/app"), ("PYTHONPATH", "/opt/e"))
-    result = gate.evaluate(a.evidence(image=twice))[0]
+    result = gate.GATE.evaluate(a.evidence(image=twice))
     assert result.reason is Reason.IMAGE_VARIABLE_NOT_ALLOWED
     assert "the image sets PYTHONPATH to several values" in result.message
     same = image(("PYTHONPATH", "/app"), ("PYTHONPATH", "/app"))
-    assert gate.evaluate(a.evidence(image=same))[0].outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(a.evidence(image=same)).outcome is GateOutcome.PASSED

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from lockstep.api.modeldeployment import CandidateStatus, GateMode, GateOutcome, ModelDeployment
 from lockstep.api.reasons import Reason
 from lockstep.environment.compare import Difference, DifferenceKind
-from lockstep.gates.chain import evaluate, prerequisites_permit
+from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods
-from lockstep.gates.outcome import Result, Verdict
+from lockstep.gates.gate import Result
+from lockstep.gates.verdict import Verdict
 from lockstep.rollout import candidate as module
 from lockstep.rollout.actions import Apply, Create, Delete, Scale
 from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, pinned_reference, wanted_pods
@@ -247,7 +248,7 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
         assert parts["verdict"].permits_traffic
         assert parts["pods_ready"] >= wanted_pods(owner, parts["policy"], recorded=parts["recorded"])
     if any(isinstance(action, Create | Scale | Apply) for action in step.actions):
-        assert prerequisites_permit(parts["verdict"])
+        assert parts["verdict"].permits_pods
         assert not parts["held"]
     assert next_step(situation(owner=owner, **parts)) == step
 

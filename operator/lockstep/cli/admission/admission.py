@@ -5,11 +5,11 @@ from functools import cache
 from typing import Any
 
 from lockstep.api.base import API_VERSION
-from lockstep.api.resources import RESOURCES
-from lockstep.api.schema import root_schema
 from lockstep.cli.admission import metadata, rules, schema
 from lockstep.cli.admission.problem import Problem
 from lockstep.cli.admission.unknown import unknown_fields
+from lockstep.crds.resources import RESOURCES
+from lockstep.crds.schema import root_schema
 
 _ROOT = ("apiVersion", "kind", "metadata", "spec", "status")
 

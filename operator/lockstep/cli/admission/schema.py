@@ -1,6 +1,6 @@
 """Judges a value by a structural schema, as the API server does (apiextensions.k8s.io/v1, kube-openapi's validation).
 
-Only the keywords that `api/schema.py` writes are known here; a test holds the two together.
+Only the keywords that `crds/schema.py` writes are known here; a test holds the two together.
 """
 
 import copy

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from lockstep.api.resources import RESOURCES
-from lockstep.api.schema import root_schema
 from lockstep.cli.admission import rules, schema
 from lockstep.cli.admission.admission import problems_of
 from lockstep.cli.admission.quantity import is_quantity
 from lockstep.cli.admission.text import documents
+from lockstep.crds.resources import RESOURCES
+from lockstep.crds.schema import root_schema
 from tests.fakes.manifests import CASES, Case, deployment, limits, policy
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from lockstep.api.base import GROUP, VERSION, ApiModel
-from lockstep.api.resources import RULES, Resource, Schema
+from lockstep.crds.resources import RULES, Resource, Schema
 
 
 def root_schema(resource: Resource) -> Schema:
@@ -17,6 +17,8 @@ def root_schema(resource: Resource) -> Schema:
         "metadata": {"type": "object"},
         "spec": structural(resource.spec),
     }
+    for name, rules in resource.field_rules.items():
+        properties["spec"]["properties"][name][RULES] = rules
     if resource.status is not None:
         properties["status"] = structural(resource.status, defaults=False)
     schema: Schema = {"type": "object", "description": resource.description, "required": ["spec"]}

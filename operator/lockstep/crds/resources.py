@@ -1,10 +1,13 @@
 """The custom resources: what each is made of, and how `kubectl get` shows it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lockstep.api import modeldeployment, promotionpolicy, records
 from lockstep.api.base import ApiModel, cel
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
 
 Schema = dict[str, Any]
 RULES = "x-kubernetes-validations"
@@ -26,11 +29,26 @@ class Resource:
     scale: Schema | None = None
     rules: list[Schema] = field(default_factory=list)
     """CEL rules at the root, where metadata.name can be seen."""
+    field_rules: Mapping[str, list[Schema]] = field(default_factory=dict)
+    """CEL rules of fields of the spec that come from elsewhere than the field's own type."""
 
 
 def _column(name: str, path: str, description: str, type_: str = "string", priority: int = 0) -> Schema:
     column: Schema = {"name": name, "type": type_, "jsonPath": path, "description": description}
     return column | ({"priority": priority} if priority else {})
+
+
+def gate_rules(gates: Sequence[Gate]) -> list[Schema]:
+    """Return the CEL rules of a policy's `gates`: which there are, and which of them can't be switched off."""
+    names = [gate.name for gate in gates]
+    rules = [(f"self.all(g, g.name in {names})", f"gates are named {', '.join(names[:-1])} and {names[-1]}")]
+    rules += [
+        (f"!self.exists(g, g.name == '{gate.name}' && g.mode == 'Off')", f"{gate.name} can't be switched off")
+        for gate in gates
+        if gate.always_enforced
+    ]
+    made: list[Schema] = cel(*rules)[RULES]
+    return made
 
 
 _AGE = _column("AGE", ".metadata.creationTimestamp", "How old the object is.", "date")
@@ -75,6 +93,7 @@ RESOURCES: tuple[Resource, ...] = (
         short_names=("ppol",),
         categories=("ml",),
         namespaced=False,
+        field_rules={"gates": gate_rules(GATES)},
         columns=(
             _column("DEFAULT", ".spec.default", "Whether it applies to namespaces without a label.", "boolean"),
             _column("ACCEPTED", f"{_ACCEPTED}.status", "Whether it is understood."),
