@@ -12,8 +12,10 @@ from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof, Start
 from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineagePins, PodFact, Unknown
 from lockstep.gates.lineage import pins_of
+from lockstep.gathering.subject import Subject
 from lockstep.images.image import ImageConfig, ImagePlatform, ResolvedImage
 from lockstep.images.imagescan import ImageModel, ImageScan
+from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import Lineage, LoggedModel, Place, Run
 from lockstep.modelfiles import ModelFile, ModelFiles
 
@@ -208,6 +210,17 @@ def unknown(reason: Reason = Reason.INTERNAL_ERROR, *, retry: bool = True) -> Un
     return Unknown(reason, "it could not be told", retry=retry)
 
 
+def subject(**changes: Any) -> Subject:
+    """Return what evidence is gathered about; its images can't be opened."""
+    found = Subject(owner=owner(), policy=policy(), images=_NoImages(), platform=image().config.platform)
+    return replace(found, **changes)
+
+
+class _NoImages:
+    async def open(self, reference: str, policy: PromotionPolicy) -> tuple[ImageSource, str]:
+        raise AssertionError(f"{reference} is not to be opened")
+
+
 def evidence(**changes: Any) -> Evidence:
     """Return evidence on which every gate passes; the model's files are those of the lineage."""
     told = changes.get("lineage")
@@ -222,6 +235,6 @@ def evidence(**changes: Any) -> Evidence:
         scan=scan(),
         files=files_of(contents(told if isinstance(told, Lineage) else None)),
         pins=pins(),
-        candidate=candidate(),
+        pods=candidate(),
     )
     return replace(found, **changes)

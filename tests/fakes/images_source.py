@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.evidence.facts import Images
+from lockstep.gathering.subject import Images
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.reference import parse_reference
 from lockstep.images.source import ImageSource, Manifest
@@ -16,7 +16,7 @@ from tests.fakes.images import Item, MemorySource, layer
 
 
 class FakeImages:
-    """Implements `controller.images.ImagesOf`, `evidence.facts.Images` and `images.source.ImageSource` at once."""
+    """Implements `controller.images.ImagesOf`, `gathering.subject.Images` and `images.source.ImageSource` at once."""
 
     def __init__(self) -> None:
         self.memory = MemorySource()
@@ -72,7 +72,7 @@ class FakeImages:
 
 @dataclass(frozen=True)
 class _Held:
-    """Implements `evidence.facts.Images`, late."""
+    """Implements `gathering.subject.Images`, late."""
 
     images: FakeImages
     answers: asyncio.Event

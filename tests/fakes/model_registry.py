@@ -12,7 +12,7 @@ from tests.fakes import builders as a
 
 @dataclass
 class FakeModelRegistry:
-    """Implements `lineage.ModelRegistry`, and `evidence.facts.Registries` with itself behind every address."""
+    """Implements `lineage.ModelRegistry`, and `gathering.asking.Registries` with itself behind every address."""
 
     versions: dict[tuple[str, str], Lineage] = field(default_factory=dict)
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)

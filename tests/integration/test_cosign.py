@@ -14,9 +14,10 @@ from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.cli.main import parser
 from lockstep.environment.statement import ENVIRONMENT
-from lockstep.evidence.facts import OpenedImage, signed_fact
 from lockstep.gates import image as gate
 from lockstep.gates.gate import Result
+from lockstep.gathering.asking import ask_signed
+from lockstep.gathering.subject import OpenedImage
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
@@ -59,7 +60,7 @@ class World:
         rules = [{"name": "release", "keys": list(keys)} | rule]
         policy = a.policy(images={"signatures": rules})
         async with self._opened() as (image, source, scanned):
-            signed = await signed_fact(OpenedImage(image, source), policy)
+            signed = await ask_signed(a.subject(policy=policy), OpenedImage(image, source))
             return gate.GATE.evaluate(a.evidence(policy=policy, image=image, scan=scanned, signed=signed))
 
     async def document(self) -> bytes:

@@ -1,6 +1,7 @@
 """The part of a PromotionPolicy that says which images may be deployed."""
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 from pydantic import Field
 
@@ -67,3 +68,11 @@ class ImagesSpec(ApiModel):
         description="Whose signatures images must bear. Rules for other repositories than the image's are left out.",
         json_schema_extra=list_map("name"),
     )
+
+    def allows(self, repository: str) -> bool:
+        """Tell whether images may come from a repository (`registry/repository`)."""
+        return any(fnmatchcase(repository, pattern) for pattern in self.repositories)
+
+    def signature_rules(self, repository: str) -> list[SignatureRule]:
+        """Return the rules that images of a repository (`registry/repository`) have to meet, all of them."""
+        return [rule for rule in self.signatures if any(fnmatchcase(repository, pattern) for pattern in rule.repositories)]

@@ -1,6 +1,7 @@
 """The PromotionPolicy: what the platform team demands before a model image gets traffic."""
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -36,6 +37,10 @@ class RegistrySpec(ApiModel):
         description="Names of registered models that may be deployed; * and ? are wildcards.",
         json_schema_extra=SET,
     )
+
+    def allows(self, model: str) -> bool:
+        """Tell whether a registered model may be deployed."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 class LineageRequirement(StrEnum):

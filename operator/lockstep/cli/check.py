@@ -6,25 +6,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
-from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
-from lockstep.cli.access import Access, access, parse_platform, unauthorized
-from lockstep.cli.files import registered_files
+from lockstep.cli.access import Access, access, parse_platform
 from lockstep.cli.findings import exit_of, refusal_as_json, refusal_as_table, verdict_as_json, verdict_as_table
-from lockstep.cli.hints import with_hint
 from lockstep.cli.manifests import Manifest, read_manifests, read_policy
 from lockstep.cli.registry import Tracking, tracking_of
+from lockstep.cli.sources import DirectSources
 from lockstep.cli.status import Exit
-from lockstep.evidence.facts import OpenedImage, image_fact, lineage_fact, signed_fact
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
-from lockstep.images.image import ImageError
-from lockstep.images.imagescan import ImageScan
-from lockstep.lineage.lineage import Lineage
+from lockstep.gathering.gather import gather
+from lockstep.gathering.subject import Subject
 
 DESCRIPTION = """Decides ModelDeployments as the controller would, up to the pods, and whether those could be asked
 anything. What the cluster alone knows (pods, what a version declared when it was first seen, admission policies) is not part
@@ -96,7 +91,10 @@ async def _checked(
         return Exit.DIFFERENT
     if manifest.deployment is None:
         return Exit.OK
-    verdict = evaluate(await _gather(reach, manifest.deployment, policy, tracking, arguments.platform), gates)
+    subject = Subject(manifest.deployment, policy, reach, parse_platform(arguments.platform))
+    reference = manifest.deployment.spec.image
+    evidence = await gather(subject, DirectSources(reach, tracking), datetime.now(UTC), version=None, reference=reference)
+    verdict = evaluate(evidence, gates)
     print((verdict_as_json if as_json else verdict_as_table)(manifest.deployment, verdict))
     if exit_of(verdict) is Exit.UNKNOWN and verdict.blocking is not None:
         _complain(verdict.blocking.reason, verdict.blocking.message)
@@ -106,46 +104,3 @@ async def _checked(
 def _complain(reason: Reason, message: str) -> None:
     sys.stdout.flush()
     print(f"{reason}: {' '.join(message.split())}", file=sys.stderr)
-
-
-async def _gather(
-    reach: Access, deployment: ModelDeployment, policy: PromotionPolicy, tracking: Tracking, platform: str
-) -> Evidence:
-    spec = deployment.spec
-    opened = await image_fact(spec.image, policy, reach, parse_platform(platform), reach.limits)
-    lineage = _lineage(await lineage_fact(spec, policy, tracking.through(reach)), tracking)
-    return Evidence(
-        now=datetime.now(UTC),
-        namespace=deployment.namespace,
-        name=deployment.name,
-        spec=spec,
-        policy=policy,
-        lineage=lineage,
-        image=_explained(opened, reach) if isinstance(opened, Unknown) else opened.image,
-        scan=await _scan(reach, opened),
-        files=await registered_files(reach.mlflow(tracking.uri), policy, lineage),
-        signed=None if isinstance(opened, Unknown) else await signed_fact(opened, policy),
-    )
-
-
-def _lineage(fact: Fact[Lineage], tracking: Tracking) -> Fact[Lineage]:
-    if isinstance(fact, Unknown) and fact.reason == Reason.REGISTRY_UNREACHABLE:
-        return Unknown(fact.reason, fact.message + tracking.hint, retry=fact.retry, retry_after=fact.retry_after)
-    return fact
-
-
-def _explained(fact: Unknown, reach: Access) -> Unknown:
-    """Add what the person at the command line can do about it."""
-    message = with_hint(fact.reason, fact.message)
-    if fact.reason == Reason.IMAGE_UNAUTHORIZED:
-        message = unauthorized(message, reach.logins)
-    return Unknown(fact.reason, message, retry=fact.retry, retry_after=fact.retry_after)
-
-
-async def _scan(reach: Access, opened: Fact[OpenedImage]) -> Fact[ImageScan]:
-    if isinstance(opened, Unknown):
-        return _explained(opened, reach)
-    try:
-        return await reach.scanner.scan(opened.source, opened.image)
-    except ImageError as error:
-        return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)

@@ -10,8 +10,7 @@ from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.asking import Asking
-from lockstep.controller.gather import Facts, Gatherer, is_on_its_way
-from lockstep.controller.images import ImagesOf
+from lockstep.controller.gather import Gatherer, is_on_its_way
 from lockstep.controller.look import Look
 from lockstep.controller.observe import foreign_services
 from lockstep.controller.outcome import Outcome
@@ -23,9 +22,10 @@ from lockstep.controller.records import PROMOTED, REFUSED, Records, record_name
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import CandidatePods, Unknown
+from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
 from lockstep.gates.gate import Gate
 from lockstep.gates.verdict import Verdict
+from lockstep.gathering.gather import ungoverned
 from lockstep.rollout.bearers import Standing, bearers
 from lockstep.rollout.candidate import (
     Pins,
@@ -71,7 +71,6 @@ class Candidates:
         cluster: Cluster,
         records: Records,
         gatherer: Gatherer,
-        images: ImagesOf,
         audits: PodAudits,
         guards: Guards,
         priorities: Priorities,
@@ -80,7 +79,6 @@ class Candidates:
         self._cluster = cluster
         self._records = records
         self._gatherer = gatherer
-        self._images = images
         self._audits = audits
         self._guards = guards
         self._priorities = priorities
@@ -95,29 +93,31 @@ class Candidates:
         before = carried_over(look.owner, None, look.now)
         if self._is_final(look, before):
             return self._outcome(look, before, again=None)
-        facts = await self._facts(look, before)
-        if _asked_anew(facts, before):
+        evidence = await self._evidence(look, before)
+        if _asked_anew(evidence, before):
             return self._unchanged(look, before)
-        snapshot = self._snapshot(look, facts)
+        snapshot = self._snapshot(look, evidence)
         too_large = _too_large(snapshot)
         if too_large is not None:
             # Nothing that would hold it is made, no record either.
             snapshot = None
         if look.active is not None and snapshot is not None and snapshot.essence() == look.active.snapshot.essence():
             return self._same_revision(look)
-        version = facts.lineage.version if not isinstance(facts.lineage, Unknown) else None
+        version = evidence.lineage.version if not isinstance(evidence.lineage, Unknown) else None
         before = carried_over(look.owner, version, look.now)
-        progress = await self._progress(look, before, snapshot, facts)
+        progress = await self._progress(look, before, snapshot, evidence)
         if progress.on_its_way:
             return self._unchanged(look, before)
-        verdict = evaluate(look.evidence(facts, progress.pods), self._gates)
-        await self._gatherer.pin(look.policy, facts, verdict, look.now)
+        evidence = replace(evidence, pods=progress.pods)
+        verdict = evaluate(evidence, self._gates)
+        if look.subject is not None:
+            await self._gatherer.pin(look.subject, evidence, verdict)
         hold = too_large or await self._hold(look, snapshot)
         situation = Situation(
             owner=look.owner,
             policy=look.known_policy,
             verdict=verdict,
-            pins=_pins(facts),
+            pins=_pins(evidence),
             snapshot=snapshot,
             observed=look.observed,
             now=look.now,
@@ -127,7 +127,7 @@ class Candidates:
             held=hold is not None,
         )
         step = next_step(situation)
-        return await self._concluded(look, situation, step, facts, hold)
+        return await self._concluded(look, situation, step, evidence, hold)
 
     def _is_final(self, look: Look, before: CandidateStatus) -> bool:
         """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
@@ -135,16 +135,17 @@ class Candidates:
         alias = look.owner.spec.model.alias is not None
         return before.final and policy is not None and before.policy_hash == policy.spec.hash and not alias
 
-    async def _facts(self, look: Look, before: CandidateStatus) -> Facts:
-        return await self._gatherer.facts(
-            look.owner,
-            look.policy,
-            self._images.of(look.owner),
-            look.platform,
+    async def _evidence(self, look: Look, before: CandidateStatus) -> Evidence:
+        if look.subject is None:
+            assert isinstance(look.policy, Unknown)
+            return ungoverned(look.owner, look.policy, look.now)
+        return await self._gatherer.evidence(
+            look.subject,
+            look.again,
+            now=look.now,
             version=look.owner.spec.model.version,
             reference=pinned_reference(before, look.owner.spec.image),
             since=before.start_time or look.now,
-            again=look.again,
         )
 
     def _unchanged(self, look: Look, before: CandidateStatus) -> Outcome:
@@ -154,11 +155,11 @@ class Candidates:
         again = _WITH_PODS if before.pods_since is not None else _BLOCKED
         return replace(self._outcome(look, before, again=again), undecided=True)
 
-    def _snapshot(self, look: Look, facts: Facts) -> Snapshot | None:
+    def _snapshot(self, look: Look, evidence: Evidence) -> Snapshot | None:
         """Name the candidate by everything that makes it. It is rendered anew each time: what anybody could have stored
         under its name beforehand decides nothing.
         """
-        lineage, image, policy = facts.lineage, facts.image, look.known_policy
+        lineage, image, policy = evidence.lineage, evidence.image, look.known_policy
         if isinstance(lineage, Unknown) or isinstance(image, Unknown) or policy is None or lineage.run is None:
             return None
         spec, pods = look.owner.spec, policy.spec.pods
@@ -183,19 +184,18 @@ class Candidates:
         active = look.active.status.model_copy(update={"spec_hash": spec_hash(look.owner.spec)})
         return Outcome(outlook=Outlook(active=active, candidate=None, history=look.owner.status.history), again=1.0)
 
-    async def _progress(self, look: Look, before: CandidateStatus, snapshot: Snapshot | None, facts: Facts) -> _Progress:
-        policy = look.known_policy
+    async def _progress(self, look: Look, before: CandidateStatus, snapshot: Snapshot | None, evidence: Evidence) -> _Progress:
+        subject, policy = look.subject, look.known_policy
         deployment = look.observed.deployments.get(snapshot.revision) if snapshot is not None else None
         since = could_come_up_since(before, deployment, look.now)
-        if policy is None or snapshot is None or since is None or _rendered_otherwise(look, snapshot):
+        if policy is None or subject is None or snapshot is None or since is None or _rendered_otherwise(look, snapshot):
             return _Progress(None, recorded=False)
         recorded = await self._recorded(look, before, snapshot, policy)
-        example = None if isinstance(facts.lineage, Unknown) else facts.lineage.input_example
+        example = None if isinstance(evidence.lineage, Unknown) else evidence.lineage.input_example
         asking = Asking(look.owner, policy, snapshot, since, look.now, example, look.again)
         wanted = wanted_pods(look.owner, policy, recorded=recorded)
         pods = self._audits.candidate_pods(asking, look.observed, wanted=wanted)
-        images = self._images.of(look.owner)
-        reported = await self._gatherer.reported(look.owner, look.policy, images, look.platform, facts.image, pods, look.again)
+        reported = await self._gatherer.reported(subject, look.again, evidence.image, pods)
         return _Progress(replace(pods, reported=reported), recorded)
 
     def _kept_since(self, look: Look, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict) -> datetime | None:
@@ -244,8 +244,8 @@ class Candidates:
             return Hold(Reason.PAUSED, Reason.PAUSED.sentence, refusal=False)
         return None
 
-    async def _concluded(self, look: Look, situation: Situation, step: Step, facts: Facts, hold: Hold | None) -> Outcome:
-        record = await self._record(look, situation, step, facts)
+    async def _concluded(self, look: Look, situation: Situation, step: Step, evidence: Evidence, hold: Hold | None) -> Outcome:
+        record = await self._record(look, situation, step, evidence)
         if step.promote and record is not None and situation.snapshot is not None:
             active = activated(step.candidate, record=record, now=look.now)
             history = promoted_history(look.owner, active)
@@ -257,7 +257,7 @@ class Candidates:
         outcome = self._outcome(look, step.candidate, again=again, hold=hold, situation=situation)
         return Outcome(outcome.outlook, step.actions, verdict=situation.verdict, again=outcome.again)
 
-    async def _record(self, look: Look, situation: Situation, step: Step, facts: Facts) -> str | None:
+    async def _record(self, look: Look, situation: Situation, step: Step, evidence: Evidence) -> str | None:
         if step.record is None or situation.snapshot is None or situation.policy is None or self._too_soon(look, step):
             return None
         return await self._records.write_verdict(
@@ -266,7 +266,7 @@ class Candidates:
             snapshot=situation.snapshot,
             verdict=situation.verdict,
             policy=situation.policy,
-            document_digest=facts.document_digest,
+            document_digest=evidence.document_digest,
             outcome=step.record,
         )
 
@@ -310,10 +310,10 @@ class Candidates:
         return _BLOCKED
 
 
-def _asked_anew(facts: Facts, before: CandidateStatus) -> bool:
+def _asked_anew(evidence: Evidence, before: CandidateStatus) -> bool:
     """Tell whether something is on its way that a gate has judged before."""
     waits = {gate.name for gate in before.gates if gate.reason == Reason.GATHERING}
-    lineage, image = is_on_its_way(facts.lineage), is_on_its_way(facts.image) or is_on_its_way(facts.signed)
+    lineage, image = is_on_its_way(evidence.lineage), is_on_its_way(evidence.image) or is_on_its_way(evidence.signed)
     anew = (lineage and lineage_gate.NAME not in waits) or (image and image_gate.NAME not in waits)
     return bool(before.gates) and anew
 
@@ -338,8 +338,8 @@ def _stranger(look: Look, snapshot: Snapshot) -> str | None:
     return next((one.name for one in found if one.revision == snapshot.revision and one.standing in foreign), None)
 
 
-def _pins(facts: Facts) -> Pins:
-    lineage, image = facts.lineage, facts.image
+def _pins(evidence: Evidence) -> Pins:
+    lineage, image = evidence.lineage, evidence.image
     run = None if isinstance(lineage, Unknown) else lineage.run
     return Pins(
         version=None if isinstance(lineage, Unknown) else lineage.version,

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from lockstep.controller import ports, triggers
 from lockstep.controller.candidates import Candidates
 from lockstep.controller.endpoints import ForeignEndpoints
-from lockstep.controller.gather import Gatherer
+from lockstep.controller.gather import Gatherer, Services
 from lockstep.controller.gatherings import Gatherings
 from lockstep.controller.gauges import measure
 from lockstep.controller.images import ImagesOf
@@ -38,10 +38,10 @@ from lockstep.controller.scans import Scans
 from lockstep.controller.servicechecks import ServiceChecks
 from lockstep.controller.settings import Settings
 from lockstep.controller.settled import Settled
-from lockstep.evidence.facts import Registries
 from lockstep.fairslots import FairSlots
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
+from lockstep.gathering.asking import Registries
 from lockstep.images.scan import ANALYSER, Scanner
 from lockstep.images.worker.port import Workers
 from lockstep.images.worker.processes import Processes
@@ -85,7 +85,7 @@ class Assembly:
 
 def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
     """Put a reconciler together."""
-    cluster, clock, images = parts.cluster, parts.clock, parts.images
+    cluster, clock = parts.cluster, parts.clock
     events = EventPoster(cluster, instance=settings.identity)
     records = Records(cluster, settings.namespace)
     scans = Scans(records, ANALYSER, parts.metrics.scan_seconds.observe, clock)
@@ -95,7 +95,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         settings.gatherings, each=settings.gatherings_per_namespace, at_one_place=settings.gatherings_per_server
     )
     gatherings = Gatherings(servers, clock, took=parts.metrics.gathered)
-    gatherer = Gatherer(
+    services = Services(
         registries=parts.registries,
         records=records,
         scanner=Scanner(limits, workers=parts.workers, cache=LayerRecords(cluster, settings.namespace, ANALYSER)),
@@ -105,11 +105,11 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         clock=clock,
         limits=limits,
     )
+    gatherer = Gatherer(services)
     candidates = Candidates(
         cluster=cluster,
         records=records,
         gatherer=gatherer,
-        images=images,
         audits=PodAudits(parts.auditor, clock, parts.chance),
         guards=Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
         priorities=Priorities(cluster, clock),
@@ -121,7 +121,8 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         events=events,
         records=records,
         platforms=Platforms(cluster, clock, settings.platform),
-        settled=Settled(gatherer, images, events, parts.gates),
+        images=parts.images,
+        settled=Settled(gatherer, events, parts.gates),
         candidates=candidates,
         endpoints=ForeignEndpoints(cluster, events, clock, parts.metrics.foreign_endpoints.inc),
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),

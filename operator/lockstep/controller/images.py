@@ -9,7 +9,7 @@ from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller.ports import Cluster
 from lockstep.controller.pullsecrets import NamespaceImages
 from lockstep.controller.settings import Settings
-from lockstep.evidence.facts import Images
+from lockstep.gathering.subject import Images
 from lockstep.images.egress import Egress
 from lockstep.images.limits import Limits
 from lockstep.images.options import RegistryOptions

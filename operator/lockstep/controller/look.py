@@ -7,9 +7,9 @@ from datetime import datetime
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller.active import Active
-from lockstep.controller.gather import Facts
 from lockstep.controller.ports import Object
-from lockstep.gates.evidence import CandidatePods, Evidence, Fact, Unknown
+from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gathering.subject import Images, Subject
 from lockstep.images.image import ImagePlatform
 from lockstep.rollout.observed import Observed
 from lockstep.rollout.revision import Snapshot
@@ -26,6 +26,8 @@ class Look:
     snapshots: Mapping[str, Snapshot]
     active: Active | None
     platform: ImagePlatform
+    images: Images
+    """Opens images as the pods of `owner` may."""
     now: datetime
     again: Callable[[], None] = field(repr=False)
     """Asks for another look at the same object."""
@@ -35,22 +37,11 @@ class Look:
         """The policy, where there is one."""
         return None if isinstance(self.policy, Unknown) else self.policy
 
-    def evidence(self, facts: Facts, candidate: CandidatePods | None = None) -> Evidence:
-        """Return the evidence of one decision, frozen."""
-        return Evidence(
-            now=self.now,
-            namespace=self.owner.namespace,
-            name=self.owner.name,
-            spec=self.owner.spec,
-            policy=self.policy,
-            lineage=facts.lineage,
-            image=facts.image,
-            scan=facts.scan,
-            signed=facts.signed,
-            files=facts.files,
-            pins=facts.pins,
-            candidate=candidate,
-        )
+    @property
+    def subject(self) -> Subject | None:
+        """What evidence is gathered about; None without a policy, since nobody may be asked then."""
+        policy = self.known_policy
+        return Subject(self.owner, policy, self.images, self.platform) if policy is not None else None
 
     @property
     def key(self) -> tuple[str, str]:

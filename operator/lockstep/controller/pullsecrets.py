@@ -25,7 +25,7 @@ from lockstep.images.source import ImageSource
 
 @dataclass(frozen=True)
 class NamespaceImages:
-    """Opens images as the pods of one ModelDeployment may; implements `evidence.facts.Images`."""
+    """Opens images as the pods of one ModelDeployment may; implements `gathering.subject.Images`."""
 
     cluster: Cluster
     session: aiohttp.ClientSession

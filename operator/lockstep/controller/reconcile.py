@@ -18,6 +18,7 @@ from lockstep.controller.candidates import Candidates
 from lockstep.controller.endpoints import ForeignEndpoints
 from lockstep.controller.gatherings import Gatherings
 from lockstep.controller.holds import refused, still_held
+from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.observe import observe
 from lockstep.controller.outcome import Outcome
@@ -61,6 +62,7 @@ class Reconciler:
         events: Events,
         records: Records,
         platforms: Platforms,
+        images: ImagesOf,
         settled: Settled,
         candidates: Candidates,
         endpoints: ForeignEndpoints,
@@ -74,6 +76,7 @@ class Reconciler:
         self._events = events
         self._records = records
         self._platforms = platforms
+        self._images = images
         self._settled = settled
         self._candidates = candidates
         self._endpoints = endpoints
@@ -206,6 +209,7 @@ class Reconciler:
             policy=policy,
             snapshots=snapshots,
             active=active,
+            images=self._images.of(owner),
             platform=await self._platforms.of(owner.spec.template.node_selector),
             now=self._clock.now(),
             again=again,

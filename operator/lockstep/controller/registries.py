@@ -12,7 +12,7 @@ from lockstep.lineage.mlflow import MLflowRegistry
 
 @dataclass(frozen=True)
 class MLflowRegistries:
-    """Implements `evidence.facts.Registries` with the operator's own credentials."""
+    """Implements `gathering.asking.Registries` with the operator's own credentials."""
 
     session: aiohttp.ClientSession
     credentials: MLflowCredentials

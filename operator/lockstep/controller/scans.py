@@ -12,6 +12,7 @@ from lockstep.controller.ports import Clock, ClusterError
 from lockstep.controller.records import Records
 from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gathering.gather import unknown_of
 from lockstep.images.image import CONTENT_REASONS, ImageError, ResolvedImage
 from lockstep.images.imagescan import ImageScan
 
@@ -100,7 +101,7 @@ class Scans:
             self._took(time.monotonic() - started)
             await self._records.keep_scan(result)
         except ImageError as error:
-            return Unknown(error.reason, error.message, retry=error.retry, retry_after=error.retry_after)
+            return unknown_of(error)
         except ClusterError as error:
             _log.warning("the scan of %s could not be recorded: %s", image.digest, error)
             return Unknown(Reason.INTERNAL_ERROR, "the scan could not be recorded", retry=True)

@@ -123,7 +123,9 @@ class ServiceChecks:
 
     async def _answer(self, look: Look, active: Active, policy: PromotionPolicy, *, failing: bool) -> AuditFact | None:
         """Ask the Service; None where there is nothing to ask, or it is not known what."""
-        lineage = await self._gatherer.lineage(look.owner, look.policy, look.again, active.status.model_version)
+        if look.subject is None:
+            return None
+        lineage = await self._gatherer.lineage(look.subject, look.again, active.status.model_version)
         if isinstance(lineage, Unknown):
             return None
         asking = Asking(look.owner, policy, active.snapshot, look.now, look.now, lineage.input_example, look.again)

@@ -7,7 +7,6 @@ from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.active import Active
 from lockstep.controller.gather import Gatherer
-from lockstep.controller.images import ImagesOf
 from lockstep.controller.look import Look
 from lockstep.controller.outcome import Outcome
 from lockstep.controller.ports import Events
@@ -27,9 +26,8 @@ _CONFLICT_SECONDS = 30.0
 class Settled:
     """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
 
-    def __init__(self, gatherer: Gatherer, images: ImagesOf, events: Events, gates: Sequence[Gate]) -> None:
+    def __init__(self, gatherer: Gatherer, events: Events, gates: Sequence[Gate]) -> None:
         self._gatherer = gatherer
-        self._images = images
         self._events = events
         self._gates = gates
 
@@ -58,33 +56,30 @@ class Settled:
 
     async def _moved(self, look: Look, active: Active) -> bool:
         """Tell whether the alias names another version now. While MLflow can't tell, what was found last stands."""
-        lineage = await self._gatherer.lineage(look.owner, look.policy, look.again)
-        if isinstance(lineage, Unknown):
+        lineage = await self._gatherer.lineage(look.subject, look.again) if look.subject is not None else None
+        if lineage is None or isinstance(lineage, Unknown):
             candidate = look.owner.status.candidate
             return candidate is not None and candidate.spec_hash == active.status.spec_hash
         return lineage.version != active.status.model_version
 
     async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
-        policy = look.known_policy
+        policy, subject = look.known_policy, look.subject
         # The conditions of a candidate that is gone were not about what serves: it is looked at once more.
         alone = look.owner.status.candidate is None
-        if policy is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
+        if policy is None or subject is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
             return active.status, (), False
-        facts = await self._gatherer.facts(
-            look.owner,
-            look.policy,
-            self._images.of(look.owner),
-            look.platform,
+        evidence = await self._gatherer.evidence(
+            subject,
+            look.again,
+            now=look.now,
             version=active.status.model_version,
             reference=active.snapshot.image,
             since=None,
-            again=look.again,
         )
-        asked = (facts.lineage, facts.image, facts.scan, facts.files, facts.signed)
-        if any(isinstance(fact, Unknown) and fact.retry and fact.reason is not Reason.WAITING for fact in asked):
+        if any(fact.retry and fact.reason is not Reason.WAITING for fact in evidence.unknown()):
             return active.status, (), True
-        verdict = evaluate(look.evidence(facts), self._gates)
-        await self._gatherer.pin(look.policy, facts, verdict, look.now)
+        verdict = evaluate(evidence, self._gates)
+        await self._gatherer.pin(subject, evidence, verdict)
         findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
         await self._report(look, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False

@@ -1,7 +1,7 @@
 """The facts of one decision, gathered before it and frozen. Gates see nothing else: no clock, no network, no cluster."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -150,5 +150,17 @@ class Evidence:
     """The files of the registered model as they are now, or as they are pinned; None where the policy does not ask."""
     pins: LineagePins | None = None
     """None when this version has never been seen before: what it declares now becomes the pin."""
-    candidate: CandidatePods | None = None
+    pods: CandidatePods | None = None
     """None until the candidate's pods have been asked for."""
+
+    @property
+    def document_digest(self) -> str | None:
+        """Digest of the recorded training environment, where there is one."""
+        return None if isinstance(self.lineage, Unknown) else self.lineage.environment_digest
+
+    def unknown(self) -> Iterator[Unknown]:
+        """Yield the facts that are not known."""
+        for each in fields(self):
+            fact = getattr(self, each.name)
+            if isinstance(fact, Unknown):
+                yield fact

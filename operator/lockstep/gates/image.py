@@ -3,7 +3,6 @@ and it holds the registered model.
 """
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
@@ -13,7 +12,6 @@ from lockstep.gates.evidence import Evidence, Unknown, known
 from lockstep.gates.gate import Gate, Result
 from lockstep.gates.nextstep import resolved_once
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
-from lockstep.images.reference import repository_of
 
 NAME = "image"
 
@@ -24,15 +22,6 @@ def _judge(evidence: Evidence) -> Result:
 
 def _image(evidence: Evidence) -> Result:
     policy = known(evidence.policy)
-    repository = evidence.spec.image.partition("@")[0]
-    if not repository_allowed(repository, policy.spec):
-        return Result(
-            NAME,
-            GateOutcome.REJECTED,
-            Reason.REPOSITORY_NOT_ALLOWED,
-            f"the policy {policy.name} allows no images from {repository}",
-            next_step="Next step (manifest): use an allowed repository, or ask the platform team to list it",
-        )
     image = known(evidence.image)
     # What can be refused without the layers is refused before they are read.
     refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, evidence.scan, policy.spec)
@@ -48,7 +37,7 @@ def _image(evidence: Evidence) -> Result:
     wrong, held = served.judge(NAME, evidence, image, scan, lineage, policy.spec)
     if wrong is not None:
         return wrong
-    rules = ", ".join(rule.name for rule in signatures.rules_for(image.repository, policy.spec))
+    rules = ", ".join(rule.name for rule in policy.spec.images.signature_rules(image.repository))
     signed = f", and signed as the rules {rules} demand" if rules else ""
     return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}{held}")
 
@@ -75,12 +64,6 @@ def _with_tag(result: Result, evidence: Evidence) -> Result:
 def _unpinned(evidence: Evidence) -> bool:
     image, scan = evidence.image, evidence.scan
     return isinstance(image, Unknown) or (not isinstance(scan, Unknown) and scan.digest != image.digest)
-
-
-def repository_allowed(reference: str, policy: PromotionPolicySpec) -> bool:
-    """Tell whether images may come from a reference's repository."""
-    repository = repository_of(reference)
-    return any(fnmatchcase(repository, pattern) for pattern in policy.images.repositories)
 
 
 def _wrong_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from lockstep.api.environmentspec import EnvironmentEvidence
 from lockstep.api.imagesspec import InImage
@@ -24,9 +23,6 @@ _RETRAIN = "Next step (who trains): "
 def _judge(evidence: Evidence) -> Result:
     """Judge the lineage. Whether the pins of this version still hold is part of it."""
     policy = known(evidence.policy)
-    if not allowed(evidence.spec.model.name, policy.spec):
-        message = f"the policy {policy.name} does not allow the registered model {evidence.spec.model.name}"
-        return _rejected(Reason.MODEL_NOT_ALLOWED, message, "Next step (platform team): add it to registry.models")
     lineage = known(evidence.lineage)
     finding = first_finding(lineage, policy.spec, evidence.pins, evidence.files)
     if finding is not None:
@@ -44,11 +40,6 @@ def first_finding(
 ) -> Result | None:
     """Return the first thing that is wrong with a lineage, whatever is still to be read of its files."""
     return next(_findings(lineage, policy, pins, files), None)
-
-
-def allowed(model: str, policy: PromotionPolicySpec) -> bool:
-    """Tell whether the policy lets a registered model be deployed."""
-    return any(fnmatchcase(model, pattern) for pattern in policy.registry.models)
 
 
 def pins_of(lineage: Lineage, *, first_seen: datetime, files: ModelFiles | None = None) -> LineagePins:

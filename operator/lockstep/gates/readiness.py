@@ -34,7 +34,7 @@ def _judge(evidence: Evidence) -> Result:
     refused = _unaskable(evidence)
     if refused is not None:
         return refused
-    pods = evidence.candidate
+    pods = evidence.pods
     if pods is None:
         return _waiting("the candidate's pods are started once the gates before have passed")
     deadline = effective_deadline(evidence.spec.readiness, evidence.policy.spec.readiness)

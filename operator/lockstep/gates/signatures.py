@@ -1,7 +1,5 @@
 """Judges the signatures and attestations of an image: a part of the image gate."""
 
-from fnmatch import fnmatchcase
-
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import Reason
@@ -16,12 +14,6 @@ from lockstep.images.signed import Attestation, Signed
 from lockstep.keys import public_keys
 
 
-def rules_for(repository: str, policy: PromotionPolicySpec) -> list[SignatureRule]:
-    """Return the rules that images of a repository (`registry/repository`) have to meet, all of them."""
-    rules = policy.images.signatures
-    return [rule for rule in rules if any(fnmatchcase(repository, pattern) for pattern in rule.repositories)]
-
-
 def judge(
     gate: str, image: ResolvedImage, signed: Fact[Signed] | None, scan: Fact[ImageScan], policy: PromotionPolicySpec
 ) -> Result | None:
@@ -30,7 +22,7 @@ def judge(
     What can be refused without the scan is refused before it: layers take longer to read than signatures. That an
     attestation agrees with the layers is judged once these are known; until then the gate does not pass for their lack.
     """
-    rules = rules_for(image.repository, policy)
+    rules = policy.images.signature_rules(image.repository)
     if not rules:
         return None
     if isinstance(signed, Unknown):

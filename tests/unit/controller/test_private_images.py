@@ -13,14 +13,15 @@ from aiohttp import web
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.reasons import Reason
 from lockstep.controller import ports
-from lockstep.controller.gather import Facts, Gatherer
+from lockstep.controller.gather import Gatherer, Services
 from lockstep.controller.gatherings import Gatherings
 from lockstep.controller.images import ImageAccess
 from lockstep.controller.modelreads import ModelReads
 from lockstep.controller.records import Records
 from lockstep.controller.scans import Scans
 from lockstep.fairslots import FairSlots
-from lockstep.gates.evidence import Fact, Unknown
+from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gathering.subject import Subject
 from lockstep.images.image import ResolvedImage
 from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
@@ -60,7 +61,7 @@ class Estate:
         self.clock = clock
         records = Records(Connection(cluster), SYSTEM)
         self.scans = Scans(records, "1", lambda seconds: None, clock)
-        self.gatherer = Gatherer(
+        services = Services(
             registries=FakeModelRegistry(),
             records=records,
             scanner=Scanner(Limits(), workers=InProcess()),
@@ -70,6 +71,7 @@ class Estate:
             clock=clock,
             limits=Limits(),
         )
+        self.gatherer = Gatherer(services)
         fake.fault = self._guard
 
     async def _guard(self, request: web.BaseRequest) -> web.Response | None:
@@ -89,7 +91,7 @@ class Estate:
         found = a.owner(image=reference, template={"imagePullSecrets": list(secrets)})
         return found.model_copy(update={"namespace": namespace, "uid": f"uid-of-{namespace}"})
 
-    async def ask(self, owner: ModelDeployment) -> Facts:
+    async def ask(self, owner: ModelDeployment) -> Evidence:
         """Gather, and wait for the end of a scan that this starts."""
         ended = asyncio.Event()
         facts = await self._facts(owner, ended)
@@ -99,18 +101,20 @@ class Estate:
             facts = await self._facts(owner, ended)
         return facts
 
-    async def _facts(self, owner: ModelDeployment, ended: asyncio.Event) -> Facts:
-        images, reference = self._access.of(owner), owner.spec.image
-        return await self.gatherer.facts(
-            owner, self.policy, images, LINUX, version="3", reference=reference, since=None, again=ended.set
+    async def _facts(self, owner: ModelDeployment, ended: asyncio.Event) -> Evidence:
+        return await self.gatherer.evidence(
+            self._subject(owner), ended.set, now=a.NOW, version="3", reference=owner.spec.image, since=None
         )
+
+    def _subject(self, owner: ModelDeployment) -> Subject:
+        return Subject(owner, self.policy, self._access.of(owner), LINUX)
 
     async def reported(
         self, owner: ModelDeployment, image: ResolvedImage, *image_ids: str, unchanged: bool = False
     ) -> Mapping[str, Fact[ResolvedImage]]:
         named = enumerate(image_ids)
         pods = a.candidate(pods=tuple(a.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
-        return await self.gatherer.reported(owner, self.policy, self._access.of(owner), LINUX, image, pods, lambda: None)
+        return await self.gatherer.reported(self._subject(owner), lambda: None, image, pods)
 
 
 @asynccontextmanager

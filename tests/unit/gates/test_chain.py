@@ -85,9 +85,9 @@ NOT_READY = st.sampled_from(
 )
 
 
-@given(modes=MODES, candidate=NOT_READY)
-def test_no_mode_lets_pods_that_are_not_ready_pass(modes: dict[str, str], candidate: Any) -> None:
-    verdict = chain.evaluate(governed(modes, candidate=candidate))
+@given(modes=MODES, pods=NOT_READY)
+def test_no_mode_lets_pods_that_are_not_ready_pass(modes: dict[str, str], pods: Any) -> None:
+    verdict = chain.evaluate(governed(modes, pods=pods))
     assert not verdict.permits_traffic
     assert by_name(verdict)["readiness"].mode is GateMode.ENFORCE
 
@@ -133,7 +133,7 @@ def test_a_gate_behind_a_refusal_waits_and_the_cause_is_named_first() -> None:
 
 
 def test_pods_may_start_before_readiness_has_passed_and_not_before_the_others_have() -> None:
-    assert chain.evaluate(a.evidence(candidate=None)).permits_pods
+    assert chain.evaluate(a.evidence(pods=None)).permits_pods
     assert not chain.evaluate(a.evidence(**BAD["lineage"])).permits_pods
     assert chain.evaluate(governed({"lineage": "Audit"}, **BAD["lineage"])).permits_pods
 
@@ -171,7 +171,7 @@ def test_without_a_policy_every_gate_blocks_and_the_policy_is_named_first() -> N
             "image": st.just(a.unknown()),
             "scan": st.sampled_from([a.unknown(), a.scan(models=()), a.scan(document=a.document({}))]),
             "pins": st.sampled_from([None, a.pins(run_id="other")]),
-            "candidate": NOT_READY,
+            "pods": NOT_READY,
         },
     ),
 )

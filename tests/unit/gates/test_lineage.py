@@ -121,12 +121,6 @@ def test_a_finding_has_its_own_reason(lineage: Lineage, outcome: GateOutcome, re
     assert says in f"{result.message} {result.next_step}"
 
 
-def test_a_model_that_the_policy_does_not_list_is_refused_before_anything_is_read() -> None:
-    policy = a.policy(registry={"trackingURI": "http://mlflow", "models": ["fraud-*"]})
-    result = gate.GATE.evaluate(a.evidence(policy=policy, lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
-    assert result.reason is Reason.MODEL_NOT_ALLOWED
-
-
 @pytest.mark.parametrize(
     ("reason", "retry", "outcome"),
     [

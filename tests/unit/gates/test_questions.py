@@ -25,7 +25,7 @@ def judged(server: dict[str, Any], *, example: bytes | None = b"{}", candidate: 
             spec=a.spec(server={"port": 8080, **server}),
             policy=a.policy(readiness=policy),
             lineage=a.lineage(input_example=example),
-            candidate=candidate,
+            pods=candidate,
         )
     )
 
@@ -85,7 +85,7 @@ def test_the_verdict_says_whose_body_was_sent() -> None:
 def test_while_the_lineage_is_not_known_nothing_is_said_of_its_example() -> None:
     lineage = a.unknown(Reason.REGISTRY_UNREACHABLE)
     policy = a.policy(readiness={"inputExample": "Required"})
-    assert readiness.GATE.evaluate(a.evidence(lineage=lineage, policy=policy, candidate=None)).reason is Reason.WAITING
+    assert readiness.GATE.evaluate(a.evidence(lineage=lineage, policy=policy, pods=None)).reason is Reason.WAITING
 
 
 def test_an_example_that_the_policy_requires_is_required_whatever_the_mode_of_the_lineage_gate() -> None:

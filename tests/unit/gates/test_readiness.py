@@ -18,7 +18,7 @@ DEADLINE = timedelta(seconds=600)
 
 
 def judged(*, late: bool = False, **changes: Any) -> Result:
-    return gate.GATE.evaluate(a.evidence(candidate=a.candidate(**changes), now=a.NOW + (DEADLINE if late else timedelta())))
+    return gate.GATE.evaluate(a.evidence(pods=a.candidate(**changes), now=a.NOW + (DEADLINE if late else timedelta())))
 
 
 def one(**changes: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def test_pods_that_passed_in_time_stay_passed_after_the_deadline() -> None:
 
 
 def test_without_pods_it_waits() -> None:
-    result = gate.GATE.evaluate(a.evidence(candidate=None))
+    result = gate.GATE.evaluate(a.evidence(pods=None))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
 
 
@@ -163,8 +163,8 @@ def test_the_users_number_of_requests_may_only_be_higher(own: int | None, effect
 def test_the_users_own_deadline_ends_the_wait() -> None:
     spec = a.spec(readiness={"deadlineSeconds": 60})
     waiting = a.candidate(pods=())
-    just_before = gate.GATE.evaluate(a.evidence(spec=spec, candidate=waiting, now=a.NOW + timedelta(seconds=59)))
-    at_the_deadline = gate.GATE.evaluate(a.evidence(spec=spec, candidate=waiting, now=a.NOW + timedelta(seconds=60)))
+    just_before = gate.GATE.evaluate(a.evidence(spec=spec, pods=waiting, now=a.NOW + timedelta(seconds=59)))
+    at_the_deadline = gate.GATE.evaluate(a.evidence(spec=spec, pods=waiting, now=a.NOW + timedelta(seconds=60)))
     assert just_before.reason is Reason.PODS_STARTING
     assert at_the_deadline.reason is Reason.POD_NOT_READY
 
@@ -230,7 +230,7 @@ IMAGE = a.image(index_digest=INDEX, config_digest=CONFIG)
 
 def running(image_id: str, image: Any = IMAGE, **changes: Any) -> Result:
     candidate = a.candidate(pods=(a.pod("iris-1", image_id=image_id), a.pod("iris-2", image_id=image_id)), **changes)
-    return gate.GATE.evaluate(a.evidence(candidate=candidate, image=image))
+    return gate.GATE.evaluate(a.evidence(pods=candidate, image=image))
 
 
 @pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
@@ -312,7 +312,7 @@ WRITABLE = a.policy(pods={"rootFilesystem": "Writable"})
 
 def crashed(policy: PromotionPolicy | None = None, **changes: Any) -> str:
     pods = a.candidate(**one(restarts=3, **changes))
-    result = gate.GATE.evaluate(a.evidence(policy=policy or a.policy(), candidate=pods))
+    result = gate.GATE.evaluate(a.evidence(policy=policy or a.policy(), pods=pods))
     assert result.reason is Reason.POD_CRASHED
     return str(result.next_step)
 

@@ -29,9 +29,9 @@ from tests.fakes.live import snapshot
 OF = snapshot()
 PINS = Pins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
 PASSED = evaluate(a.evidence())
-STARTING = evaluate(a.evidence(candidate=None))
+STARTING = evaluate(a.evidence(pods=None))
 MISMATCH = evaluate(a.evidence(scan=a.scan(document=a.document({}))))
-CRASHED = evaluate(a.evidence(candidate=a.candidate(pods=(a.pod(restarts=5),))))
+CRASHED = evaluate(a.evidence(pods=a.candidate(pods=(a.pod(restarts=5),))))
 UNREACHABLE = evaluate(a.evidence(lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
 VERDICTS = {"passed": PASSED, "starting": STARTING, "mismatch": MISMATCH, "crashed": CRASHED, "unreachable": UNREACHABLE}
 
@@ -272,7 +272,7 @@ def walked(owner: ModelDeployment, most: int = 20) -> list[Step]:
         pods = tuple(a.pod(f"iris-{n}") for n in range(ready))
         audits = tuple(a.audit(pod.name) for pod in pods)
         known = CandidatePods(wanted, a.NOW, pods, audits) if live_one else None
-        verdict = evaluate(a.evidence(spec=owner.spec, policy=policy, candidate=known))
+        verdict = evaluate(a.evidence(spec=owner.spec, policy=policy, pods=known))
         step = next_step(Situation(owner, policy, verdict, PINS, OF, observed, a.NOW, recorded, ready))
         steps.append(step)
         if step.promote:
@@ -355,7 +355,7 @@ def test_another_wait_begins_anew() -> None:
 
 def test_a_finding_in_audit_mode_does_not_restart_the_wait_behind_it() -> None:
     policy = a.policy(gates={"environment": "Audit"})
-    audited = evaluate(a.evidence(policy=policy, scan=a.scan(document=a.document({})), candidate=None))
+    audited = evaluate(a.evidence(policy=policy, scan=a.scan(document=a.document({})), pods=None))
     first = next_step(situation(policy=policy, verdict=audited)).candidate
     assert first.waiting_since == a.NOW
     later = a.NOW + timedelta(seconds=60)

@@ -1,0 +1,1 @@
+"""Gathers the evidence of one decision, for the controller and for the command line alike."""
