@@ -23,14 +23,14 @@ from pathlib import Path
 from benchmarks.common import machine, percentile, table
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment, RevisionStatus
 from lockstep.api.promotionpolicy import PromotionPolicy
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.controller.records import PROMOTED, Records
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.controller.records.store import PROMOTED, Records
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import activated
-from lockstep.rollout.manifests import rendered
-from lockstep.rollout.revision import Snapshot, spec_hash
+from lockstep.rollout.objects.manifests import rendered
+from lockstep.rollout.objects.revision import Snapshot, spec_hash
 from tests.api.installation import ADMIN, SYSTEM, Installation, model_deployment
 from tests.api.process import Controller, EmptyMLflow
 from tests.api.wait import eventually

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import machine, percentile, table
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
 from tests.api.installation import ADMIN, Installation, Write, model_deployment
 from tests.api.process import Controller, EmptyMLflow
 from tests.api.wait import eventually

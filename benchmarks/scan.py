@@ -29,14 +29,14 @@ import zstandard
 from isal import igzip
 
 from benchmarks.common import machine
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import ImagePlatform, ResolvedImage
-from lockstep.images.layers import LayerKey
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
-from lockstep.images.record import scan_from_record, scan_to_record
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import Scanner
+from lockstep.images.scan.layers import LayerKey
+from lockstep.images.scan.record import scan_from_record, scan_to_record
+from lockstep.images.scan.scan import Scanner
 from tests.fakes.images import MEDIA_TYPES, Item, Layer, MemorySource, tar
 from tests.fakes.roots import VENV_SITE, debian, items, venv
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
 from tests.api.guarded import Serving, serve
 from tests.api.installation import Installation, model_deployment
 

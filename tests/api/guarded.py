@@ -12,11 +12,11 @@ import yaml
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.rollout import manifests
-from lockstep.rollout.revision import Snapshot
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.rollout.objects import manifests
+from lockstep.rollout.objects.revision import Snapshot
 from tests.api.installation import ADMIN, BREAK_GLASS, Installation, Said
 from tests.fakes import live
 

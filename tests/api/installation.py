@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from kubernetes.aio import config
 
-from lockstep.controller.cluster import Fence, KubernetesCluster
-from lockstep.controller.ports import Object
+from lockstep.controller.cluster.client import Fence, KubernetesCluster
+from lockstep.controller.cluster.ports import Object
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.binaries import KUBERNETES, binary
 from tests.cluster.paths import REPOSITORY

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import ConflictError, DeposedError, Object, RejectedError, UnavailableError
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import ConflictError, DeposedError, Object, RejectedError, UnavailableError
+from lockstep.rollout.objects import labels
 from tests.api.installation import ADMIN, BREAK_GLASS, STRANGER, SYSTEM, Installation, model_deployment
 
 pytestmark = pytest.mark.api

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
 from lockstep.controller.controller import LEASE_NAME
-from lockstep.controller.ports import Object
-from lockstep.rollout import manifests
+from lockstep.rollout.objects import manifests
 from tests.api.guarded import SNAPSHOT
 from tests.api.installation import ADMIN, BREAK_GLASS, SYSTEM, UNREACHABLE, Installation, model_deployment
 from tests.api.process import Controller, EmptyMLflow

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.controller.poster import EventPoster
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.controller.cluster.poster import EventPoster
 from tests.api.installation import Installation, model_deployment
 
 pytestmark = pytest.mark.api

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.rollout import manifests
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.rollout.objects import manifests
 from tests.api.guarded import (
     COLLECTOR,
     EVERY_CONTROLLER,

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
 from tests.api.guarded import Serving, as_node, refused, serve
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, Installation, Said, model_deployment
 from tests.cluster.wait import until

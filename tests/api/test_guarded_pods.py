@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.rollout import labels, manifests
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.rollout.objects import labels, manifests
 from tests.api.guarded import (
     COLLECTOR,
     DEPLOYMENT_CONTROLLER,

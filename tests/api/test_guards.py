@@ -8,14 +8,14 @@ import json
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.policies import Guards
-from lockstep.controller.ports import Object
-from lockstep.controller.records import PROMOTED, REFUSED, Records, pin_name
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.policies import Guards
+from lockstep.controller.cluster.ports import Object
+from lockstep.controller.records.store import PROMOTED, REFUSED, Records, pin_name
 from lockstep.controller.settings import Settings
 from lockstep.gates.chain import evaluate
-from lockstep.rollout import labels, manifests
+from lockstep.rollout.objects import labels, manifests
 from tests.api.guarded import (
     COLLECTOR,
     DEPLOYMENT_CONTROLLER,

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from lockstep.controller import ports
 from lockstep.controller.clock import SystemClock
-from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import ConflictError, DeposedError, Object
 from lockstep.controller.leader import Leader, LostError, Timing
-from lockstep.controller.ports import ConflictError, DeposedError, Object
 from tests.api.installation import SYSTEM, Installation
 from tests.api.wait import eventually
 

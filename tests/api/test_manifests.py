@@ -8,13 +8,13 @@ import pytest
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.podtemplate import PodTemplate, Resources
 from lockstep.api.server import Server
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.rollout import manifests
-from lockstep.rollout.drift import budget_drift, deployment_drift, difference
-from lockstep.rollout.revision import Snapshot
-from lockstep.rollout.service import service_drift
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.rollout.objects import manifests
+from lockstep.rollout.objects.drift import budget_drift, deployment_drift, difference
+from lockstep.rollout.objects.revision import Snapshot
+from lockstep.rollout.objects.service import service_drift
 from tests.api.installation import BREAK_GLASS, Installation
 from tests.fakes import live
 

@@ -9,10 +9,10 @@ import yaml
 from kubernetes.aio import config
 
 from lockstep.api.reasons import Reason
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import ClusterError, Object
-from lockstep.gates.refusal import refusal
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import ClusterError, Object
+from lockstep.gates.rules.refusal import refusal
 from tests.api.installation import ADMIN, Installation, model_deployment
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.wait import until

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.cluster import KubernetesCluster
-from lockstep.controller.ports import Object
-from lockstep.controller.records import Records, pin_name
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.client import KubernetesCluster
+from lockstep.controller.cluster.ports import Object
+from lockstep.controller.records.store import Records, pin_name
 from lockstep.gates.evidence import LineagePins
 from tests.api.guarded import NAMESPACE_CONTROLLER, as_master, create, refused
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, SYSTEM, Installation

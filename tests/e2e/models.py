@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter
+from lockstep.formats.storage import ARTIFACT_PATH, digest_parameter
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from examples.demo import kube, platform
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from tests.cluster import images
 from tests.cluster.paths import NODE_NAME
 from tests.cluster.wait import until

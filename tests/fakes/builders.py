@@ -8,16 +8,16 @@ from typing import Any
 from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Package, Platform, RequiredProof, Start
+from lockstep.formats.canonical import sha256_of
+from lockstep.formats.modelfiles import ModelFile, ModelFiles
 from lockstep.gates.evidence import AuditFact, CandidatePods, Evidence, LineagePins, PodFact, Unknown
 from lockstep.gates.lineage import pins_of
 from lockstep.gathering.subject import Subject
 from lockstep.images.image import ImageConfig, ImagePlatform, ResolvedImage
-from lockstep.images.imagescan import ImageModel, ImageScan
+from lockstep.images.scan.result import ImageModel, ImageScan
 from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import Lineage, LoggedModel, Place, Run
-from lockstep.modelfiles import ModelFile, ModelFiles
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RUN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"

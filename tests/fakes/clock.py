@@ -6,7 +6,7 @@ from tests.fakes.builders import NOW
 
 
 class FakeClock:
-    """Implements `controller.ports.Clock`."""
+    """Implements `controller.cluster.ports.Clock`."""
 
     def __init__(self, start: datetime = NOW) -> None:
         self._start = start

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Clock, ConflictError, Kind, Object, RejectedError
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Clock, ConflictError, Kind, Object, RejectedError
 
 Key = tuple[str, str | None, str]
 Admission = Callable[[str, Kind, Object], str | None]

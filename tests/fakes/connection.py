@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.controller.ports import DeposedError, Kind, Object, UnavailableError
+from lockstep.controller.cluster.ports import DeposedError, Kind, Object, UnavailableError
 from tests.fakes.cluster import FakeCluster, Write
 
 

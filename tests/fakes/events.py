@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lockstep.controller.ports import Object
+from lockstep.controller.cluster.ports import Object
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Posted:
 
 @dataclass
 class FakeEvents:
-    """Implements `controller.ports.Events`."""
+    """Implements `controller.cluster.ports.Events`."""
 
     posted: list[Posted] = field(default_factory=list)
 

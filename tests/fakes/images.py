@@ -11,10 +11,10 @@ from typing import Any
 import zstandard
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
-from lockstep.images.referrers import bounded, parse_referrers
+from lockstep.images.registry.referrers import bounded, parse_referrers
 from lockstep.images.resolve import resolve
 from lockstep.images.source import Manifest, media_type_of
 

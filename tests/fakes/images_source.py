@@ -16,7 +16,7 @@ from tests.fakes.images import Item, MemorySource, layer
 
 
 class FakeImages:
-    """Implements `controller.images.ImagesOf`, `gathering.subject.Images` and `images.source.ImageSource` at once."""
+    """Implements `controller.sources.images.ImagesOf`, `gathering.subject.Images` and `images.source.ImageSource` at once."""
 
     def __init__(self) -> None:
         self.memory = MemorySource()

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from lockstep.environment.catalogue.distributions import installed
-from lockstep.environment.catalogue.libraries import Libraries
-from lockstep.environment.catalogue.packages import packages
+from lockstep.environment.catalogue.native.libraries import Libraries
+from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.packages import packages
 from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 

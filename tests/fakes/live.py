@@ -8,9 +8,9 @@ from typing import Any
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
-from lockstep.rollout import labels, manifests
-from lockstep.rollout.observed import Observed
-from lockstep.rollout.revision import Snapshot
+from lockstep.rollout.objects import labels, manifests
+from lockstep.rollout.objects.revision import Snapshot
+from lockstep.rollout.observed.observed import Observed
 from tests.fakes.builders import DIGEST, REPOSITORY, RUN
 
 Object = dict[str, Any]

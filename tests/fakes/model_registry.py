@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from lockstep.lineage.lineage import Lineage, LineageError, Place
 from tests.fakes import builders as a
 

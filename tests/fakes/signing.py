@@ -8,8 +8,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from lockstep.environment.dsse import IN_TOTO, sealed
-from lockstep.keys import PrivateKey, private_key
+from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.keys import PrivateKey, private_key
 from tests.fakes.images import CONFIG, MANIFEST, MemorySource, text
 
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from lockstep.images.image import ResolvedImage
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
-from lockstep.images.scan import Scanner
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.scan import Scanner
 from lockstep.images.source import ImageSource
 
 

@@ -3,10 +3,10 @@
 import copy
 from enum import StrEnum
 
-from lockstep.canonical import canonical_json, sha256_of
-from lockstep.controller import ports
-from lockstep.controller.ports import ConflictError, Kind, Object, RejectedError
-from lockstep.rollout.pods import controlled_by
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import ConflictError, Kind, Object, RejectedError
+from lockstep.formats.canonical import canonical_json, sha256_of
+from lockstep.rollout.observed.pods import controlled_by
 from tests.fakes import live
 from tests.fakes.cluster import FakeCluster
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
 from lockstep.gates.evidence import AuditFact
 from lockstep.readiness.port import Audit
 from tests.fakes import builders as a

@@ -8,9 +8,9 @@ import pytest
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
-from lockstep.controller import ports
-from lockstep.controller.ports import Kind, Object, UnavailableError
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Kind, Object, UnavailableError
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.fakes.images import Item, layer
 from tests.fakes.workloads import Fate

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Kind, Object
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Kind, Object
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.flow.world import TEAM, World, ready_world, serving_world

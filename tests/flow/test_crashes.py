@@ -5,7 +5,7 @@ So does a process that gets no answer to one of its writes.
 
 import pytest
 
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
 from tests.fakes.connection import Kill
 from tests.flow.world import TEAM, World, ready_world, serving_world
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Object
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Object
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, serving_world

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
 from lockstep.controller.lanes import Key, Lane
 from lockstep.controller.queue import WorkQueue
-from lockstep.controller.records import Records
-from lockstep.images.scan import ANALYSER
+from lockstep.controller.records.store import Records
+from lockstep.images.scan.scan import ANALYSER
 from tests.fakes import builders as a
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import DeposedError, Object
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import DeposedError, Object
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.flow.world import GUARD, OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 

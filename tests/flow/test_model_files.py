@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from lockstep.api.reasons import Reason
-from lockstep.controller import ports
-from lockstep.controller.records import Records, pin_name
-from lockstep.images.scan import ANALYSER
+from lockstep.controller.cluster import ports
+from lockstep.controller.records.store import Records, pin_name
+from lockstep.images.scan.scan import ANALYSER
 from lockstep.lineage.lineage import LineageError
 from tests.fakes import builders as a
 from tests.fakes.connection import Kill

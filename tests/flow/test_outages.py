@@ -2,8 +2,8 @@
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import UnavailableError
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import UnavailableError
 from tests.fakes import builders as a
 from tests.flow.world import TEAM, World, ready_world, serving_world
 

@@ -8,15 +8,15 @@ import pytest
 
 from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.reasons import Reason
-from lockstep.cli import check
-from lockstep.cli.explain import explanation
-from lockstep.cli.status import Exit
+from lockstep.cli.commands import check
+from lockstep.cli.commands.explain import explanation
+from lockstep.cli.exit import Exit
 from lockstep.crds.resources import gate_rules
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Evidence, known
 from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.table import GATES
-from lockstep.rollout.policystatus import next_policy_status
+from lockstep.rollout.status.policystatus import next_policy_status
 from tests.fakes import builders as a
 from tests.fakes import manifests as written
 from tests.fakes.mlflow_server import free_port

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.policystatus import PolicyStatuses
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.policystatus import PolicyStatuses
 from tests.fakes import builders as a
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world

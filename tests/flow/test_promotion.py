@@ -1,6 +1,6 @@
 """A matching image is promoted, in the one order in which nothing unproven gets traffic."""
 
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
 from tests.flow.world import SYSTEM, TEAM, ready_world, serving_world
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from lockstep.api.modeldeployment import GateOutcome
-from lockstep.controller import ports
-from lockstep.controller.ports import Kind, Object
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Kind, Object
 from tests.fakes import builders as a
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, ready_world, serving_world

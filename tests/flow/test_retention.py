@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Kind, Object
-from lockstep.controller.pruner import Pruner
-from lockstep.controller.retention import Retention
-from lockstep.rollout import labels
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Kind, Object
+from lockstep.controller.records.pruner import Pruner
+from lockstep.controller.records.retention import Retention
+from lockstep.rollout.objects import labels
 from tests.fakes.connection import Connection, Kill, KilledError
 from tests.flow.world import SYSTEM, TEAM, World, ready_world, serving_world
 

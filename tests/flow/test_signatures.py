@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lockstep.environment.dsse import IN_TOTO, sealed
 from lockstep.environment.statement import training_statement
+from lockstep.formats.dsse import IN_TOTO, sealed
 from tests.fakes import builders as a
 from tests.fakes.signing import attest, envelope, key, public_pem, sign, statement
 from tests.flow.world import World, ready_world, serving_world

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Object, UnavailableError
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Object, UnavailableError
 from tests.fakes import builders as a
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, serving_world

@@ -11,17 +11,17 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Kind, Object, UnavailableError
 from lockstep.controller.controller import Parts, build_reconciler
-from lockstep.controller.ports import Kind, Object, UnavailableError
-from lockstep.controller.records import Records
+from lockstep.controller.records.store import Records
 from lockstep.controller.settings import Settings
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
-from lockstep.images.scan import ANALYSER
+from lockstep.images.scan.scan import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
-from lockstep.rollout import labels
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.fakes.auditor import FakeAuditor
 from tests.fakes.clock import FakeClock

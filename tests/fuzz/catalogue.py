@@ -8,29 +8,29 @@ from contextlib import suppress
 
 from packaging.utils import canonicalize_name
 
-from lockstep.environment.catalogue.apk import apk
-from lockstep.environment.catalogue.conda import conda
-from lockstep.environment.catalogue.dpkg import dpkg_version
-from lockstep.environment.catalogue.elf import python_version
-from lockstep.environment.catalogue.entryscript import entry_point, looked_up
-from lockstep.environment.catalogue.filelists import apk_files, conda_files, md5sums
-from lockstep.environment.catalogue.follow import started
-from lockstep.environment.catalogue.gunicornconfig import settings
-from lockstep.environment.catalogue.interpreter import interpreter, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch
-from lockstep.environment.catalogue.libc import libc
-from lockstep.environment.catalogue.record import content_digest, rows
-from lockstep.environment.catalogue.rpm import rpm, rpm_files
-from lockstep.environment.catalogue.rpmheader import rpm_files_of, rpm_package
-from lockstep.environment.catalogue.serving import serving
-from lockstep.environment.catalogue.sharedobject import MAX_NEEDED, read_shared_object
-from lockstep.environment.catalogue.shellscript import commands
-from lockstep.environment.catalogue.system import distribution, system
+from lockstep.environment.binaries.elf import python_version
+from lockstep.environment.binaries.sharedobject import MAX_NEEDED, read_shared_object
+from lockstep.environment.catalogue.launch.entryscript import entry_point, looked_up
+from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.interpreter import interpreter, prefix, search_path
+from lockstep.environment.catalogue.launch.launch import Launch
+from lockstep.environment.catalogue.launch.shellscript import commands
+from lockstep.environment.catalogue.native.libc import libc
+from lockstep.environment.catalogue.packages.filelists import apk_files, conda_files, md5sums
+from lockstep.environment.catalogue.packages.record import content_digest, rows
+from lockstep.environment.catalogue.servers.gunicornconfig import settings
+from lockstep.environment.catalogue.servers.serving import serving
+from lockstep.environment.catalogue.system.apk import apk
+from lockstep.environment.catalogue.system.conda import conda
+from lockstep.environment.catalogue.system.dpkg import dpkg_version
+from lockstep.environment.catalogue.system.rpm import rpm, rpm_files
+from lockstep.environment.catalogue.system.rpmheader import rpm_files_of, rpm_package
+from lockstep.environment.catalogue.system.system import distribution, system
 from lockstep.environment.document import EnvironmentDocument, Package
-from lockstep.environment.dsse import parse_envelope
 from lockstep.environment.requirements import baseline
 from lockstep.environment.statement import parse_statement
 from lockstep.environment.tree import EntryTree, FileKind
+from lockstep.formats.dsse import parse_envelope
 from tests.fakes.installed import packages_on
 from tests.fakes.roots import VENV_SITE, Files, debian, tree, venv
 from tests.fakes.roots import distribution as installed

@@ -8,20 +8,20 @@ from typing import Any, TypeVar, cast
 
 import zstandard
 
-from lockstep.canonical import sha256_of
 from lockstep.environment.catalogue.describe import describe
-from lockstep.images.credentials import parse_docker_config
-from lockstep.images.decompress import decompressed
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor
-from lockstep.images.interest import Interest, interest
-from lockstep.images.keep import Keep
-from lockstep.images.layer import read_layer
-from lockstep.images.layerrecord import InvalidLayerRecordError, LayerRecord, dump, load
+from lockstep.images.layers.decompress import decompressed
+from lockstep.images.layers.interest import Interest, interest
+from lockstep.images.layers.keep import Keep
+from lockstep.images.layers.layer import read_layer
+from lockstep.images.layers.record import InvalidLayerRecordError, LayerRecord, dump, load
+from lockstep.images.layers.squash import Squash
+from lockstep.images.layers.tar import TarEntry, entries
 from lockstep.images.limits import MIB, Limits
 from lockstep.images.reference import parse_reference, repository_of
-from lockstep.images.squash import Squash
-from lockstep.images.tar import TarEntry, entries
-from lockstep.images.worker.describe import launch_of
+from lockstep.images.registry.credentials import parse_docker_config
+from lockstep.images.scan.worker.describe import launch_of
 from tests.fakes.images import END, INDEX, LINUX, MEDIA_TYPES, Item, MemorySource, entry, header, octal, padded, text
 from tests.fakes.images import layer as made
 from tests.fakes.roots import debian, items, venv

@@ -2,20 +2,20 @@
 
 from pydantic import ValidationError
 
+from lockstep.environment.binaries.sharedobject import InvalidObjectError
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.gunicornconfig import SettingsError
-from lockstep.environment.catalogue.rpmheader import RpmHeaderError
-from lockstep.environment.catalogue.sharedobject import InvalidObjectError
-from lockstep.environment.catalogue.shellscript import NotUnderstoodError
+from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
+from lockstep.environment.catalogue.servers.gunicornconfig import SettingsError
+from lockstep.environment.catalogue.system.rpmheader import RpmHeaderError
 from lockstep.environment.document import InvalidDocumentError
-from lockstep.environment.dsse import InvalidEnvelopeError
 from lockstep.environment.requirements import InvalidRequirementsError
 from lockstep.environment.statement import InvalidStatementError
 from lockstep.environment.tree import UnreadableFileError
-from lockstep.images.credentials import InvalidCredentialsError
+from lockstep.formats.dsse import InvalidEnvelopeError
+from lockstep.formats.mlmodel import InvalidMLmodelError, described
 from lockstep.images.image import ImageError
-from lockstep.images.layerrecord import InvalidLayerRecordError
-from lockstep.mlmodel import InvalidMLmodelError, described
+from lockstep.images.layers.record import InvalidLayerRecordError
+from lockstep.images.registry.credentials import InvalidCredentialsError
 from tests.fuzz import catalogue, images
 from tests.fuzz.target import Target
 

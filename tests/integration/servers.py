@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lockstep.environment.catalogue.interpreter import effective_path, prefix
-from lockstep.environment.catalogue.launch import Launch
-from lockstep.environment.catalogue.modules import Finder
-from lockstep.environment.catalogue.serving import Serving, serving
+from lockstep.environment.catalogue.launch.interpreter import effective_path, prefix
+from lockstep.environment.catalogue.launch.launch import Launch
+from lockstep.environment.catalogue.packages.modules import Finder
+from lockstep.environment.catalogue.servers.serving import Serving, serving
 from lockstep.training.host import HostTree
 
 # Written as pip writes it: what the program is called by stands in the entry points of its distribution.

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from sklearn.linear_model import LogisticRegression
 
-from lockstep.canonical import sha256_of
 from lockstep.cli.main import main
 from lockstep.environment.document import EnvironmentDocument
+from lockstep.formats.canonical import sha256_of
 from lockstep.training import log_environment
 from tests.fakes.http import serving
 from tests.fakes.images import MemorySource, layer

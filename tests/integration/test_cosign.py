@@ -19,10 +19,10 @@ from lockstep.gates.gate import Result
 from lockstep.gathering.asking import ask_signed
 from lockstep.gathering.subject import OpenedImage
 from lockstep.images.image import ResolvedImage
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
-from lockstep.images.registry import RegistrySource
+from lockstep.images.registry.client import RegistrySource
 from lockstep.images.resolve import resolve
+from lockstep.images.scan.result import ImageScan
 from tests.fakes import builders as a
 from tests.fakes.cosign import BINARY, WHY_ABSENT, Cosign
 from tests.fakes.distribution import BINARY as REGISTRY

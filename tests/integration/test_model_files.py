@@ -16,18 +16,18 @@ from sklearn.linear_model import LogisticRegression
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import ModelFile, ModelFiles
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import LineagePins
 from lockstep.gates.gate import Result
-from lockstep.images.imagescan import ImageModel
 from lockstep.images.limits import Limits
+from lockstep.images.scan.result import ImageModel
 from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage, Place
 from lockstep.lineage.mlflow import MLflowRegistry
 from lockstep.lineage.reading import Known, Progress, ReadingLimits, listing
 from lockstep.lineage.reading import read as read_files
-from lockstep.modelfiles import ModelFile, ModelFiles
 from tests.fakes import builders as a
 from tests.fakes.images import MemorySource, layer
 from tests.fakes.mlflow_server import MLflowServer

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.server import Server
-from lockstep.environment.catalogue.servers import SERVERS
+from lockstep.environment.catalogue.servers.server import Server
+from lockstep.environment.catalogue.servers.table import SERVERS
 from tests.integration.servers import ASKING, Stage
 
 ENTRIES = {server.name: next(iter(sorted(server.entries))) for server in SERVERS if server.entries}

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
-from lockstep.environment.storage import run_artifact
-from lockstep.gates.document_signature import judge
+from lockstep.formats.storage import run_artifact
+from lockstep.gates.rules.document_signature import judge
 from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage
 from lockstep.lineage.mlflow import MLflowRegistry

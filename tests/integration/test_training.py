@@ -13,10 +13,10 @@ import pytest
 from mlflow import MlflowClient
 
 from lockstep.api.environmentspec import EnvironmentSpec
-from lockstep.canonical import sha256_of
-from lockstep.environment.compare import compare
+from lockstep.environment.comparison.compare import compare
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
-from lockstep.environment.storage import ARTIFACT_PATH, digest_parameter, run_artifact
+from lockstep.formats.canonical import sha256_of
+from lockstep.formats.storage import ARTIFACT_PATH, digest_parameter, run_artifact
 from tests.fakes.mlflow_server import MLflowServer, free_port
 
 ROOT = Path(__file__).resolve().parents[2]

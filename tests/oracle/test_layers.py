@@ -25,12 +25,12 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.tree import EntryTree, FileKind
 from lockstep.images.image import ImageError
-from lockstep.images.interest import Interest
-from lockstep.images.layer import read_layer
+from lockstep.images.layers.interest import Interest
+from lockstep.images.layers.layer import read_layer
+from lockstep.images.layers.squash import Squash
 from lockstep.images.limits import Limits
-from lockstep.images.scan import Scanner
-from lockstep.images.squash import Squash
-from lockstep.images.worker.describe import launch_of
+from lockstep.images.scan.scan import Scanner
+from lockstep.images.scan.worker.describe import launch_of
 from lockstep.training.host import HostTree
 from tests.cluster.processes import stacks
 from tests.fakes.images import Item, Layer, MemorySource, directory, hard_link, layer, symlink

@@ -23,12 +23,12 @@ from packaging.utils import canonicalize_name
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.images.image import ImageConfig
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
-from lockstep.images.scan import Scanner
-from lockstep.images.worker.describe import launch_of
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.scan import Scanner
+from lockstep.images.scan.worker.describe import launch_of
 from lockstep.training.host import HostTree
 from tests.cluster import images
 from tests.fakes.images import LINUX

@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from lockstep.api.promotionpolicy import PredictBody, PromotionPolicy
 from lockstep.api.server import ServerKind
-from lockstep.controller import ports
-from lockstep.controller.retention import Retention
+from lockstep.controller.cluster import ports
+from lockstep.controller.records.retention import Retention
 from lockstep.controller.settings import Settings
 from lockstep.lineage.reading import ReadingLimits
 from lockstep.observability.metrics import Metrics
-from lockstep.rollout import labels
+from lockstep.rollout.objects import labels
 from tests.cluster.binaries import binary
 from tests.cluster.say import ClusterError
 

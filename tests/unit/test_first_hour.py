@@ -11,12 +11,12 @@ from lockstep.cli.admission.admission import problems_of
 from lockstep.cli.admission.text import documents
 from lockstep.cli.main import parser
 from lockstep.environment.catalogue.describe import describe
-from lockstep.environment.catalogue.launch import Launch
-from lockstep.gates import rootfilesystem
+from lockstep.environment.catalogue.launch.launch import Launch
+from lockstep.gates.rules import rootfilesystem
 from tests.fakes import builders as a
 from tests.fakes.roots import debian, tree, venv
 from tests.pages.blocks import Block, blocks, script
-from tests.unit.environment.test_serving import MLFLOW
+from tests.unit.environment.catalogue.servers.test_serving import MLFLOW
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "first-hour.md"

@@ -12,7 +12,7 @@ from lockstep.api.imagesspec import ImagesSpec, InImage
 from lockstep.api.modeldeployment import GateMode
 from lockstep.api.podsspec import PodsSpec
 from lockstep.api.server import ServerKind
-from lockstep.canonical import canonical_json, sha256_of
+from lockstep.formats.canonical import canonical_json, sha256_of
 
 PLURAL = "promotionpolicies"
 KIND = "PromotionPolicy"

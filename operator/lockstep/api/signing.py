@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from lockstep.api.base import ATOMIC, SET, ApiModel, Pattern, cel
-from lockstep.keys import BEGIN_PUBLIC, MAX_PEM, public_keys
+from lockstep.formats.keys import BEGIN_PUBLIC, MAX_PEM, public_keys
 
 
 class Signing(StrEnum):

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.access import Access, parse_platform
-from lockstep.cli.status import CommandError
+from lockstep.cli.access.access import Access, parse_platform
+from lockstep.cli.exit import CommandError
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
 from lockstep.images.image import ResolvedImage
 from lockstep.images.open import is_local

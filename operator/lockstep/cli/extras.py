@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.status import CommandError
+from lockstep.cli.exit import CommandError
 
 DISTRIBUTION = "lockstep-gate"
 

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from lockstep.api.modeldeployment import GateOutcome, ModelDeployment
+from lockstep.cli.exit import Exit
 from lockstep.cli.manifests import Manifest
-from lockstep.cli.status import Exit
 from lockstep.gates.gate import Result, Stage
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import message_of

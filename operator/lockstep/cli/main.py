@@ -10,9 +10,9 @@ from typing import Any, Protocol, cast
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
+from lockstep.cli.access.hints import with_hint
+from lockstep.cli.exit import CommandError, Exit
 from lockstep.cli.extras import needs
-from lockstep.cli.hints import with_hint
-from lockstep.cli.status import CommandError, Exit
 from lockstep.environment.tree import UnreadableFileError
 
 EPILOG = "Exit status: 0 equal or would go on, 1 different or refused, 2 could not be determined (last line: Reason: message)."
@@ -50,9 +50,9 @@ class Row:
             CommandError: what it imports is not installed.
         """
         if self.extra is None:
-            return cast(Command, importlib.import_module(f"lockstep.cli.{self.module}"))
+            return cast(Command, importlib.import_module(f"lockstep.cli.commands.{self.module}"))
         with needs(self.extra):
-            return cast(Command, importlib.import_module(f"lockstep.cli.{self.module}"))
+            return cast(Command, importlib.import_module(f"lockstep.cli.commands.{self.module}"))
 
 
 ENVIRONMENT = (

@@ -17,7 +17,7 @@ from lockstep.api.reasons import Reason
 from lockstep.cli.admission.admission import problems_of
 from lockstep.cli.admission.problem import Problem
 from lockstep.cli.admission.text import documents, parts
-from lockstep.cli.status import CommandError
+from lockstep.cli.exit import CommandError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SHOWN = 5

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.status import CommandError
+from lockstep.cli.exit import CommandError
 from lockstep.environment.document import EnvironmentDocument
 
 

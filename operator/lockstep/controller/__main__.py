@@ -12,12 +12,12 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from lockstep import __version__
 from lockstep.controller.clock import SystemClock
-from lockstep.controller.cluster import KubernetesCluster
+from lockstep.controller.cluster.client import KubernetesCluster
 from lockstep.controller.controller import LEASE_NAME, Controller
-from lockstep.controller.images import ImageAccess, registry_options
 from lockstep.controller.leader import Leader, LostError
 from lockstep.controller.settings import InvalidSettingError, Settings
-from lockstep.images.session import registry_session
+from lockstep.controller.sources.images import ImageAccess, registry_options
+from lockstep.images.registry.session import registry_session
 from lockstep.observability import log
 
 _log = logging.getLogger("lockstep.controller")

@@ -9,42 +9,43 @@ import aiohttp
 import kopf
 from prometheus_client import CollectorRegistry
 
-from lockstep.controller import ports, triggers
-from lockstep.controller.candidates import Candidates
-from lockstep.controller.endpoints import ForeignEndpoints
-from lockstep.controller.gather import Gatherer, Services
-from lockstep.controller.gatherings import Gatherings
+from lockstep.controller import triggers
+from lockstep.controller.asking.pods import PodAudits
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.endpoints import ForeignEndpoints
+from lockstep.controller.cluster.platforms import Platforms
+from lockstep.controller.cluster.policies import Guards
+from lockstep.controller.cluster.policystatus import PolicyStatuses
+from lockstep.controller.cluster.ports import Clock, Cluster, ClusterError
+from lockstep.controller.cluster.poster import EventPoster
 from lockstep.controller.gauges import measure
-from lockstep.controller.images import ImagesOf
 from lockstep.controller.lanes import Key
-from lockstep.controller.layerrecords import LayerRecords
 from lockstep.controller.leader import Leader
-from lockstep.controller.modelreads import ModelReads
-from lockstep.controller.platforms import Platforms
-from lockstep.controller.pods import PodAudits
-from lockstep.controller.policies import Guards
-from lockstep.controller.policystatus import PolicyStatuses
-from lockstep.controller.ports import Clock, Cluster, ClusterError
-from lockstep.controller.poster import EventPoster
-from lockstep.controller.priorities import Priorities
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
-from lockstep.controller.pruner import Pruner
 from lockstep.controller.queue import WorkQueue
-from lockstep.controller.reconcile import Reconciler
-from lockstep.controller.records import Records
-from lockstep.controller.registries import MLflowRegistries, credentials_from_environment
-from lockstep.controller.report import Reporter
-from lockstep.controller.scans import Scans
-from lockstep.controller.servicechecks import ServiceChecks
+from lockstep.controller.reconcile.candidates import Candidates
+from lockstep.controller.reconcile.priorities import Priorities
+from lockstep.controller.reconcile.reconciler import Reconciler
+from lockstep.controller.reconcile.report import Reporter
+from lockstep.controller.reconcile.servicechecks import ServiceChecks
+from lockstep.controller.reconcile.settled import Settled
+from lockstep.controller.records.layers import LayerRecords
+from lockstep.controller.records.pruner import Pruner
+from lockstep.controller.records.store import Records
 from lockstep.controller.settings import Settings
-from lockstep.controller.settled import Settled
+from lockstep.controller.sources.gather import Gatherer, Services
+from lockstep.controller.sources.gatherings import Gatherings
+from lockstep.controller.sources.images import ImagesOf
+from lockstep.controller.sources.modelreads import ModelReads
+from lockstep.controller.sources.registries import MLflowRegistries, credentials_from_environment
+from lockstep.controller.sources.scans import Scans
 from lockstep.fairslots import FairSlots
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
 from lockstep.gathering.asking import Registries
-from lockstep.images.scan import ANALYSER, Scanner
-from lockstep.images.worker.port import Workers
-from lockstep.images.worker.processes import Processes
+from lockstep.images.scan.scan import ANALYSER, Scanner
+from lockstep.images.scan.worker.port import Workers
+from lockstep.images.scan.worker.processes import Processes
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor

@@ -1,9 +1,9 @@
 """What is measured when somebody asks: how much waits, and for whom."""
 
-from lockstep.controller.gatherings import Asked, Gatherings
 from lockstep.controller.lanes import Lane
 from lockstep.controller.queue import WorkQueue
-from lockstep.controller.report import DEPENDENCIES
+from lockstep.controller.reconcile.report import DEPENDENCIES
+from lockstep.controller.sources.gatherings import Asked, Gatherings
 from lockstep.observability.metrics import Metrics
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lockstep.controller import ports
-from lockstep.controller.ports import Clock, Cluster, ClusterError, Object
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Clock, Cluster, ClusterError, Object
 
 _log = logging.getLogger(__name__)
 

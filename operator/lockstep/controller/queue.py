@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from lockstep.controller.cluster.ports import ClusterError, UnavailableError
 from lockstep.controller.lanes import FairQueue, Key, Lane
-from lockstep.controller.ports import ClusterError, UnavailableError
 
 Work = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns in how many seconds to look again, None when only an event should bring it back."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from lockstep.controller.retention import Retention
-from lockstep.images.egress import Network
+from lockstep.controller.records.retention import Retention
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import Limits, parse_limits
+from lockstep.images.registry.egress import Network
 from lockstep.lineage.reading import ReadingLimits
 
 _FORMATS = ("json", "text")

@@ -6,7 +6,7 @@ from typing import Any
 import kopf
 
 from lockstep.controller.lanes import Key, Lane
-from lockstep.rollout import endpoints, labels
+from lockstep.rollout.objects import endpoints, labels
 
 _OWNED = (
     ("apps", "deployments"),

@@ -1,6 +1,6 @@
 """The pinned requirements from which a serving image with the recorded environment is built."""
 
-from lockstep.environment.companions import companions
+from lockstep.environment.comparison.companions import companions
 from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
 
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "lockstep-gate"}

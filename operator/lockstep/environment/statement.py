@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.canonical import canonical_json, strict_json
 from lockstep.environment.document import EnvironmentDocument
+from lockstep.formats.canonical import canonical_json, strict_json
 
 ENVIRONMENT = "https://lockstep.dev/attestations/environment/v1"
 """Predicate type: the environment document of the image that is the subject."""

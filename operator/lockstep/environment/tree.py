@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from lockstep.canonical import sha256_of
-from lockstep.environment.catalogue.program import Program, program_of
-from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, shared_object_of
+from lockstep.environment.binaries.program import Program, program_of
+from lockstep.environment.binaries.sharedobject import SharedObject, Untold, shared_object_of
+from lockstep.formats.canonical import sha256_of
 
 
 class FileKind(StrEnum):

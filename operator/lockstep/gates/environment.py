@@ -6,13 +6,14 @@ from lockstep.api.environmentspec import EnvironmentEvidence, EnvironmentSpec, L
 from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.environment.compare import Comparison, RequiredSetError, compare
+from lockstep.environment.comparison.compare import Comparison, RequiredSetError, compare
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
-from lockstep.gates import document_signature, image, rootfilesystem, variables
+from lockstep.gates import image
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.gate import Gate, Result, result_of_unknown
 from lockstep.gates.nextstep import image_step
+from lockstep.gates.rules import document_signature, rootfilesystem, variables
 from lockstep.lineage.lineage import Lineage
 
 NAME = "environment"

@@ -8,11 +8,11 @@ from typing import TypeAlias, TypeVar
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.images.image import ResolvedImage
-from lockstep.images.imagescan import ImageScan
-from lockstep.images.signed import Signed
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage
-from lockstep.modelfiles import ModelFiles
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from lockstep.api.modeldeployment import GateMode, GateOutcome
 from lockstep.api.reasons import Reason
-from lockstep.environment.compare import Difference
+from lockstep.environment.comparison.compare import Difference
 from lockstep.gates.evidence import Evidence, Unknown, UnknownFactError
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.gates import served, signatures
 from lockstep.gates.evidence import Evidence, Unknown, known
 from lockstep.gates.gate import Gate, Result
 from lockstep.gates.nextstep import resolved_once
+from lockstep.gates.rules import served, signatures
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
 
 NAME = "image"

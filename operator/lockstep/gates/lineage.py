@@ -8,13 +8,13 @@ from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import LineageRequirement, ModelFilesRule, PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.canonical import sha256_of
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
-from lockstep.gates import modelfiles
+from lockstep.formats.canonical import sha256_of
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown, known
 from lockstep.gates.gate import Gate, Result
+from lockstep.gates.rules import modelfiles
 from lockstep.lineage.lineage import Lineage
-from lockstep.modelfiles import ModelFiles
 
 NAME = "lineage"
 _RETRAIN = "Next step (who trains): "

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from lockstep.api.environmentspec import EnvironmentSpec
-from lockstep.environment.compare import NOT_ITS_OWN, Difference, DifferenceKind
-from lockstep.environment.projection import python_level
-from lockstep.environment.sonames import debian_packages
+from lockstep.environment.comparison.compare import NOT_ITS_OWN, Difference, DifferenceKind
+from lockstep.environment.comparison.projection import python_level
+from lockstep.environment.comparison.sonames import debian_packages
 
 _NAMED = 5
 

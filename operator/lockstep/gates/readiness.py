@@ -5,11 +5,11 @@ from datetime import timedelta
 from lockstep.api.modeldeployment import GateOutcome, ReadinessSpec
 from lockstep.api.promotionpolicy import PromotionPolicy, ReadinessPolicy
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.gates import rootfilesystem
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.gate import Gate, Result, Stage
-from lockstep.gates.questions import asks_nothing, unaskable
-from lockstep.gates.refusal import refusal
+from lockstep.gates.rules import rootfilesystem
+from lockstep.gates.rules.questions import asks_nothing, unaskable
+from lockstep.gates.rules.refusal import refusal
 from lockstep.images.image import ResolvedImage, digests_of
 from lockstep.images.reference import reported_digest
 

@@ -2,15 +2,15 @@
 
 from typing import Protocol
 
+from lockstep.formats.keys import public_keys
 from lockstep.gates.evidence import Fact
 from lockstep.gathering.gather import unknown_of
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
-from lockstep.images.signed import Signed
-from lockstep.images.verification import read_signed
-from lockstep.keys import public_keys
+from lockstep.images.signing.signed import Signed
+from lockstep.images.signing.verification import read_signed
 from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry
 
 

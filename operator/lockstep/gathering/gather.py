@@ -6,15 +6,15 @@ from datetime import datetime
 from lockstep.api.modeldeployment import GateMode, ModelDeployment
 from lockstep.api.promotionpolicy import ModelFilesRule
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown
 from lockstep.gathering.sources import Sources
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
 from lockstep.images.reference import repository_of
-from lockstep.images.signed import Signed
+from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage, LineageError, Place
-from lockstep.modelfiles import ModelFiles
 
 
 async def gather(subject: Subject, sources: Sources, now: datetime, *, version: str | None, reference: str) -> Evidence:

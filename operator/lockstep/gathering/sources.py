@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates.evidence import Fact, LineagePins
 from lockstep.gathering.subject import OpenedImage, Subject
-from lockstep.images.imagescan import ImageScan
-from lockstep.images.signed import Signed
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage, Place
-from lockstep.modelfiles import ModelFiles
 
 
 class Sources(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.source import Manifest, media_type_of
 

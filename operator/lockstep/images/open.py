@@ -4,12 +4,12 @@ from pathlib import Path
 
 import aiohttp
 
-from lockstep.images.credentials import Credentials
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
-from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import parse_reference
-from lockstep.images.registry import RegistrySource
+from lockstep.images.registry.client import RegistrySource
+from lockstep.images.registry.credentials import Credentials
+from lockstep.images.registry.options import RegistryOptions
 from lockstep.images.source import ImageSource
 
 _LAYOUT, _ARCHIVE = "oci:", "oci-archive:"

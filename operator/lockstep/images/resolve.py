@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.source import ImageSource, Manifest, no_key_twice

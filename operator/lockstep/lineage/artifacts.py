@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import MAX_FILES, NOT_THE_MODEL, InvalidModelFilesError, check_path
 from lockstep.lineage.connection import MLflowConnection, mapping
 from lockstep.lineage.lineage import LineageError, LoggedModel, Place, Run
-from lockstep.modelfiles import MAX_FILES, NOT_THE_MODEL, InvalidModelFilesError, check_path
 
 CONTENT = "/model-versions/get-artifact"
 _MAX_FOLDERS = MAX_FILES

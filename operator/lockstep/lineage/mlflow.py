@@ -8,9 +8,10 @@ from typing import Any
 import aiohttp
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
-from lockstep.environment.storage import ARTIFACT_PATH, SIGNATURE_PATH, digest_parameter, run_artifact
+from lockstep.formats.canonical import sha256_of
+from lockstep.formats.mlmodel import Described, InvalidMLmodelError, described
+from lockstep.formats.storage import ARTIFACT_PATH, SIGNATURE_PATH, digest_parameter, run_artifact
 from lockstep.lineage.artifacts import CONTENT, Artifacts, place_of
 from lockstep.lineage.connection import (
     BrokenError,
@@ -22,7 +23,6 @@ from lockstep.lineage.connection import (
     mapping,
 )
 from lockstep.lineage.lineage import Lineage, LineageError, LoggedModel, Place, Run
-from lockstep.mlmodel import Described, InvalidMLmodelError, described
 
 _MAX_MLMODEL = 1024 * 1024
 _MAX_EXAMPLE = 1024 * 1024

@@ -5,8 +5,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import MAX_PACKED, InvalidModelFilesError, ModelFile, ModelFiles
 from lockstep.lineage.lineage import LineageError, ModelRegistry, Place
-from lockstep.modelfiles import MAX_PACKED, InvalidModelFilesError, ModelFile, ModelFiles
 
 _FILES_AT_ONCE = 4
 _GB = 10**9

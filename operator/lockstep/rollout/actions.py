@@ -1,4 +1,4 @@
-"""What is to be done to the cluster, as data: decided purely, carried out by `controller.act`."""
+"""What is to be done to the cluster, as data: decided purely, carried out by `controller.reconcile.act`."""
 
 from dataclasses import dataclass
 from typing import Any

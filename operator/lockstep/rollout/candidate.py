@@ -19,11 +19,11 @@ from lockstep.gates import readiness
 from lockstep.gates.gate import Result, Stage
 from lockstep.gates.verdict import Verdict
 from lockstep.images.reference import repository_of
-from lockstep.rollout import manifests
 from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
-from lockstep.rollout.conditions import shortened
-from lockstep.rollout.observed import Object, Observed
-from lockstep.rollout.revision import Snapshot, spec_hash
+from lockstep.rollout.objects import manifests
+from lockstep.rollout.objects.revision import Snapshot, spec_hash
+from lockstep.rollout.observed.observed import Object, Observed
+from lockstep.rollout.status.conditions import shortened
 
 _TEXT = 256
 

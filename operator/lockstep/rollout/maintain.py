@@ -12,14 +12,14 @@ from types import MappingProxyType
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import Reason
-from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
-from lockstep.rollout.bearers import Standing, bearers
-from lockstep.rollout.drift import budget_drift, deployment_drift, difference
-from lockstep.rollout.observed import Object, Observed, revision_of, selected_revision
+from lockstep.rollout.objects import labels, manifests
+from lockstep.rollout.objects.drift import budget_drift, deployment_drift, difference
+from lockstep.rollout.objects.revision import Snapshot, short_hash
+from lockstep.rollout.objects.service import is_headless, replacement, service_drift
+from lockstep.rollout.observed.bearers import Standing, bearers
+from lockstep.rollout.observed.observed import Object, Observed, revision_of, selected_revision
 from lockstep.rollout.removals import Impairment, removals
-from lockstep.rollout.revision import Snapshot, short_hash
-from lockstep.rollout.service import is_headless, replacement, service_drift
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 
 from lockstep.api.reasons import Reason
 from lockstep.rollout.actions import Delete
-from lockstep.rollout.bearers import Bearer, Standing
+from lockstep.rollout.observed.bearers import Bearer, Standing
 
 PACE = timedelta(seconds=30)
 """Between two pods that go one after the other: about what a server takes that loads a model."""

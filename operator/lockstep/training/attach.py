@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.environment.document import EnvironmentDocument
-from lockstep.environment.dsse import IN_TOTO, sealed
 from lockstep.environment.statement import training_statement
-from lockstep.environment.storage import (
+from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.keys import PrivateKey
+from lockstep.formats.storage import (
     ARTIFACT_PATH,
     DIRTY_TAG,
     RUN_ARTIFACT_DIRECTORY,
@@ -17,7 +18,6 @@ from lockstep.environment.storage import (
     digest_parameter,
     run_artifact,
 )
-from lockstep.keys import PrivateKey
 from lockstep.training.capture import capture_environment
 from lockstep.training.git import dirty_tree
 from lockstep.training.required import required_set

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from lockstep import __version__
-from lockstep.environment.catalogue.cuda import cuda
 from lockstep.environment.catalogue.describe import unfit
-from lockstep.environment.catalogue.distributions import installed
-from lockstep.environment.catalogue.libc import libc
-from lockstep.environment.catalogue.libraries import Libraries
-from lockstep.environment.catalogue.ownership import Ownership
-from lockstep.environment.catalogue.packages import packages
-from lockstep.environment.catalogue.startup import startup, with_hooks
-from lockstep.environment.catalogue.system import system
+from lockstep.environment.catalogue.native.cuda import cuda
+from lockstep.environment.catalogue.native.libc import libc
+from lockstep.environment.catalogue.native.libraries import Libraries
+from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.ownership import Ownership
+from lockstep.environment.catalogue.packages.packages import packages
+from lockstep.environment.catalogue.python.startup import startup, with_hooks
+from lockstep.environment.catalogue.system.system import system
 from lockstep.environment.document import EnvironmentDocument, Interpreter, Platform, RequiredProof
 from lockstep.training.gpu import gpu
 from lockstep.training.host import HostTree

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.code import HOOKS
-from lockstep.environment.catalogue.distributions import installed
-from lockstep.environment.catalogue.ownership import Ownership
-from lockstep.environment.catalogue.path import SearchPath
-from lockstep.environment.catalogue.startup import HARMLESS
+from lockstep.environment.catalogue.launch.path import SearchPath
+from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.ownership import Ownership
+from lockstep.environment.catalogue.python.code import HOOKS
+from lockstep.environment.catalogue.python.startup import HARMLESS
 from lockstep.environment.tree import FileTree
 
 # What records and loads the model is not the model.

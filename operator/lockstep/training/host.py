@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from lockstep.environment.catalogue.program import Program, program_of
-from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, shared_object_of
+from lockstep.environment.binaries.program import Program, program_of
+from lockstep.environment.binaries.sharedobject import SharedObject, Untold, shared_object_of
 from lockstep.environment.tree import HEAD, FileKind, FileStat, UnreadableFileError, executable_by
 
 

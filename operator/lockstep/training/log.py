@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.keys import PrivateKey
+from lockstep.formats.keys import PrivateKey
 from lockstep.training.attach import Attachment, attach, models_of_run
 from lockstep.training.signing import signing_key
 

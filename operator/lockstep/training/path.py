@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 
-from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.launch.path import SearchPath
 
 
 def current_path() -> SearchPath:

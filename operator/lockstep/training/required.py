@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from lockstep.environment.closure import closure
+from lockstep.environment.comparison.closure import closure
 from lockstep.environment.document import RequiredProof
 from lockstep.training.code import own_code_of
 from lockstep.training.host import HostTree

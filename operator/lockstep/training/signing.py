@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lockstep.keys import PrivateKey, private_key
+from lockstep.formats.keys import PrivateKey, private_key
 
 PASSWORD_VARIABLE = "LOCKSTEP_KEY_PASSWORD"
 

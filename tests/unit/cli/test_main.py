@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from lockstep import __version__
-from lockstep.cli.logins import stored_logins
+from lockstep.cli.access.logins import stored_logins
+from lockstep.cli.exit import CommandError
 from lockstep.cli.main import COMMANDS, ENVIRONMENT, main, parser
 from lockstep.cli.output import write
 from lockstep.cli.reference import page
-from lockstep.cli.status import CommandError
 from tests.fakes import builders as a
 from tests.fakes.http import serving
 from tests.fakes.mlflow_server import free_port

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment, RevisionStatus
-from lockstep.controller import ports
-from lockstep.controller.act import Actor, NameTakenError
-from lockstep.controller.active import active_of, snapshots_of
-from lockstep.controller.observe import foreign_services, observe
-from lockstep.controller.ports import ConflictError, Object, RejectedError
-from lockstep.controller.poster import EventPoster
-from lockstep.controller.records import PROMOTED, Records
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.observe import foreign_services, observe
+from lockstep.controller.cluster.ports import ConflictError, Object, RejectedError
+from lockstep.controller.cluster.poster import EventPoster
+from lockstep.controller.reconcile.act import Actor, NameTakenError
+from lockstep.controller.records.active import active_of, snapshots_of
+from lockstep.controller.records.store import PROMOTED, Records
 from lockstep.gates.chain import evaluate
-from lockstep.rollout import labels, manifests
 from lockstep.rollout.actions import Apply, Correct, Create, Delete, Scale
-from lockstep.rollout.observed import Observed
+from lockstep.rollout.objects import labels, manifests
+from lockstep.rollout.observed.observed import Observed
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.clock import FakeClock

@@ -8,19 +8,19 @@ from pydantic import ValidationError
 
 from lockstep.api.modeldeployment import ModelDeploymentStatus
 from lockstep.api.reasons import Reason
-from lockstep.controller import ports
-from lockstep.controller.guardspec import guard_digest
-from lockstep.controller.images import registry_options
-from lockstep.controller.platforms import Platforms
-from lockstep.controller.policies import Guards, policy_for
-from lockstep.controller.ports import Object
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.guardspec import guard_digest
+from lockstep.controller.cluster.platforms import Platforms
+from lockstep.controller.cluster.policies import Guards, policy_for
+from lockstep.controller.cluster.ports import Object
+from lockstep.controller.reconcile.trusted import TrustedStatus
 from lockstep.controller.settings import InvalidSettingError, Settings
-from lockstep.controller.trusted import TrustedStatus
+from lockstep.controller.sources.images import registry_options
 from lockstep.gates.evidence import Unknown
 from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import MIB, Limits
 from lockstep.lineage.reading import ReadingLimits
-from lockstep.rollout import labels
+from lockstep.rollout.objects import labels
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster

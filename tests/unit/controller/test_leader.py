@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from lockstep.controller import ports
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.ports import Object
 from lockstep.controller.leader import DURATION, RENEW, SAFETY, Leader, LostError
-from lockstep.controller.ports import Object
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection

@@ -12,22 +12,22 @@ from aiohttp import web
 
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.reasons import Reason
-from lockstep.controller import ports
-from lockstep.controller.gather import Gatherer, Services
-from lockstep.controller.gatherings import Gatherings
-from lockstep.controller.images import ImageAccess
-from lockstep.controller.modelreads import ModelReads
-from lockstep.controller.records import Records
-from lockstep.controller.scans import Scans
+from lockstep.controller.cluster import ports
+from lockstep.controller.records.store import Records
+from lockstep.controller.sources.gather import Gatherer, Services
+from lockstep.controller.sources.gatherings import Gatherings
+from lockstep.controller.sources.images import ImageAccess
+from lockstep.controller.sources.modelreads import ModelReads
+from lockstep.controller.sources.scans import Scans
 from lockstep.fairslots import FairSlots
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gathering.subject import Subject
 from lockstep.images.image import ResolvedImage
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
-from lockstep.images.options import RegistryOptions
-from lockstep.images.scan import Scanner
-from lockstep.images.session import registry_session
+from lockstep.images.registry.options import RegistryOptions
+from lockstep.images.registry.session import registry_session
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.scan import Scanner
 from lockstep.lineage.reading import ReadingLimits
 from tests.fakes import builders as a
 from tests.fakes.clock import FakeClock

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from lockstep.controller.cluster.ports import UnavailableError
 from lockstep.controller.lanes import Key, Lane
-from lockstep.controller.ports import UnavailableError
 from lockstep.controller.queue import WorkQueue, backoff
 
 IRIS, FRAUD = ("team", "iris"), ("team", "fraud")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lockstep.environment.closure import closure
+from lockstep.environment.comparison.closure import closure
 from lockstep.environment.document import (
     EnvironmentDocument,
     Interpreter,
@@ -16,7 +16,7 @@ from lockstep.environment.document import (
 )
 from lockstep.environment.lock import lock
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
-from lockstep.environment.storage import digest_parameter, run_artifact
+from lockstep.formats.storage import digest_parameter, run_artifact
 
 IMAGE = EnvironmentDocument(
     python=Interpreter(implementation="cpython", version="3.12.4"),

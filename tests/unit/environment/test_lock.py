@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lockstep.api.environmentspec import EnvironmentSpec
-from lockstep.environment.compare import compare
+from lockstep.environment.comparison.compare import compare
 from lockstep.environment.document import EnvironmentDocument, Package
 from lockstep.environment.lock import lock
 from tests.fakes import builders as a

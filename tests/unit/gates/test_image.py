@@ -7,7 +7,7 @@ import pytest
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
 from lockstep.gates import image as gate
-from lockstep.images.imagescan import ImageModel
+from lockstep.images.scan.result import ImageModel
 from tests.fakes import builders as a
 
 STRANGER = ImageModel("/opt/old", "sha256:2", "m-other", "other-run")

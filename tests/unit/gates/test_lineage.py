@@ -8,12 +8,12 @@ import pytest
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import environment
 from lockstep.gates import lineage as gate
 from lockstep.gates.evidence import Evidence
 from lockstep.gates.gate import Result
 from lockstep.lineage.lineage import Lineage, LoggedModel
-from lockstep.modelfiles import ModelFiles
 from tests.fakes import builders as a
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
-from lockstep.environment.compare import Difference, DifferenceKind
+from lockstep.environment.comparison.compare import Difference, DifferenceKind
 from lockstep.environment.document import Package
 from lockstep.gates.chain import evaluate
 from lockstep.gates.nextstep import image_step
-from lockstep.images.imagescan import ImageModel
+from lockstep.images.scan.result import ImageModel
 from tests.fakes import builders as a
 
 K = DifferenceKind

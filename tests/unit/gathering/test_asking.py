@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Fact, LineagePins, Unknown
@@ -17,13 +18,12 @@ from lockstep.gathering.asking import ask_image, ask_lineage, ask_signed
 from lockstep.gathering.gather import gather, image_of, lineage_of, ungoverned
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.limits import Limits
 from lockstep.images.reference import repository_of
-from lockstep.images.signed import Signed
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.signing.signed import Signed
 from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry, Place
-from lockstep.modelfiles import ModelFiles
 from tests.fakes import builders as a
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.signing import key, public_pem, sign

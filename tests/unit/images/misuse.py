@@ -6,7 +6,7 @@ import socket
 from typing import Any, BinaryIO
 
 from lockstep.images.limits import Limits
-from lockstep.images.worker.answer import serve
+from lockstep.images.scan.worker.answer import serve
 
 
 def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:

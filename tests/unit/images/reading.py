@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lockstep.images.credentials import Credentials, parse_docker_config
-from lockstep.images.egress import ANYWHERE
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
-from lockstep.images.options import RegistryOptions
 from lockstep.images.reference import parse_reference
-from lockstep.images.registry import RegistrySource
+from lockstep.images.registry.client import RegistrySource
+from lockstep.images.registry.credentials import Credentials, parse_docker_config
+from lockstep.images.registry.egress import ANYWHERE
+from lockstep.images.registry.options import RegistryOptions
+from lockstep.images.registry.session import registry_session
 from lockstep.images.resolve import resolve
-from lockstep.images.session import registry_session
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roots import debian, items

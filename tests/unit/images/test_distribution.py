@@ -8,14 +8,14 @@ import aiohttp
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.images.credentials import Credentials
 from lockstep.images.image import ImageError
-from lockstep.images.imagescan import ImageScan
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.open import is_local, open_image
-from lockstep.images.options import RegistryOptions
+from lockstep.images.registry.credentials import Credentials
+from lockstep.images.registry.options import RegistryOptions
 from lockstep.images.resolve import resolve
+from lockstep.images.scan.result import ImageScan
 from tests.fakes.distribution import BINARY, WHY_ABSENT, docker_registry, push
 from tests.fakes.images import LINUX, Item, MemorySource, layer
 from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv

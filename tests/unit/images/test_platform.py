@@ -2,8 +2,8 @@
 
 import pytest
 
-from lockstep.cli.access import parse_platform
-from lockstep.cli.status import CommandError
+from lockstep.cli.access.access import parse_platform
+from lockstep.cli.exit import CommandError
 from lockstep.controller.settings import InvalidSettingError, Settings
 from lockstep.images.image import ImagePlatform
 

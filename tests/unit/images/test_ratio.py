@@ -16,11 +16,11 @@ import pytest
 import zstandard
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
 from lockstep.controller.settings import Settings
+from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageError
-from lockstep.images.interest import interest
-from lockstep.images.layer import read_layer
+from lockstep.images.layers.interest import interest
+from lockstep.images.layers.layer import read_layer
 from lockstep.images.limits import MIB, Limits, parse_limits
 
 TYPE = "application/vnd.oci.image.layer.v1.tar+"

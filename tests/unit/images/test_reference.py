@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.images.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 from lockstep.images.image import ImageError
 from lockstep.images.reference import Reference, parse_reference, reported_digest, reported_repository
+from lockstep.images.registry.credentials import Credentials, InvalidCredentialsError, parse_docker_config
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -10,7 +10,7 @@ from lockstep.images.limits import MIB, Limits
 from tests.fakes.images import Item, Layer, MemorySource, layer
 from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, items, venv
 from tests.fakes.workers import scan
-from tests.unit.environment.test_eggs import archive
+from tests.unit.environment.catalogue.packages.test_eggs import archive
 
 GOOD: Files = debian() | venv() | dict(distribution(VENV_SITE, "numpy", "1.26.4"))
 

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 
 from lockstep.api.reasons import Reason
-from lockstep.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of
+from lockstep.formats.modelfiles import MAX_FILES, ModelFile, ModelFiles
 from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import LineageError, Place
 from lockstep.lineage.mlflow import MLflowRegistry
 from lockstep.lineage.reading import Known, Progress, ReadingLimits, amount, listing, read
-from lockstep.modelfiles import MAX_FILES, ModelFile, ModelFiles
 from tests.fakes import builders as a
 from tests.fakes.http import serving
 

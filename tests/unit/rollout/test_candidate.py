@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.modeldeployment import CandidateStatus, GateMode, GateOutcome, ModelDeployment
 from lockstep.api.reasons import Reason
-from lockstep.environment.compare import Difference, DifferenceKind
+from lockstep.environment.comparison.compare import Difference, DifferenceKind
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods
 from lockstep.gates.gate import Result
@@ -20,8 +20,8 @@ from lockstep.gates.verdict import Verdict
 from lockstep.rollout import candidate as module
 from lockstep.rollout.actions import Apply, Create, Delete, Scale
 from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, pinned_reference, wanted_pods
-from lockstep.rollout.observed import Observed
-from lockstep.rollout.revision import spec_hash
+from lockstep.rollout.objects.revision import spec_hash
+from lockstep.rollout.observed.observed import Observed
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lockstep.api.modeldeployment import ModelDeployment, RevisionStatus
 from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Scale
 from lockstep.rollout.maintain import Upkeep, maintain
-from lockstep.rollout.observed import Observed
-from lockstep.rollout.revision import Snapshot
+from lockstep.rollout.objects.revision import Snapshot
+from lockstep.rollout.observed.observed import Observed
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot

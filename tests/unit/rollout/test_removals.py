@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
-from lockstep.rollout.bearers import Bearer, Standing
+from lockstep.rollout.observed.bearers import Bearer, Standing
 from lockstep.rollout.removals import PACE, Removals, removals
 from tests.fakes import builders as a
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.binaries.sharedobject import SharedObject, Untold, read_shared_object
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.sharedobject import SharedObject, Untold, read_shared_object
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
 from lockstep.training import capture_environment

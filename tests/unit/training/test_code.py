@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lockstep.canonical import sha256_of
-from lockstep.environment.catalogue.path import SearchPath
+from lockstep.environment.catalogue.launch.path import SearchPath
+from lockstep.formats.canonical import sha256_of
 from lockstep.training.code import OwnCode, own_code_of
 from tests.fakes.roots import VENV_SITE, Files, To, distribution, tree
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.keys import InvalidKeyError
+from lockstep.formats.keys import InvalidKeyError
 from lockstep.training import EnvironmentNotLoggedError, log_environment
 from lockstep.training.signing import signing_key
 from tests.fakes.signing import key, pem_of

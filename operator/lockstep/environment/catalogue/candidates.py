@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.activation import venv
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.interpreter import Prefix, prefix, search_path
-from lockstep.environment.catalogue.launch import Launch, Started, UnclearScriptError
-from lockstep.environment.catalogue.place import Place
-from lockstep.environment.catalogue.programs import PYTHON, is_interpreter
-from lockstep.environment.catalogue.serving import Serving
-from lockstep.environment.catalogue.shellscript import NotUnderstoodError
+from lockstep.environment.catalogue.launch.activation import venv
+from lockstep.environment.catalogue.launch.interpreter import Prefix, prefix, search_path
+from lockstep.environment.catalogue.launch.launch import Launch, Started, UnclearScriptError
+from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.launch.programs import PYTHON, is_interpreter
+from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
+from lockstep.environment.catalogue.servers.serving import Serving
 from lockstep.environment.document import EnvironmentDocument, Start
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError

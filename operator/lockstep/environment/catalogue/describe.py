@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.bytecode import bytecode
 from lockstep.environment.catalogue.candidates import agreed
-from lockstep.environment.catalogue.code import own_code
-from lockstep.environment.catalogue.cuda import cuda
-from lockstep.environment.catalogue.distributions import installed
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.intact import Intact
-from lockstep.environment.catalogue.interpreter import effective_path, interpreter, prefix
-from lockstep.environment.catalogue.launch import Launch, UnclearScriptError
-from lockstep.environment.catalogue.libc import libc
-from lockstep.environment.catalogue.libraries import Libraries
-from lockstep.environment.catalogue.library import library
-from lockstep.environment.catalogue.modules import Finder
-from lockstep.environment.catalogue.ownership import Ownership
-from lockstep.environment.catalogue.packages import packages
-from lockstep.environment.catalogue.path import SearchPath
-from lockstep.environment.catalogue.serving import Serving, serving
-from lockstep.environment.catalogue.startup import startup, with_hooks
-from lockstep.environment.catalogue.system import system
+from lockstep.environment.catalogue.launch.interpreter import effective_path, interpreter, prefix
+from lockstep.environment.catalogue.launch.launch import Launch, UnclearScriptError
+from lockstep.environment.catalogue.launch.path import SearchPath
+from lockstep.environment.catalogue.native.cuda import cuda
+from lockstep.environment.catalogue.native.libc import libc
+from lockstep.environment.catalogue.native.libraries import Libraries
+from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.intact import Intact
+from lockstep.environment.catalogue.packages.modules import Finder
+from lockstep.environment.catalogue.packages.ownership import Ownership
+from lockstep.environment.catalogue.packages.packages import packages
+from lockstep.environment.catalogue.python.bytecode import bytecode
+from lockstep.environment.catalogue.python.code import own_code
+from lockstep.environment.catalogue.python.library import library
+from lockstep.environment.catalogue.python.startup import startup, with_hooks
+from lockstep.environment.catalogue.servers.serving import Serving, serving
+from lockstep.environment.catalogue.system.system import system
 from lockstep.environment.document import EnvironmentDocument, Platform, Start
 from lockstep.environment.tree import FileTree
 

@@ -1,0 +1,1 @@
+"""How the command line reaches MLflow and registries, with the credentials of the person who runs it."""

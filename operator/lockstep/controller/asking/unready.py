@@ -1,0 +1,57 @@
+"""Why pods are not ready: what they answer to the question of their readiness probe, asked beside the looks."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lockstep.controller.asking.asking import Asking, audit_of
+from lockstep.controller.background import Background
+from lockstep.controller.cluster.ports import Clock, Object
+from lockstep.readiness.port import Auditor
+
+_SECONDS = 5.0
+"""Seconds after which a pod that runs and is not ready is asked, and the pause between two such questions."""
+_AT_ONCE = 4
+_KEPT = 1024
+
+
+@dataclass
+class _Answer:
+    text: str
+    at: float
+
+
+class UnreadyPods:
+    """Asks pods that run and are not ready. The kubelet says it in an event, and a log goes with its pod."""
+
+    def __init__(self, auditor: Auditor, clock: Clock, background: Background) -> None:
+        self._auditor = auditor
+        self._clock = clock
+        self._background = background
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        """By the pods' uids."""
+
+    def answers(self, asking: Asking, pods: Sequence[Object]) -> Mapping[str, str]:
+        """Return what some of the pods answered so far, by their names, and ask them now and then."""
+        told: dict[str, str] = {}
+        if asking.elapsed < _SECONDS:
+            return told
+        for pod in pods[:_AT_ONCE]:
+            uid, name = str(pod["metadata"]["uid"]), str(pod["metadata"]["name"])
+            address = str((pod.get("status") or {}).get("podIP") or "")
+            known = self._answers.get(uid)
+            if address and (known is None or self._clock.monotonic() - known.at >= _SECONDS):
+                known = self._answers[uid] = _Answer(known.text if known else "", self._clock.monotonic())
+                self._background.start(uid, self._ask(asking, known, name, address))
+            if known is not None and known.text:
+                told[name] = known.text
+        while len(self._answers) > _KEPT:
+            self._answers.popitem(last=False)
+        return told
+
+    async def _ask(self, asking: Asking, known: _Answer, name: str, address: str) -> None:
+        port = asking.snapshot.server.port
+        audit = audit_of(asking, pod=name, address=address, port=port, requests=0, within_seconds=_SECONDS)
+        before, known.text = known.text, await self._auditor.readiness(audit)
+        if known.text != before:
+            asking.again()

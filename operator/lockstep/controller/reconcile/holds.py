@@ -1,0 +1,48 @@
+"""What it means for the status that the API server did not do what was decided."""
+
+from dataclasses import replace
+
+from lockstep.api.reasons import ConditionType, Reason
+from lockstep.controller.cluster.ports import ClusterError, UnavailableError
+from lockstep.controller.reconcile.act import ChangedAtAdmissionError, NameTakenError
+from lockstep.controller.reconcile.look import Look
+from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.gates.rules.refusal import refusal
+from lockstep.rollout.status.status import Hold, Outlook
+
+_WAITED_FOR = (Reason.QUOTA_EXCEEDED, Reason.CLUSTER_FAILED)
+_REFUSALS = (
+    *_WAITED_FOR,
+    Reason.SERVICE_ACCOUNT_MISSING,
+    Reason.PODS_FORBIDDEN,
+    Reason.PODS_INVALID,
+    Reason.SPEC_TOO_LARGE,
+    Reason.NAME_CONFLICT,
+    Reason.REVISION_FORGED,
+)
+"""What it can mean that the API server does not do what was decided."""
+
+
+def still_held(look: Look, outcome: Outcome) -> Outlook:
+    """Go on saying that the API server refuses until it does not: each change of the status would bring a look at once."""
+    ready = next((c for c in look.owner.status.conditions if c.type == ConditionType.READY), None)
+    if not outcome.actions or outcome.outlook.hold is not None or ready is None:
+        return outcome.outlook
+    if ready.reason not in _REFUSALS:
+        return outcome.outlook
+    return replace(outcome.outlook, hold=_hold(Reason(ready.reason), ready.message))
+
+
+def refused(error: ClusterError | NameTakenError) -> Hold:
+    """Return what it means that the API server did not do what was decided."""
+    if isinstance(error, NameTakenError):
+        return _hold(error.reason, str(error))
+    if isinstance(error, ChangedAtAdmissionError):
+        return _hold(Reason.UPKEEP_REFUSED, str(error))
+    reason, step = (Reason.CLUSTER_FAILED, "") if isinstance(error, UnavailableError) else refusal(str(error))
+    return _hold(reason, f"{error}. {step}" if step else str(error))
+
+
+def _hold(reason: Reason, message: str) -> Hold:
+    """Room may come by itself, a name that is taken is somebody's to give up."""
+    return Hold(reason, message, refusal=reason not in _WAITED_FOR)

@@ -1,0 +1,331 @@
+"""The whole story of one look: read, keep what serves as it was promoted, then take the candidate one step further."""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from lockstep.api.promotionpolicy import RolloutSpec
+from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.controller.cluster import ports
+from lockstep.controller.cluster.endpoints import ForeignEndpoints
+from lockstep.controller.cluster.observe import observe
+from lockstep.controller.cluster.platforms import Platforms
+from lockstep.controller.cluster.policies import is_ending, policy_for
+from lockstep.controller.cluster.ports import (
+    Clock,
+    Cluster,
+    ConflictError,
+    Events,
+    Object,
+    RejectedError,
+    UnavailableError,
+)
+from lockstep.controller.reconcile.act import Actor, NameTakenError
+from lockstep.controller.reconcile.allowances import Allowances
+from lockstep.controller.reconcile.candidates import Candidates
+from lockstep.controller.reconcile.holds import refused, still_held
+from lockstep.controller.reconcile.look import Look
+from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.report import Reporter
+from lockstep.controller.reconcile.servicechecks import ServiceChecks
+from lockstep.controller.reconcile.settled import Settled
+from lockstep.controller.reconcile.trusted import TrustedStatus
+from lockstep.controller.records.active import active_of, snapshots_of
+from lockstep.controller.records.store import Records
+from lockstep.controller.sources.gatherings import Gatherings
+from lockstep.controller.sources.images import ImagesOf
+from lockstep.gates.gate import Gate
+from lockstep.rollout.actions import Action, Delete
+from lockstep.rollout.maintain import Upkeep, maintain
+from lockstep.rollout.observed.ownership import stranger
+from lockstep.rollout.removals import Impairment
+from lockstep.rollout.status.conditions import Conditions
+from lockstep.rollout.status.status import ending_status, kept_status, next_status
+
+_log = logging.getLogger(__name__)
+_SOON = 0.2
+_REFUSED = 15.0
+
+
+class Reconciler:
+    """Looks at ModelDeployments, one at a time for each."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        events: Events,
+        records: Records,
+        platforms: Platforms,
+        images: ImagesOf,
+        settled: Settled,
+        candidates: Candidates,
+        endpoints: ForeignEndpoints,
+        services: ServiceChecks,
+        reporter: Reporter,
+        gatherings: Gatherings,
+        gates: Sequence[Gate],
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._events = events
+        self._records = records
+        self._platforms = platforms
+        self._images = images
+        self._settled = settled
+        self._candidates = candidates
+        self._endpoints = endpoints
+        self._services = services
+        self._reporter = reporter
+        self._gatherings = gatherings
+        self._gates = gates
+        self._actor = Actor(cluster, events)
+        self._allowances = Allowances(clock)
+        self._trusted = TrustedStatus()
+
+    async def stop(self) -> None:
+        """End what runs beside the looks."""
+        await self._candidates.stop()
+        await self._services.stop()
+
+    async def reconcile(self, namespace: str, name: str, again: Callable[[], None]) -> float | None:
+        """Take one step and return in how many seconds to look again; None when nothing is due by itself."""
+        raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            self._reporter.forget((namespace, name))
+            self._gatherings.forget((namespace, name))
+            self._endpoints.forget((namespace, name))
+            return await self._ending(raw) if raw is not None else None
+        try:
+            owner, foreign = self._trusted.read(raw)
+        except ValidationError as error:
+            await self._invalid(raw, error)
+            return None
+        try:
+            return await self._look(raw, owner, again, foreign=foreign)
+        except ConflictError:
+            # Something moved since it was read: look again at once, decide anew.
+            return _SOON
+
+    async def _look(self, raw: Object, owner: ModelDeployment, again: Callable[[], None], *, foreign: bool) -> float | None:
+        look = await self._read(raw, owner, again)
+        if foreign:
+            await self._report_foreign_status(raw)
+        # Who else gets traffic goes first, and holds up nothing.
+        due, impairment = await self._remove_foreign_endpoints(look)
+        upkeep = self._upkeep(look, look.owner)
+        return _sooner(due, await self._proceed(look, replace(upkeep, impairment=impairment or upkeep.impairment)))
+
+    async def _proceed(self, look: Look, upkeep: Upkeep) -> float | None:
+        if upkeep.actions:
+            # What serves comes first, and is looked at once more before anything else is decided.
+            return await self._keep_up(look, upkeep)
+        outcome = await self._settled.evaluate(look)
+        if outcome is None:
+            outcome = await self._candidates.evaluate(look)
+        # Whatever becomes of a candidate meanwhile: nobody keeps the Service from being asked by applying another one.
+        answers, due = self._services.look(look)
+        if outcome.undecided:
+            await self._keep_true(look, upkeep)
+            return _next_look(replace(outcome, again=_sooner(outcome.again, due)), upkeep)
+        outcome = replace(outcome, outlook=replace(outcome.outlook, answers=answers), again=_sooner(outcome.again, due))
+        return await self._conclude(look, outcome, upkeep)
+
+    async def _remove_foreign_endpoints(self, look: Look) -> tuple[float | None, Impairment | None]:
+        """Return in how many seconds to look again, and why what serves is not what was promoted where it can't be removed."""
+        try:
+            return await self._endpoints.remove(look.raw, look.owner, look.observed), None
+        except RejectedError as error:
+            message = f"what leads the Service's traffic elsewhere can't be removed: {error}"
+            return _REFUSED, Impairment(Reason.UPKEEP_REFUSED, message)
+
+    async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
+        """Put right what serves, and say meanwhile what does not hold: somebody may undo it for as long as they like."""
+        try:
+            await self._perform(look, upkeep.actions)
+        except (RejectedError, NameTakenError) as error:
+            if await is_ending(self._cluster, look.owner.namespace):
+                return None
+            message = f"what serves can't be kept as it was promoted: {error}"
+            reason = error.reason if isinstance(error, NameTakenError) else Reason.UPKEEP_REFUSED
+            await self._keep_true(look, replace(upkeep, impairment=Impairment(reason, message)))
+            return _REFUSED
+        except UnavailableError:
+            await self._keep_true(look, upkeep)
+            raise
+        self._reporter.corrected(upkeep.actions)
+        await self._keep_true(look, upkeep)
+        return _SOON
+
+    async def _keep_true(self, look: Look, upkeep: Upkeep) -> None:
+        """Write what the status can't go on claiming. A status that was never written claims nothing."""
+        if look.owner.status.observed_generation is None:
+            return
+        active = look.active.status if look.active else None
+        observed = look.observed.without(upkeep.strangers)
+        status = kept_status(look.owner, observed, active, look.now, upkeep.impairment)
+        await self._reporter.before(look, status)
+        await self._write(look, status)
+        self._reporter.kept(look, status)
+
+    async def _ending(self, raw: Object) -> float | None:
+        """Say of a ModelDeployment that is being deleted, and that somebody's finalizer keeps, that nobody keeps it up."""
+        self._trusted.forget(str(raw["metadata"]["uid"]))
+        try:
+            owner = ModelDeployment.from_object(raw)
+        except ValidationError:
+            return None
+        observed = await observe(self._cluster, owner)
+        active = await active_of(owner, observed, self._records)
+        status = ending_status(owner, observed, active.status if active else None, self._clock.now())
+        try:
+            if raw.get("status") != status.payload():
+                await self._store(raw, status)
+        except ConflictError:
+            return _SOON
+        except RejectedError:
+            _log.info("%s/%s is gone", owner.namespace, owner.name)
+        return None
+
+    async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
+        observed = await observe(self._cluster, owner)
+        policy = await policy_for(self._cluster, owner.namespace)
+        snapshots = snapshots_of(observed)
+        active = await active_of(owner, observed, self._records)
+        if active is not None:
+            snapshots[active.snapshot.revision] = active.snapshot
+        conflict = stranger(owner, observed, active.snapshot if active else None)
+        # What the records do not vouch for is not active, whatever the status says.
+        believed = owner.status.model_copy(update={"active": active.status if active else None})
+        return Look(
+            raw=raw,
+            owner=owner.model_copy(update={"status": believed}),
+            observed=replace(observed, conflict=conflict),
+            policy=policy,
+            snapshots=snapshots,
+            active=active,
+            images=self._images.of(owner),
+            platform=await self._platforms.of(owner.spec.template.node_selector),
+            now=self._clock.now(),
+            again=again,
+        )
+
+    def _upkeep(self, look: Look, owner: ModelDeployment) -> Upkeep:
+        candidate, active = owner.status.candidate, owner.status.active
+        in_use = candidate is not None and candidate.revision and candidate.pods_since and not candidate.final
+        revision = candidate.revision if in_use and candidate else None
+        serving = look.snapshots.get(active.revision or "") if active else None
+        return maintain(
+            owner,
+            look.observed,
+            active=serving,
+            snapshots=look.snapshots,
+            keep=frozenset({revision} if revision else ()),
+            rollout=look.known_policy.spec.rollout if look.known_policy else RolloutSpec(),
+            now=look.now,
+            allowance=self._allowances.of(owner.uid),
+            admitted=self._actor.admitted,
+        )
+
+    async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
+        """Write the status, and only after it has been accepted carry out what it justifies."""
+        observed = look.observed.without(upkeep.strangers)
+        outlook = still_held(look, outcome)
+        # What is promoted now is another revision than the one that upkeep looked at.
+        impairment = None if outcome.promoted else upkeep.impairment
+        status = next_status(look.owner, observed, outlook, look.now, impairment=impairment, gates=self._gates)
+        await self._reporter.before(look, status)
+        written = await self._write(look, status)
+        try:
+            await self._perform(look, outcome.actions)
+            if outcome.promoted:
+                await self._switch(written, outcome)
+        except (RejectedError, NameTakenError, UnavailableError) as error:
+            if await is_ending(self._cluster, look.owner.namespace):
+                return None
+            held = replace(outcome.outlook, hold=refused(error))
+            current = replace(written, owner=written.owner.model_copy(update={"status": status}))
+            refused_status = next_status(current.owner, observed, held, look.now, impairment=impairment, gates=self._gates)
+            await self._write(current, refused_status)
+            if isinstance(error, UnavailableError):
+                # The queue counts it, and waits longer each time.
+                raise
+            _log.warning("%s/%s: the API server refuses: %s", *look.key, error)
+            return _REFUSED
+        await self._reporter.after(look, status, outcome)
+        return _next_look(outcome, upkeep)
+
+    async def _switch(self, look: Look, outcome: Outcome) -> None:
+        """Flip the Service, with the resourceVersion that it had before the status was written."""
+        snapshots = dict(look.snapshots)
+        if outcome.snapshot is not None:
+            snapshots[outcome.snapshot.revision] = outcome.snapshot
+        upkeep = self._upkeep(replace(look, snapshots=snapshots), look.owner)
+        await self._perform(look, upkeep.actions)
+
+    async def _write(self, look: Look, status: ModelDeploymentStatus) -> Look:
+        """Write the status where it differs from what the API server holds, and return the look with it."""
+        raw = look.raw
+        if raw.get("status") != status.payload():
+            self._trusted.forget(look.owner.uid)
+            raw = await self._store(raw, status)
+        self._trusted.keep(look.owner.uid, status)
+        return replace(look, raw=raw, owner=look.owner.model_copy(update={"status": status}))
+
+    async def _store(self, raw: Object, status: ModelDeploymentStatus) -> Object:
+        namespace, name, version = (str(raw["metadata"][key]) for key in ("namespace", "name", "resourceVersion"))
+        payload = status.payload()
+        return await self._cluster.patch_status(ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=version)
+
+    async def _perform(self, look: Look, actions: Sequence[Action]) -> None:
+        for action in actions:
+            await self._actor.perform(look.raw, action)
+            if isinstance(action, Delete) and action.kind == "Pod":
+                self._allowances.spend(look.owner.uid, 1)
+
+    async def _report_foreign_status(self, raw: Object) -> None:
+        await self._events.post(
+            raw,
+            type_="Warning",
+            reason=str(EventReason.STATUS_CORRECTED),
+            action="Correct",
+            note="somebody else changed the status; it was put right",
+            key=f"status-{raw['metadata']['resourceVersion']}",
+        )
+
+    async def _invalid(self, raw: Object, error: ValidationError) -> None:
+        """Say of a spec that the schema let through and that can't be understood that nothing is done with it."""
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        metadata = raw["metadata"]
+        status = dict(raw.get("status") or {})
+        known = ModelDeploymentStatus.model_validate({"conditions": status.get("conditions") or []})
+        conditions = Conditions(known.conditions, generation=metadata["generation"], now=self._clock.now())
+        conditions.set(ConditionType.READY, "False", Reason.SPEC_INVALID, f"{where}: {first['msg']}")
+        status["conditions"] = [condition.payload() for condition in conditions.list()]
+        if status != raw.get("status"):
+            await self._cluster.patch_status(
+                ports.MODEL_DEPLOYMENT,
+                metadata["namespace"],
+                metadata["name"],
+                status,
+                resource_version=metadata["resourceVersion"],
+            )
+
+
+def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:
+    """Return the sooner of what the candidate and what the old revisions wait for."""
+    due = _sooner(outcome.again, upkeep.due)
+    if due is None:
+        return None
+    # Jitter, so that what was blocked together does not ask together.
+    return max(_SOON, due * random.uniform(0.9, 1.2))
+
+
+def _sooner(*waits: float | None) -> float | None:
+    return min((seconds for seconds in waits if seconds is not None), default=None)

@@ -1,0 +1,1 @@
+"""What binaries say of themselves: ELF files, programs and shared objects. Pure."""

@@ -1,0 +1,1 @@
+"""Which process serves, and what its server puts on the path."""

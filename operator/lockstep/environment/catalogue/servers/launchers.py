@@ -1,0 +1,50 @@
+"""Programs of Python that start others: what they change on the way, or that what they start is decided elsewhere."""
+
+from collections.abc import Sequence
+
+from lockstep.environment.catalogue.servers.server import Called, Effect
+
+
+def opentelemetry(called: Called) -> Effect:
+    """`opentelemetry-instrument [--name value]... COMMAND`: its own directory and the working directory on PYTHONPATH."""
+    rest = list(called.arguments)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if "=" not in option and option not in ("--version", "-h", "--help"):
+            rest = rest[1:]
+    return _through(called, rest, "opentelemetry/instrumentation/auto_instrumentation", here=True)
+
+
+def ddtrace(called: Called) -> Effect:
+    """`ddtrace-run [flags] COMMAND`: a directory with a sitecustomize on PYTHONPATH (ddtrace/commands/ddtrace_run.py)."""
+    rest = list(called.arguments)
+    while rest and rest[0].startswith("-"):
+        rest = rest[1:]
+    return _through(called, rest, "ddtrace/bootstrap")
+
+
+def newrelic(called: Called) -> Effect:
+    """`newrelic-admin run-program COMMAND`: a directory with a sitecustomize module on PYTHONPATH (newrelic/admin)."""
+    if called.arguments[:1] != ("run-program",):
+        return unknown(called)
+    return _through(called, called.arguments[1:], "newrelic/bootstrap")
+
+
+def unknown(called: Called) -> Effect:
+    """A program that starts what its settings or its own options say.
+
+    Raises:
+        CatalogueError: InterpreterAmbiguous.
+    """
+    raise called.untold("it starts other programs, and which is not followed", "let the image start the server itself")
+
+
+def _through(called: Called, command: Sequence[str], folder: str, *, here: bool = False) -> Effect:
+    found = next((path for entry in called.path if called.is_folder(path := f"{entry.rstrip('/')}/{folder}")), None)
+    if not command or found is None:
+        return unknown(called)
+    stated = called.launch.env.get("PYTHONPATH", "")
+    before = [part for part in stated.split(":") if part != found] if stated else []
+    if here and called.here not in before:
+        before.insert(0, called.here)
+    return Effect(next=called.launch.runs(*command).sets({"PYTHONPATH": ":".join((found, *before))}))

@@ -1,0 +1,117 @@
+"""Which process serves: from the interpreter that an image starts, through known servers that start others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, looked_up
+from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
+from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous
+from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.servers.server import Called, Server
+from lockstep.environment.catalogue.servers.table import BY_CODE, BY_ENTRY, BY_MODULE
+from lockstep.environment.tree import FileTree, UnreadableFileError
+
+_MAX_SERVERS = 4
+"""So many servers may start one another; MLflow's starts one."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The process that serves."""
+
+    start: Started
+    """Its interpreter."""
+    first: Started
+    """The interpreter that the image's configuration starts; the same one but for servers that start others."""
+    places: tuple[Place, ...] = ()
+    """What its server puts on its path."""
+    server: str | None = None
+    """The known server that the configuration starts."""
+    model: str | None = None
+    """The model that it says it serves: an absolute path, or a URI."""
+    code: tuple[str, ...] = ()
+    """Files of Python that are executed as its configuration."""
+    scripts: tuple[str, ...] = ()
+    """The scripts that interpreters are given on the way, symbolic links not followed."""
+
+
+def serving(tree: FileTree, launch: Launch) -> Serving:
+    """Follow a launch to the process that serves.
+
+    Raises:
+        CatalogueError: InterpreterNotFound, InterpreterAmbiguous.
+        UnclearScriptError: it can't be told because of a shell script whose text is known.
+    """
+    first = start = started(tree, launch)
+    found = Serving(start, first)
+    for _ in range(_MAX_SERVERS):
+        path = search_path(tree, prefix(tree, start), start)
+        server, arguments = _given_code(start) if start.code is not None else (known(tree, start, path), start.arguments)
+        scripts = (*found.scripts, start.program) if start.program is not None and not start.module else found.scripts
+        if server is None:
+            return Serving(start, first, (), found.server, found.model, found.code, scripts)
+        effect = server.effect(Called(tree, start.launch, arguments, path))
+        found = Serving(
+            start=start,
+            first=first,
+            places=effect.places,
+            server=found.server or (server.name if not server.launcher else None),
+            model=found.model or effect.model,
+            code=(*found.code, *effect.code),
+            scripts=scripts,
+        )
+        if effect.next is None:
+            return found
+        start = _following(tree, start, effect.next)
+    raise ambiguous(" ".join(launch.argv), "too many servers start one another")
+
+
+def _following(tree: FileTree, before: Started, launch: Launch) -> Started:
+    after = started(tree, launch)
+    one, other = prefix(tree, before), prefix(tree, after)
+    if one != other:
+        folder = before.executable.rpartition("/")[0]
+        what = " ".join(launch.argv)
+        why = f"{before.program or before.executable} starts it by its name, and {after.executable} is another environment's"
+        raise ambiguous(what, why, f"put {folder} first on the image's PATH")
+    return after
+
+
+def _given_code(start: Started) -> tuple[Server, tuple[str, ...]]:
+    """Return the server that code of the command line starts, with its arguments; any other code is refused."""
+    for pattern, server in BY_CODE:
+        if found := pattern.fullmatch((start.code or "").strip()):
+            return server, found.groups()
+    how = "of its standard input (-)" if start.code == "-" else "of its command line (-c)"
+    advice = "put the code into a file in the image and start that"
+    raise ambiguous(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
+
+
+def known(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
+    """Return the known server that an interpreter is given to run; None for any other program."""
+    if start.program is None:
+        return None
+    if start.module:
+        return BY_MODULE.get(start.program)
+    try:
+        body = tree.read(start.program) or b""
+    except UnreadableFileError:
+        # Somebody's own, and not from a directory of commands.
+        return None
+    text = body.decode("utf-8", "replace")
+    entry = entry_point(text)
+    if entry is None:
+        name = (looked_up(text) or ("", start.program.rpartition("/")[2]))[1]
+        entry = next(commands(tree, path, name), None)
+    return BY_ENTRY.get(entry) if entry is not None else None
+
+
+def commands(tree: FileTree, path: Sequence[str], name: str) -> Iterator[str]:
+    """Yield the entry points of the commands of one name that distributions on the path declare, in the path's order."""
+    for entry in path:
+        for folder in tree.listdir(entry):
+            if folder.lower().endswith((".dist-info", ".egg-info")):
+                declared = console_scripts(tree, f"{entry.rstrip('/')}/{folder}").get(name)
+                if declared is not None:
+                    yield declared

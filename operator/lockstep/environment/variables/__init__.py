@@ -1,0 +1,1 @@
+"""Which environment variables a manifest may set: the known ones, and their harmless values."""

@@ -1,0 +1,153 @@
+"""What one layer changes in a root file system, and how that is written down to be kept or handed to another process."""
+
+import base64
+import io
+import json
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+import zstandard
+
+from lockstep.environment.binaries.program import Program
+from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.tree import Entry, FileKind, FileStat
+
+_LEVEL = 6
+_LINES, _ROWS = json.JSONEncoder(separators=(",", ":")), json.JSONDecoder()
+_BUFFER = 1024 * 1024
+_MD5 = 16
+"""Bytes of an md5 digest."""
+_KINDS = {"d": FileKind.DIRECTORY, "l": FileKind.SYMLINK, "f": FileKind.FILE, "o": FileKind.OTHER}
+_LETTERS = {kind: letter for letter, kind in _KINDS.items()}
+
+
+@dataclass
+class LayerRecord:
+    """The changes of one layer, by normalised absolute path."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    hard_links: dict[str, str] = field(default_factory=dict)
+    whiteouts: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    kept: int = 0
+    """Bytes of the names and bodies that were kept."""
+    seen: int = 0
+    """Number of entries."""
+
+
+class InvalidLayerRecordError(ValueError):
+    """The text was not written by `dump`, or is larger than what may be read."""
+
+
+def dump(record: LayerRecord) -> bytes:
+    """Write a record down; equal records give equal bytes."""
+    head = {
+        "hardLinks": sorted(record.hard_links.items()),
+        "whiteouts": sorted(record.whiteouts),
+        "opaque": sorted(record.opaque),
+        "kept": record.kept,
+        "seen": record.seen,
+    }
+    rows = (_row(path, entry) for path, entry in record.entries.items())
+    text = "\n".join(map(_LINES.encode, (head, *rows)))
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(text.encode())
+
+
+def load(raw: bytes, limit: int, number: int = 0) -> LayerRecord:
+    """Read a record back, line by line: the whole text would take several times the memory of what it says.
+
+    Args:
+        raw: what `dump` gave.
+        limit: bytes that its text may have.
+        number: which layer of the image it is, the lowest being 0.
+
+    Raises:
+        InvalidLayerRecordError: it can't be read.
+    """
+    try:
+        if zstandard.frame_content_size(raw) > limit:
+            raise InvalidLayerRecordError(f"the text has more than {limit} bytes")
+        stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw), _BUFFER)
+        lines = io.TextIOWrapper(stream, encoding="ascii")
+        head = json.loads(next(lines))
+        return LayerRecord(
+            entries={row[0]: _entry(row, number) for row in map(_ROWS.decode, lines)},
+            hard_links=dict(head["hardLinks"]),
+            whiteouts=set(head["whiteouts"]),
+            opaque=set(head["opaque"]),
+            kept=head["kept"],
+            seen=head["seen"],
+        )
+    except (zstandard.ZstdError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise InvalidLayerRecordError(str(error)) from error
+
+
+def _row(path: str, entry: Entry) -> list[Any]:
+    """Return path, kind and what else there is, as short as JSON lets it be: there are tens of thousands of them."""
+    if entry.kind is FileKind.SYMLINK:
+        return [path, "l", entry.target]
+    if entry.kind is not FileKind.FILE:
+        return [path, _LETTERS[entry.kind]]
+    known = _known(entry)
+    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+
+
+def _known(entry: Entry) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    if entry.body is not None:
+        known["b"] = _text(entry.body)
+    if entry.why_unread:
+        known["w"] = entry.why_unread
+    if entry.sha256 is not None:
+        # In the alphabet of RECORD files, so that the compressor finds the two to be the same.
+        known["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
+    if entry.legacy is not None:
+        known["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
+    if entry.head is not None:
+        known["h"] = base64.b64encode(entry.head).decode()
+    if entry.stat is not None:
+        known["t"] = [entry.stat.size, entry.stat.modified]
+    if entry.program is not None:
+        known["p"] = [entry.program.python, entry.program.libc]
+    if entry.object is not Untold.NOT_READ:
+        known["o"] = entry.object.name if isinstance(entry.object, Untold) else list(astuple(entry.object))
+    return known
+
+
+def _entry(row: list[Any], number: int) -> Entry:
+    kind = _KINDS[row[1]]
+    if kind is FileKind.SYMLINK:
+        return Entry(kind, target=row[2])
+    if kind is not FileKind.FILE:
+        return Entry(kind)
+    known = row[3] if len(row) > 3 else {}
+    return Entry(
+        kind,
+        body=_bytes(known["b"]) if "b" in known else None,
+        why_unread=known.get("w", ""),
+        sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
+        legacy=_legacy(known["d"]) if "d" in known else None,
+        head=base64.b64decode(known["h"]) if "h" in known else None,
+        stat=FileStat(known["t"][0], known["t"][1], number, number) if "t" in known else None,
+        program=Program(*known["p"]) if "p" in known else None,
+        object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
+        executable=row[2],
+    )
+
+
+def _legacy(text: str) -> tuple[bytes, bytes]:
+    raw = base64.b64decode(text)
+    return raw[:_MD5], raw[_MD5:]
+
+
+def _object(known: str | list[Any]) -> SharedObject | Untold:
+    return Untold[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
+
+
+def _text(body: bytes) -> str | list[str]:
+    """Write text as text, so that it compresses with the rest, and anything else in base64."""
+    return body.decode("ascii") if body.isascii() else [base64.b64encode(body).decode()]
+
+
+def _bytes(text: str | list[str]) -> bytes:
+    return text.encode("ascii") if isinstance(text, str) else base64.b64decode(text[0])

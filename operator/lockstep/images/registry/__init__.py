@@ -1,0 +1,1 @@
+"""The client of OCI registries: connections, logins, pace, manifests, blobs and referrers, pulled and pushed."""

@@ -1,0 +1,92 @@
+"""Scans an image: reads its layers, two at a time, puts them together, and describes the environment that it starts."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from lockstep import __version__
+from lockstep.api.reasons import Reason
+from lockstep.images.image import ImageError, ResolvedImage
+from lockstep.images.limits import Limits
+from lockstep.images.scan.layers import LayerCache, Layers, NoCache
+from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.worker import describe
+from lockstep.images.scan.worker.port import Workers
+from lockstep.images.scan.worker.processes import Processes
+from lockstep.images.source import ImageSource
+
+ANALYSER = f"lockstep {__version__} analyser 4"
+"""Names what derives documents from layers. Raised whenever the same image could give another document."""
+
+
+class Scanner:
+    """Scans images. Nothing is executed, nothing written to disk, and strangers' bytes are read in other processes."""
+
+    def __init__(self, limits: Limits, *, workers: Workers | None = None, cache: LayerCache | None = None) -> None:
+        self._limits = limits
+        self._workers = workers or Processes(limits.record)
+        self._layers = Layers(self._workers, cache or NoCache(), limits)
+
+    async def scan(self, source: ImageSource, image: ResolvedImage, party: str = "") -> ImageScan:
+        """Read an image's layers as streams and describe what it starts.
+
+        Args:
+            source: where the layers are read.
+            image: the image.
+            party: on whose behalf; parties take turns.
+
+        Raises:
+            ImageError: with the reason why the image can't be told.
+        """
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                return await self._scan(source, image, party)
+        except TimeoutError as error:
+            message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
+            raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
+
+    async def kept(self) -> None:
+        """Wait until the cache has taken what was found so far."""
+        await self._layers.kept()
+
+    async def _scan(self, source: ImageSource, image: ResolvedImage, party: str) -> ImageScan:
+        reading = self._reading(source, image, party)
+        try:
+            # It is started with the layers, so that it has put the lower ones together when the last one comes.
+            answer = await self._workers.run(describe.__name__, self._fed(image, reading), party)
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+        try:
+            document, models = describe.result_of(answer)
+        except ValueError as error:
+            message = f"the process that described the image gave no document: {error}"
+            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+        return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
+
+    def _reading(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
+        """Begin to read all layers; return the tasks in the layers' order."""
+        numbered = list(enumerate(zip(image.layers, image.config.diff_ids, strict=True)))
+        # The largest first, so that none is left alone at the end.
+        numbered.sort(key=lambda one: -one[1][0].size)
+        tasks = {
+            number: asyncio.create_task(self._layers.get(source, descriptor, diff_id, party))
+            for number, (descriptor, diff_id) in numbered
+        }
+        return [tasks[number] for number in sorted(tasks)]
+
+    async def _fed(self, image: ResolvedImage, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
+        yield describe.request(image.config, len(reading), self._limits)
+        size = 0
+        for task in reading:
+            while not task.done():
+                done, _ = await asyncio.wait([one for one in reading if not one.done()], return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    # The first failure ends the scan, whichever layer's turn it is.
+                    one.result()
+            record = task.result()
+            size += len(record)
+            if size > self._limits.record:
+                message = f"what was found in the layers has more than {self._limits.record} bytes"
+                raise ImageError(Reason.LIMIT_EXCEEDED, message)
+            yield describe.framed(record)

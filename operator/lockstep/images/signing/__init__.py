@@ -1,0 +1,1 @@
+"""Signatures and attestations beside an image: found, attached and verified."""

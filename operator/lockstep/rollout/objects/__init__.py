@@ -1,0 +1,1 @@
+"""What the objects are that Lockstep keeps: rendered, labelled, hashed, and compared with what is there."""

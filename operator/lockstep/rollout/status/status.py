@@ -1,0 +1,289 @@
+"""The next status of a ModelDeployment, and what of it is news."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lockstep.api.base import Condition
+from lockstep.api.modeldeployment import (
+    MAX_HISTORY,
+    CandidateStatus,
+    DifferenceStatus,
+    GateOutcome,
+    GateStatus,
+    ModelDeployment,
+    ModelDeploymentStatus,
+    RevisionStatus,
+)
+from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.gates.gate import Gate
+from lockstep.gates.table import GATES
+from lockstep.rollout.objects import labels
+from lockstep.rollout.objects.revision import short_hash
+from lockstep.rollout.observed.observed import Observed, selected_revision
+from lockstep.rollout.removals import Impairment
+from lockstep.rollout.status.conditions import Conditions, Truth
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why nothing proceeds although no gate refuses: paused, guards missing, a name conflict."""
+
+    reason: Reason
+    message: str
+    refusal: bool = True
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the next status is made of."""
+
+    active: RevisionStatus | None
+    candidate: CandidateStatus | None
+    """None when the current spec is what is active."""
+    history: Sequence[RevisionStatus]
+    differences: Sequence[DifferenceStatus] = ()
+    hold: Hold | None = None
+    findings: Sequence[GateStatus] = ()
+    """Gate results of the active revision, when it was evaluated in this pass."""
+    answers: GateStatus | None = None
+    """What the Service answered after the switch, where that is a failure, or no failure any more."""
+
+
+def next_status(
+    owner: ModelDeployment,
+    observed: Observed,
+    outlook: Outlook,
+    now: datetime,
+    *,
+    impairment: Impairment | None = None,
+    gates: Sequence[Gate] = GATES,
+) -> ModelDeploymentStatus:
+    """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
+    conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
+    active, candidate = outlook.active, outlook.candidate
+    lacking = _lacking(owner, observed, active)
+    _set_available(conditions, active, lacking, impairment)
+    _set_gates(conditions, candidate.gates if candidate else outlook.findings, gates)
+    if candidate is None and owner.status.candidate is not None and not outlook.findings:
+        # They were about the candidate, which is gone without having been promoted.
+        for gate in gates:
+            conditions.drop(gate.condition)
+    if outlook.answers is not None and candidate is None:
+        answers = outlook.answers
+        conditions.set(ConditionType.READINESS_PROVEN, _truth(answers), Reason(answers.reason), answers.message)
+    if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
+        lacking = Impairment(Reason.SWITCHING, Reason.SWITCHING.sentence)
+    _set_summary(conditions, outlook, impairment or lacking)
+    return ModelDeploymentStatus(
+        observed_generation=owner.generation,
+        conditions=conditions.list(),
+        candidate=candidate,
+        active=active,
+        history=list(outlook.history)[:MAX_HISTORY],
+        differences=list(outlook.differences),
+        model=_model(owner, outlook),
+        selector=labels.selector_text(owner.name, active.revision) if active and active.revision else None,
+        **_replicas(observed, active),
+    )
+
+
+def kept_status(
+    owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, now: datetime, impairment: Impairment | None
+) -> ModelDeploymentStatus:
+    """Return the status while what serves is being put right, before anything else is decided: it takes back what no longer
+    holds, and claims nothing new.
+    """
+    conditions = Conditions(owner.status.conditions, generation=owner.status.observed_generation or 0, now=now)
+    lacking = _lacking(owner, observed, active)
+    _set_available(conditions, active, lacking, impairment)
+    wrong = impairment or lacking
+    if wrong is not None and conditions.is_true(ConditionType.READY):
+        conditions.set(ConditionType.READY, "False", wrong.reason, wrong.message)
+    return owner.status.model_copy(update={"conditions": conditions.list(), **_replicas(observed, active)})
+
+
+def ending_status(
+    owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, now: datetime
+) -> ModelDeploymentStatus:
+    """Return the status of a ModelDeployment that is being deleted: what still serves does so without anybody's care."""
+    conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
+    lacking = _lacking(owner, observed, active)
+    ending = Impairment(Reason.DELETING, Reason.DELETING.sentence)
+    _set_available(conditions, active, lacking, ending if lacking is None else None)
+    conditions.set(ConditionType.READY, "False", ending.reason, ending.message)
+    conditions.set(ConditionType.RECONCILING, "True", ending.reason, ending.message)
+    conditions.set(ConditionType.STALLED, "False", ending.reason, "")
+    return owner.status.model_copy(update={"conditions": conditions.list(), **_replicas(observed, active)})
+
+
+def promoted_history(owner: ModelDeployment, active: RevisionStatus) -> list[RevisionStatus]:
+    """Return the history after `active` has taken over from the present active revision."""
+    before = owner.status.active
+    entries = ([before] if before is not None else []) + list(owner.status.history)
+    return [entry for entry in entries if entry.revision != active.revision][:MAX_HISTORY]
+
+
+def _model(owner: ModelDeployment, outlook: Outlook) -> str:
+    reference = owner.spec.model
+    pinned = outlook.candidate.model_version if outlook.candidate else outlook.active and outlook.active.model_version
+    wanted = reference.version or (f"{reference.alias}={pinned}" if pinned else str(reference.alias))
+    return f"{reference.name}/{wanted}"[:256]
+
+
+def _replicas(observed: Observed, active: RevisionStatus | None) -> dict[str, int]:
+    revision = (active.revision if active else None) or ""
+    status = (observed.deployments.get(revision) or {}).get("status") or {}
+    return {"replicas": status.get("replicas", 0), "ready_replicas": observed.ready_pods(revision) if revision else 0}
+
+
+def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None) -> Impairment | None:
+    """Say why no request is answered; None when something serves, be it the revision before while the Service switches.
+
+    Told by the pods that the Service selects, not by what a Deployment counts as its own.
+    """
+    if active is None:
+        reason = Reason.NOTHING_ACTIVE
+    elif observed.service is None:
+        reason = Reason.SWITCHING
+    elif owner.spec.replicas == 0 or observed.ready_pods(selected_revision(observed.service)):
+        return None
+    else:
+        # Where its pods are ready, it is the Service that does not lead to them.
+        reason = Reason.SWITCHING if observed.ready_pods(active.revision or "") else Reason.PODS_NOT_READY
+    return Impairment(reason, reason.sentence)
+
+
+def _set_available(
+    conditions: Conditions, active: RevisionStatus | None, lacking: Impairment | None, impairment: Impairment | None
+) -> None:
+    """Say whether something serves; an impairment says that it is not quite what was promoted, or why nothing does."""
+    if lacking is not None:
+        told = impairment if impairment is not None and active is not None else lacking
+        conditions.set(ConditionType.AVAILABLE, "False", told.reason, told.message)
+    elif impairment is not None:
+        conditions.set(ConditionType.AVAILABLE, "True", impairment.reason, impairment.message)
+    elif active is not None:
+        conditions.set(ConditionType.AVAILABLE, "True", Reason.PROMOTED, f"revision {active.revision} serves")
+
+
+def _set_gates(conditions: Conditions, answers: Sequence[GateStatus], gates: Sequence[Gate]) -> None:
+    """Set each gate's condition. A gate that is no longer evaluated leaves none behind; without a verdict all stay."""
+    by_name = {answer.name: answer for answer in answers}
+    for gate in gates:
+        answer = by_name.get(gate.name)
+        if answer is not None:
+            conditions.set(gate.condition, _truth(answer), Reason(answer.reason), answer.message)
+        elif answers:
+            conditions.drop(gate.condition)
+
+
+def _truth(gate: GateStatus) -> Truth:
+    if gate.outcome is GateOutcome.PASSED:
+        return "True"
+    return "False" if gate.outcome is GateOutcome.REJECTED else "Unknown"
+
+
+def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
+    """Return the first gate that holds a candidate back."""
+    gates = candidate.gates if candidate else []
+    return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
+
+
+def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Impairment | None) -> None:
+    """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
+    candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
+    if candidate is None and outlook.active is not None and hold is None:
+        reason, message = Reason.PROMOTED, f"revision {outlook.active.revision} is active"
+        if lacking is not None:
+            reason, message = lacking.reason, lacking.message
+        elif outlook.answers is not None and outlook.answers.outcome is GateOutcome.REJECTED:
+            reason, message = Reason(outlook.answers.reason), outlook.answers.message
+        conditions.set(ConditionType.READY, "True" if reason is Reason.PROMOTED else "False", reason, message)
+        conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
+        switching = lacking is not None and lacking.reason is Reason.SWITCHING
+        conditions.set(ConditionType.RECONCILING, "True" if switching else "False", reason, message if switching else "")
+        conditions.set(ConditionType.STALLED, "False", Reason.PROMOTED, "")
+        return
+    refused = gate is not None and gate.outcome is GateOutcome.REJECTED
+    if gate is not None and (refused or hold is None):
+        reason, message = Reason(gate.reason), gate.message
+    elif hold is not None:
+        reason, message, refused = hold.reason, hold.message, hold.refusal
+    elif candidate is None:
+        reason, message = Reason.NOTHING_ACTIVE, Reason.NOTHING_ACTIVE.sentence
+    else:
+        reason, message = Reason.PROGRESSING, "every gate so far has passed"
+    conditions.set(ConditionType.READY, "False", reason, message)
+    conditions.set(ConditionType.PROMOTED, "False", reason, message)
+    conditions.set(ConditionType.RECONCILING, "False" if refused else "True", reason, message)
+    conditions.set(ConditionType.STALLED, "True" if refused else "False", reason, message if refused else "")
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One piece of news, posted as an event."""
+
+    reason: EventReason
+    warning: bool
+    action: str
+    note: str
+    key: str
+    """The same transition always has the same key, so that a crash doesn't report it twice."""
+
+
+def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Transition]:
+    """Compare the status with the next one and return what is news."""
+    news: list[Transition] = []
+    # Part of the keys: who goes back to a spec that was told of before is told again.
+    generation = owner.generation
+    before, candidate = owner.status.candidate, after.candidate
+    if candidate is not None and candidate.revision and (before is None or before.revision != candidate.revision):
+        image = f"image {candidate.image}" if candidate.image else "an image"
+        note = f"revision {candidate.revision} is being checked: {after.model} in {image}"
+        news.append(
+            Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{generation}-{candidate.revision}")
+        )
+    gate = blocking_gate(candidate)
+    earlier = blocking_gate(before) if before and candidate and _same(before, candidate) else None
+    told = earlier is not None and gate is not None and (earlier.reason, earlier.outcome) == (gate.reason, gate.outcome)
+    if gate is not None and candidate is not None and not told:
+        about = f"{generation}-{candidate.spec_hash}-{candidate.model_version}-{(candidate.policy_hash or '')[-8:]}"
+        key = f"{gate.name}-{gate.reason}-{about}"
+        if gate.outcome is GateOutcome.REJECTED:
+            note = f"{gate.name} gate: {gate.message}"
+            news.append(Transition(EventReason.PROMOTION_BLOCKED, True, "Promote", note, f"blocked-{key}"))
+        elif gate.outcome is GateOutcome.RETRY:
+            note = f"{gate.name} gate: {gate.message}"
+            news.append(Transition(EventReason.PROMOTION_WAITING, True, "Promote", note, f"waiting-{key}"))
+    if (wrong := _degraded(owner, after)) is not None:
+        news.append(wrong)
+    present = owner.status.active
+    if after.active is not None and (present is None or present.revision != after.active.revision):
+        note = f"revision {after.active.revision} is active: {after.model} in image {after.active.image}"
+        news.append(Transition(EventReason.PROMOTED, False, "Promote", note, f"promoted-{after.active.record}"))
+    return news
+
+
+def _degraded(owner: ModelDeployment, after: ModelDeploymentStatus) -> Transition | None:
+    """Tell that what serves no longer serves as it was promoted, unless that was asked for a moment ago (other replicas)."""
+    before, now = (_available(status) for status in (owner.status, after))
+    if before is None or now is None or before.reason == now.reason or now.reason == Reason.PROMOTED:
+        return None
+    asked = owner.status.observed_generation != owner.generation
+    # What comes up for the first time has no ready pods either.
+    comes_up = before.reason != Reason.PROMOTED and now.reason in (Reason.SWITCHING, Reason.PODS_NOT_READY)
+    if asked or comes_up or now.reason in (Reason.NOTHING_ACTIVE, Reason.DELETING):
+        return None
+    # It was so since then: an episode of its own.
+    key = f"{now.reason}-{before.last_transition_time.isoformat()}-{short_hash(now.message)}"
+    return Transition(EventReason.ACTIVE_DEGRADED, True, "Check", f"{now.reason}: {now.message}", f"degraded-{key}")
+
+
+def _available(status: ModelDeploymentStatus) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type == ConditionType.AVAILABLE), None)
+
+
+def _same(before: CandidateStatus, after: CandidateStatus) -> bool:
+    """Tell whether two statuses are about one candidate, whose version may have become known in between."""
+    return before.spec_hash == after.spec_hash and before.model_version in (None, after.model_version)
