@@ -28,8 +28,8 @@ from lockstep.controller.cluster.client import KubernetesCluster
 from lockstep.controller.cluster.ports import Object
 from lockstep.controller.records.store import PROMOTED, Records
 from lockstep.gates.verdict import Verdict
-from lockstep.rollout.candidate import activated
-from lockstep.rollout.objects.manifests import rendered
+from lockstep.rollout.candidate import activate
+from lockstep.rollout.objects.manifests import with_pod_spec
 from lockstep.rollout.objects.revision import Snapshot, spec_hash
 from tests.api.installation import ADMIN, SYSTEM, Installation, model_deployment
 from tests.api.process import Controller, EmptyMLflow
@@ -165,7 +165,7 @@ class Bench:
 
 async def _promoted(cluster: KubernetesCluster, owner: ModelDeployment, policy: PromotionPolicy) -> RevisionStatus:
     """Record a promotion of what a ModelDeployment asks for and return the active revision's status."""
-    snapshot = rendered(
+    snapshot = with_pod_spec(
         Snapshot(
             name=owner.name,
             model=owner.spec.model.name,
@@ -198,7 +198,7 @@ async def _promoted(cluster: KubernetesCluster, owner: ModelDeployment, policy: 
         document_digest=None,
         outcome=PROMOTED,
     )
-    return activated(candidate, record=record, now=now)
+    return activate(candidate, record=record, now=now)
 
 
 async def _deployment(cluster: KubernetesCluster, namespace: str) -> str:

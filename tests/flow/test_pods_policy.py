@@ -131,18 +131,18 @@ async def test_a_changed_setting_touches_nothing_that_serves_and_holds_for_the_n
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     world = await serving_world(policy={"pods": before})
-    first, rendered = world.active, world.deployment(world.active)["spec"]["template"]
+    first, with_pod_spec = world.active, world.deployment(world.active)["spec"]["template"]
     world.policy(pods=after)
     world.start()
     await world.settle()
-    assert (world.active, world.deployment(first)["spec"]["template"]) == (first, rendered)
+    assert (world.active, world.deployment(first)["spec"]["template"]) == (first, with_pod_spec)
     assert world.events()["CandidateStarted"] == 1
     await world.image("next", flask="3.0.0")
     world.change(image=f"{a.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first
-    assert world.deployment(world.active)["spec"]["template"]["spec"] != rendered["spec"]
+    assert world.deployment(world.active)["spec"]["template"]["spec"] != with_pod_spec["spec"]
 
 
 RENDERED: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Work that runs beside the looks, so that nobody's slow server holds a worker of the queue."""
+"""Work that runs beside the reconciliations, so that nobody's slow server holds a worker of the queue."""
 
 import asyncio
 from collections.abc import Coroutine, Hashable

@@ -23,12 +23,12 @@ from lockstep.controller.lanes import Key
 from lockstep.controller.leader import Leader
 from lockstep.controller.probes import Health, serve_metrics, serve_probes
 from lockstep.controller.queue import WorkQueue
+from lockstep.controller.reconcile.activerevision import ActiveRevision
 from lockstep.controller.reconcile.candidates import Candidates
 from lockstep.controller.reconcile.priorities import Priorities
 from lockstep.controller.reconcile.reconciler import Reconciler
 from lockstep.controller.reconcile.report import Reporter
 from lockstep.controller.reconcile.servicechecks import ServiceChecks
-from lockstep.controller.reconcile.settled import Settled
 from lockstep.controller.records.layers import LayerRecords
 from lockstep.controller.records.pruner import Pruner
 from lockstep.controller.records.store import Records
@@ -123,7 +123,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         records=records,
         platforms=Platforms(cluster, clock, settings.platform),
         images=parts.images,
-        settled=Settled(gatherer, events, parts.gates),
+        active_revision=ActiveRevision(gatherer, events, parts.gates),
         candidates=candidates,
         endpoints=ForeignEndpoints(cluster, events, clock, parts.metrics.foreign_endpoints.inc),
         services=ServiceChecks(parts.auditor, gatherer, events, clock, parts.chance),

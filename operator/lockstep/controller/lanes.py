@@ -1,4 +1,4 @@
-"""Keys that wait for a look: in two lanes, namespaces in turns."""
+"""Keys that wait for a reconciliation: in two lanes, namespaces in turns."""
 
 from collections import OrderedDict
 from enum import StrEnum

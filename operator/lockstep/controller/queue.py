@@ -17,7 +17,7 @@ Work = Callable[[Key], Awaitable[float | None]]
 """Looks at one key; returns in how many seconds to look again, None when only an event should bring it back."""
 
 Done = Callable[[str, float], None]
-"""Is told of each look: its result (`ok` or `error`) and its seconds."""
+"""Is told of each reconciliation: its result (`ok` or `error`) and its seconds."""
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF, _MAX_BACKOFF = 1.0, 60.0
@@ -28,7 +28,7 @@ _MAX_ASKED = 300.0
 @dataclass
 class _State:
     running: bool = False
-    again: Lane | None = None
+    requeue: Lane | None = None
     """Something happened while it was running, and in which lane it is to wait."""
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
@@ -58,7 +58,7 @@ class WorkQueue:
         return time.monotonic() - since if since is not None else 0.0
 
     def add(self, key: Key, lane: Lane = Lane.DECIDE) -> None:
-        """Ask for a look at a key now; asking twice is asking once, in the lane of upkeep when one asks for that."""
+        """Ask for a reconciliation of a key now; asking twice is asking once, in the lane of upkeep when one asks for that."""
         state = self._states.setdefault(key, _State())
         if state.timer is not None:
             state.timer.cancel()
@@ -66,7 +66,7 @@ class WorkQueue:
         if (left := state.not_before - time.monotonic()) > 0 and not state.running:
             self.add_after(key, left)
         elif state.running:
-            state.again = Lane.UPKEEP if Lane.UPKEEP in (lane, state.again) else lane
+            state.requeue = Lane.UPKEEP if Lane.UPKEEP in (lane, state.requeue) else lane
         elif lane is Lane.UPKEEP:
             since = self._lanes[Lane.DECIDE].remove(key)
             self._push(key, lane, since)
@@ -78,7 +78,7 @@ class WorkQueue:
         self._arrived.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Ask for a look later, unless one comes sooner."""
+        """Ask for a reconciliation later, unless one comes sooner."""
         state = self._states.setdefault(key, _State())
         if state.running or any(key in waiting for waiting in self._lanes.values()):
             return
@@ -87,7 +87,7 @@ class WorkQueue:
         state.timer = asyncio.get_running_loop().call_later(seconds, self.add, key)
 
     async def run(self) -> None:
-        """Work until cancelled; a look that has begun is finished or cancelled with the rest."""
+        """Work until cancelled; a reconciliation that has begun is finished or cancelled with the rest."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 # Each begins with another lane, so that neither waits for the other.
@@ -108,11 +108,11 @@ class WorkQueue:
 
     async def _look(self, key: Key) -> None:
         state = self._states.setdefault(key, _State())
-        state.running, state.again = True, None
+        state.running, state.requeue = True, None
         started = time.monotonic()
-        again: float | None
+        requeue: float | None
         try:
-            again = await self._work(key)
+            requeue = await self._work(key)
             state.failures = 0
             result = "ok"
         except Exception as error:
@@ -120,24 +120,24 @@ class WorkQueue:
             state.failures += 1
             asked = _asked_to_wait(error)
             state.not_before = time.monotonic() + asked
-            again = max(backoff(state.failures), asked)
+            requeue = max(backoff(state.failures), asked)
             result = "error"
-            _say(key, error, again)
+            _say(key, error, requeue)
         finally:
             state.running = False
         self._done(result, time.monotonic() - started)
-        if state.again is not None:
-            self.add(key, state.again)
-        elif again is not None:
-            self.add_after(key, again)
+        if state.requeue is not None:
+            self.add(key, state.requeue)
+        elif requeue is not None:
+            self.add_after(key, requeue)
         else:
             self._states.pop(key, None)
 
 
-def _say(key: Key, error: Exception, again: float) -> None:
-    """Log a failed look. What the API server does not do is one line: an outage fails thousands of looks."""
+def _say(key: Key, error: Exception, requeue: float) -> None:
+    """Log a failed look. What the API server does not do is one line: an outage fails thousands of reconciliations."""
     if isinstance(error, ClusterError):
-        _log.warning("the look at %s/%s comes again in %.0f s: %s", *key, again, error)
+        _log.warning("the look at %s/%s comes again in %.0f s: %s", *key, requeue, error)
     else:
         _log.error("the look at %s/%s failed", *key, exc_info=error)
 

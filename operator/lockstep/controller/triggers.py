@@ -46,7 +46,7 @@ def registry(wake: Callable[[Key, Lane], None], wake_all: Callable[[], None]) ->
 
     @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", labels={endpoints.SERVICE_NAME: kopf.PRESENT}, registry=found)
     async def endpoint_slice(*, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        # One of another Service wakes nobody; what was there before its ModelDeployment is found at the first look at that.
+        # One of another Service wakes nobody; what was there before its ModelDeployment is found when that is first reconciled.
         key = (namespace or "", labels[endpoints.SERVICE_NAME])
         if key in known:
             wake(key, Lane.UPKEEP)

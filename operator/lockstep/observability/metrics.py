@@ -60,7 +60,7 @@ class Metrics:
             "lockstep_dependency_up", "1 when the last call was answered.", ["dependency"], registry=registry
         )
         self.queue_depth = Gauge(
-            "lockstep_queue_depth", "ModelDeployments that wait for a look, by lane.", ["lane"], registry=registry
+            "lockstep_queue_depth", "ModelDeployments that wait for a reconciliation, by lane.", ["lane"], registry=registry
         )
         self.queue_oldest = Gauge(
             "lockstep_queue_oldest_seconds",
@@ -89,7 +89,7 @@ class Metrics:
         )
         self.reconciles = Counter("lockstep_reconcile", "Looks at ModelDeployments, by result.", ["result"], registry=registry)
         self.reconcile_seconds = Histogram(
-            "lockstep_reconcile_seconds", "Duration of one look.", buckets=_SECONDS, registry=registry
+            "lockstep_reconcile_seconds", "Duration of one reconciliation.", buckets=_SECONDS, registry=registry
         )
         self.scan_seconds = Histogram(
             "lockstep_scan_seconds", "Duration of one image scan.", buckets=_SECONDS, registry=registry
@@ -99,7 +99,7 @@ class Metrics:
         self._refused: dict[Key, tuple[str, str]] = {}
 
     def looked(self, result: str, seconds: float) -> None:
-        """Count one look at a ModelDeployment."""
+        """Count one reconciliation of a ModelDeployment."""
         self.reconciles.labels(result).inc()
         self.reconcile_seconds.observe(seconds)
 

@@ -29,7 +29,7 @@ _TEXT = 256
 
 
 @dataclass(frozen=True)
-class Step:
+class CandidateStep:
     """One step of a candidate."""
 
     candidate: CandidateStatus
@@ -42,7 +42,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Pins:
+class CandidatePins:
     """What has been pinned for a candidate; None for what could not be told yet."""
 
     version: str | None = None
@@ -52,13 +52,13 @@ class Pins:
 
 
 @dataclass(frozen=True)
-class Situation:
+class CandidateInput:
     """Everything that a step is decided from."""
 
     owner: ModelDeployment
     policy: PromotionPolicy | None
     verdict: Verdict
-    pins: Pins
+    pins: CandidatePins
     snapshot: Snapshot | None
     """None until version and digest are pinned."""
     observed: Observed
@@ -88,7 +88,7 @@ def waits_for_room(gates: Iterable[GateStatus | Result]) -> bool:
 def could_come_up_since(before: CandidateStatus, deployment: Object | None, now: datetime) -> datetime | None:
     """Return since when the candidate's pods can come up: their deadline does not run while the cluster has no room.
 
-    Until there is a Deployment, and at the first look after a wait for room, that is now.
+    Until there is a Deployment, and at the first reconciliation after a wait for room, that is now.
     """
     if before.pods_since is None:
         return None
@@ -97,7 +97,7 @@ def could_come_up_since(before: CandidateStatus, deployment: Object | None, now:
     return max(before.pods_since, datetime.fromisoformat(deployment["metadata"]["creationTimestamp"]))
 
 
-def carried_over(owner: ModelDeployment, version: str | None, now: datetime) -> CandidateStatus:
+def previous_candidate(owner: ModelDeployment, version: str | None, now: datetime) -> CandidateStatus:
     """Return the candidate's status to go on from: the present one, or a new one when spec or alias ask for another."""
     present, wanted = owner.status.candidate, spec_hash(owner.spec)
     if present is not None and present.spec_hash == wanted and version in (None, present.model_version or version):
@@ -114,36 +114,36 @@ def pinned_reference(candidate: CandidateStatus, wanted: str) -> str:
     return pinned if pinned is not None and repository_of(pinned) == repository_of(wanted) else wanted
 
 
-def next_step(situation: Situation) -> Step:
+def next_step(given: CandidateInput) -> CandidateStep:
     """Decide what comes next for a candidate. Traffic is given only by a step with `promote`."""
-    refused = _refused_for_good(situation)
+    refused = _refused_for_good(given)
     if refused is not None:
-        return Step(refused, actions=_withdrawals(situation))
-    candidate = described(situation)
-    blocking = situation.verdict.blocking
+        return CandidateStep(refused, actions=_withdrawals(given))
+    candidate = describe(given)
+    blocking = given.verdict.blocking
     if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
-        return _refused(situation, candidate, blocking)
-    snapshot, policy = situation.snapshot, situation.policy
-    if snapshot is None or policy is None or situation.held or not situation.verdict.permits_pods:
-        return Step(candidate)
+        return _refused(given, candidate, blocking)
+    snapshot, policy = given.snapshot, given.policy
+    if snapshot is None or policy is None or given.held or not given.verdict.permits_pods:
+        return CandidateStep(candidate)
     if candidate.pods_since is None:
-        candidate = candidate.model_copy(update={"pods_since": situation.now})
-    wanted = wanted_pods(situation.owner, policy, recorded=situation.recorded)
-    actions = _pods(situation, snapshot, wanted)
-    if actions or not situation.verdict.permits_traffic or situation.pods_ready < wanted:
-        return Step(candidate, actions=tuple(actions))
-    if not situation.recorded:
-        full = wanted == wanted_pods(situation.owner, policy, recorded=True)
+        candidate = candidate.model_copy(update={"pods_since": given.now})
+    wanted = wanted_pods(given.owner, policy, recorded=given.recorded)
+    actions = _pods(given, snapshot, wanted)
+    if actions or not given.verdict.permits_traffic or given.pods_ready < wanted:
+        return CandidateStep(candidate, actions=tuple(actions))
+    if not given.recorded:
+        full = wanted == wanted_pods(given.owner, policy, recorded=True)
         if not full:
             # The pods that are added now have the whole deadline for themselves.
-            candidate = candidate.model_copy(update={"pods_since": situation.now})
-        return Step(candidate, record="Promoted", promote=full)
-    return Step(candidate, record="Promoted", promote=True)
+            candidate = candidate.model_copy(update={"pods_since": given.now})
+        return CandidateStep(candidate, record="Promoted", promote=full)
+    return CandidateStep(candidate, record="Promoted", promote=True)
 
 
-def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]:
+def _pods(given: CandidateInput, snapshot: Snapshot, wanted: int) -> list[Action]:
     """Bring the candidate's pods up, then pause their Deployment, so that no template edit can change them any more."""
-    observed, owner = situation.observed, situation.owner
+    observed, owner = given.observed, given.owner
     actions: list[Action] = []
     kept, desired = observed.revisions.get(snapshot.revision), manifests.controller_revision(owner, snapshot)
     live = observed.deployments.get(snapshot.revision)
@@ -157,42 +157,42 @@ def _pods(situation: Situation, snapshot: Snapshot, wanted: int) -> list[Action]
         return [*actions, Create(manifests.deployment(owner, snapshot, replicas=wanted, paused=False))]
     if live["spec"].get("replicas", 1) != wanted:
         return [*actions, Scale(live["metadata"]["name"], wanted)]
-    if situation.pods_ready >= wanted and not live["spec"].get("paused"):
+    if given.pods_ready >= wanted and not live["spec"].get("paused"):
         desired = manifests.deployment(owner, snapshot, replicas=wanted, paused=True)
         actions.append(applied(desired, live))
     return actions
 
 
-def _refused_for_good(situation: Situation) -> CandidateStatus | None:
+def _refused_for_good(given: CandidateInput) -> CandidateStatus | None:
     """Return the candidate's status when it was refused for good and nothing about it has changed since."""
-    before = carried_over(situation.owner, situation.pins.version, situation.now)
-    snapshot = situation.snapshot
+    before = previous_candidate(given.owner, given.pins.version, given.now)
+    snapshot = given.snapshot
     same_revision = snapshot is None or snapshot.revision == before.revision
     # A policy that can't be read is no other policy.
-    same_policy = situation.verdict.policy_hash in ("", before.policy_hash)
+    same_policy = given.verdict.policy_hash in ("", before.policy_hash)
     return before if before.final and same_revision and same_policy else None
 
 
-def _refused(situation: Situation, candidate: CandidateStatus, blocking: Result) -> Step:
+def _refused(given: CandidateInput, candidate: CandidateStatus, blocking: Result) -> CandidateStep:
     update: dict[str, object] = {"final": blocking.final} | ({"pods_since": None} if blocking.final else {})
-    return Step(
+    return CandidateStep(
         candidate.model_copy(update=update),
-        actions=_withdrawals(situation) if blocking.final else (),
-        record="Refused" if situation.snapshot is not None else None,
+        actions=_withdrawals(given) if blocking.final else (),
+        record="Refused" if given.snapshot is not None else None,
     )
 
 
-def _withdrawals(situation: Situation) -> tuple[Action, ...]:
+def _withdrawals(given: CandidateInput) -> tuple[Action, ...]:
     """A candidate that failed for good gives its place back; its record keeps what its pods said."""
-    revision = situation.snapshot.revision if situation.snapshot is not None else ""
-    live = situation.observed.deployments.get(revision)
+    revision = given.snapshot.revision if given.snapshot is not None else ""
+    live = given.observed.deployments.get(revision)
     return (Delete("Deployment", str(live["metadata"]["name"]), str(live["metadata"]["uid"])),) if live else ()
 
 
-def described(situation: Situation) -> CandidateStatus:
+def describe(given: CandidateInput) -> CandidateStatus:
     """Return the candidate's status with pins and gate results of this verdict."""
-    before = carried_over(situation.owner, situation.pins.version, situation.now)
-    verdict, pins, snapshot = situation.verdict, situation.pins, situation.snapshot
+    before = previous_candidate(given.owner, given.pins.version, given.now)
+    verdict, pins, snapshot = given.verdict, given.pins, given.snapshot
     blocking = verdict.blocking
     refused = blocking is not None and blocking.outcome is GateOutcome.REJECTED
     waiting = blocking is not None and not refused
@@ -209,11 +209,9 @@ def described(situation: Situation) -> CandidateStatus:
             "environment_digest": verdict.environment_digest,
             "policy_hash": verdict.policy_hash,
             "gates": [gate_status(result) for result in verdict.results],
-            "blocked_since": (before.blocked_since or situation.now) if refused else _still_blocked(before, blocking),
-            "waiting_since": (before.waiting_since if same_wait and before.waiting_since else situation.now)
-            if waiting
-            else None,
-            "pods_since": situation.pods_since or before.pods_since,
+            "blocked_since": (before.blocked_since or given.now) if refused else _still_blocked(before, blocking),
+            "waiting_since": (before.waiting_since if same_wait and before.waiting_since else given.now) if waiting else None,
+            "pods_since": given.pods_since or before.pods_since,
             "final": False,
         }
     )
@@ -266,7 +264,7 @@ def difference_statuses(verdict: Verdict) -> list[DifferenceStatus]:
     ]
 
 
-def activated(candidate: CandidateStatus, *, record: str, now: datetime) -> RevisionStatus:
+def activate(candidate: CandidateStatus, *, record: str, now: datetime) -> RevisionStatus:
     """Return the active revision's status for a candidate whose passing verdict is recorded under `record`."""
     fields = {name: getattr(candidate, name) for name in RevisionStatus.model_fields}
     return RevisionStatus(**(fields | {"record": record, "start_time": now, "evaluated_policy_hash": candidate.policy_hash}))

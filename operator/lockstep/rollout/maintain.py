@@ -23,7 +23,7 @@ from lockstep.rollout.removals import Impairment, removals
 
 
 @dataclass(frozen=True)
-class Upkeep:
+class Maintenance:
     """What there is to do now, and in how many seconds something falls due by itself."""
 
     actions: tuple[Action, ...]
@@ -53,7 +53,7 @@ def maintain(
     now: datetime,
     allowance: Allowance = Allowance(),
     admitted: Mapping[str, str] = MappingProxyType({}),
-) -> Upkeep:
+) -> Maintenance:
     """Compare the cluster with what was promoted.
 
     Args:
@@ -81,7 +81,7 @@ def maintain(
         actions += _budget(owner, observed, active)
     old, drained = _old_revisions(owner, observed, active=active, keep=keep, rollout=rollout, now=now)
     taken = observed.taken.get(serving or "")
-    return Upkeep(
+    return Maintenance(
         actions=(*actions, *old),
         due=min((seconds for seconds in (drained, removed.due) if seconds is not None), default=None),
         impairment=Impairment(Reason.NAME_CONFLICT, taken) if taken else removed.impairment,

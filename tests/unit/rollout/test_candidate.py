@@ -19,7 +19,15 @@ from lockstep.gates.gate import Result
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout import candidate as module
 from lockstep.rollout.actions import Apply, Create, Delete, Scale
-from lockstep.rollout.candidate import Pins, Situation, Step, carried_over, next_step, pinned_reference, wanted_pods
+from lockstep.rollout.candidate import (
+    CandidateInput,
+    CandidatePins,
+    CandidateStep,
+    next_step,
+    pinned_reference,
+    previous_candidate,
+    wanted_pods,
+)
 from lockstep.rollout.objects.revision import spec_hash
 from lockstep.rollout.observed.observed import Observed
 from tests.fakes import builders as a
@@ -27,7 +35,7 @@ from tests.fakes import live
 from tests.fakes.live import snapshot
 
 OF = snapshot()
-PINS = Pins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
+PINS = CandidatePins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
 PASSED = evaluate(a.evidence())
 STARTING = evaluate(a.evidence(pods=None))
 MISMATCH = evaluate(a.evidence(scan=a.scan(document=a.document({}))))
@@ -41,10 +49,10 @@ def seen(**changes: Any) -> CandidateStatus:
     return found.model_copy(update=changes)
 
 
-def situation(**changes: Any) -> Situation:
+def situation(**changes: Any) -> CandidateInput:
     """Return a candidate whose pods are ready and paused and whose verdict has passed."""
     owner = changes.pop("owner", None) or a.owner(status={"candidate": seen(pods_since=a.NOW)})
-    found = Situation(
+    found = CandidateInput(
         owner=owner,
         policy=a.policy(),
         verdict=PASSED,
@@ -98,7 +106,7 @@ def test_ready_pods_deployment_is_paused_against_edits_before_anything_else() ->
 
 def test_a_passed_candidate_of_full_size_is_recorded_and_promoted_in_one_step() -> None:
     step = next_step(situation(recorded=False))
-    assert step == Step(step.candidate, record="Promoted", promote=True)
+    assert step == CandidateStep(step.candidate, record="Promoted", promote=True)
 
 
 def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
@@ -165,7 +173,7 @@ def test_a_final_refusal_withdraws_the_deployment() -> None:
     assert step.record == "Refused"
 
 
-def after_final(**changes: Any) -> Situation:
+def after_final(**changes: Any) -> CandidateInput:
     refused = next_step(situation(verdict=CRASHED)).candidate
     owner = a.owner(status={"candidate": refused}, **changes)
     return situation(owner=owner, verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0)
@@ -261,10 +269,10 @@ def test_a_situation_that_does_not_change_gives_the_same_status(verdict: Verdict
     assert again.model_copy(update={"pods_since": None}) == first.model_copy(update={"pods_since": None})
 
 
-def walked(owner: ModelDeployment, most: int = 20) -> list[Step]:
+def walked(owner: ModelDeployment, most: int = 20) -> list[CandidateStep]:
     """Play API server and nodes until a candidate is promoted."""
     policy, observed, recorded, ready = a.policy(rollout={"candidateReplicas": 1}), Observed(), False, 0
-    steps: list[Step] = []
+    steps: list[CandidateStep] = []
     for _ in range(most):
         live_one = observed.deployments.get(OF.revision)
         wanted = wanted_pods(owner, policy, recorded=recorded)
@@ -273,7 +281,7 @@ def walked(owner: ModelDeployment, most: int = 20) -> list[Step]:
         audits = tuple(a.audit(pod.name) for pod in pods)
         known = CandidatePods(wanted, a.NOW, pods, audits) if live_one else None
         verdict = evaluate(a.evidence(spec=owner.spec, policy=policy, pods=known))
-        step = next_step(Situation(owner, policy, verdict, PINS, OF, observed, a.NOW, recorded, ready))
+        step = next_step(CandidateInput(owner, policy, verdict, PINS, OF, observed, a.NOW, recorded, ready))
         steps.append(step)
         if step.promote:
             return steps
@@ -307,20 +315,20 @@ def test_a_good_candidate_is_promoted_in_a_few_steps_of_which_only_the_last_give
 def test_a_candidate_is_carried_over_until_spec_or_alias_ask_for_another() -> None:
     present = seen()
     owner = a.owner(status={"candidate": present}, replicas=7, paused=True)
-    assert carried_over(owner, "3", a.NOW) == present
-    assert carried_over(owner, None, a.NOW) == present
-    moved = carried_over(owner, "4", a.NOW + timedelta(1))
+    assert previous_candidate(owner, "3", a.NOW) == present
+    assert previous_candidate(owner, None, a.NOW) == present
+    moved = previous_candidate(owner, "4", a.NOW + timedelta(1))
     assert moved == CandidateStatus(spec_hash=present.spec_hash, start_time=a.NOW + timedelta(1))
-    other = carried_over(a.owner(status={"candidate": present}, retry=1), "3", a.NOW)
+    other = previous_candidate(a.owner(status={"candidate": present}, retry=1), "3", a.NOW)
     assert other.revision is None
     unpinned = seen(model_version=None)
-    assert carried_over(a.owner(status={"candidate": unpinned}), "4", a.NOW) == unpinned
+    assert previous_candidate(a.owner(status={"candidate": unpinned}), "4", a.NOW) == unpinned
 
 
 def test_what_is_pinned_stays_pinned_while_a_dependency_can_not_tell() -> None:
     pinned = next_step(situation()).candidate
     owner = a.owner(status={"candidate": pinned})
-    lost = next_step(situation(owner=owner, verdict=UNREACHABLE, pins=Pins(), snapshot=None)).candidate
+    lost = next_step(situation(owner=owner, verdict=UNREACHABLE, pins=CandidatePins(), snapshot=None)).candidate
     for field in ("revision", "model_version", "run_id", "image", "image_digest", "short_digest"):
         assert getattr(lost, field) == getattr(pinned, field) is not None
 
@@ -383,7 +391,7 @@ def test_differences_are_bounded() -> None:
 
 def test_an_activated_candidate_keeps_its_pins_and_names_its_record() -> None:
     found = next_step(situation()).candidate
-    active = module.activated(found, record="iris-record", now=a.NOW + timedelta(1))
+    active = module.activate(found, record="iris-record", now=a.NOW + timedelta(1))
     assert (active.record, active.start_time) == ("iris-record", a.NOW + timedelta(1))
     assert (active.revision, active.run_id, active.image) == (OF.revision, a.RUN, OF.image)
     assert active.evaluated_policy_hash == active.policy_hash == PASSED.policy_hash

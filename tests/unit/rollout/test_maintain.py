@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.modeldeployment import ModelDeployment, RevisionStatus
 from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Scale
-from lockstep.rollout.maintain import Upkeep, maintain
+from lockstep.rollout.maintain import Maintenance, maintain
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.observed.observed import Observed
 from tests.fakes import builders as a
@@ -36,7 +36,7 @@ def serving(*history: Snapshot, active: Snapshot | None = NEW, **parts: Any) -> 
     return a.owner(status=status, **parts)
 
 
-def upkeep(
+def maintenance(
     owner: ModelDeployment,
     observed: Observed,
     *,
@@ -45,7 +45,7 @@ def upkeep(
     known: tuple[Snapshot, ...] = (NEW, OLD, OLDER, OLDEST),
     rollout: Mapping[str, Any] | None = None,
     now: datetime = a.NOW + timedelta(hours=1),
-) -> Upkeep:
+) -> Maintenance:
     return maintain(
         owner,
         observed,
@@ -60,7 +60,7 @@ def upkeep(
 def after(change: Callable[[Objects], Any]) -> tuple[Action, ...]:
     """Return what is done after somebody changed an object of the active revision."""
     owner = serving()
-    return upkeep(owner, live.cluster(owner, NEW, active=NEW, change=change)).actions
+    return maintenance(owner, live.cluster(owner, NEW, active=NEW, change=change)).actions
 
 
 # --- settled -----------------------------------------------------------------------------------------------------------
@@ -68,20 +68,20 @@ def after(change: Callable[[Objects], Any]) -> tuple[Action, ...]:
 
 def test_nothing_is_done_to_a_settled_object() -> None:
     owner = serving()
-    assert upkeep(owner, live.cluster(owner, NEW, active=NEW)) == Upkeep(())
+    assert maintenance(owner, live.cluster(owner, NEW, active=NEW)) == Maintenance(())
 
 
 @given(st.integers(0, 3), st.integers(80, 90), st.booleans())
 def test_nothing_is_done_to_a_settled_object_whatever_its_size(replicas: int, port: int, paused: bool) -> None:
     owner = serving(replicas=replicas, service={"port": port}, paused=paused)
-    assert upkeep(owner, live.cluster(owner, NEW, active=NEW, replicas=replicas)) == Upkeep(())
+    assert maintenance(owner, live.cluster(owner, NEW, active=NEW, replicas=replicas)) == Maintenance(())
 
 
 def test_before_the_first_promotion_there_is_nothing_to_keep() -> None:
     owner = a.owner()
-    assert upkeep(owner, Observed(), active=None) == Upkeep(())
+    assert maintenance(owner, Observed(), active=None) == Maintenance(())
     checked = live.cluster(owner, NEW)
-    assert upkeep(owner, checked, active=None, keep=frozenset({NEW.revision})) == Upkeep(())
+    assert maintenance(owner, checked, active=None, keep=frozenset({NEW.revision})) == Maintenance(())
 
 
 # --- what is missing ---------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_before_the_first_promotion_there_is_nothing_to_keep() -> None:
 
 def test_lost_objects_are_made_again_from_the_snapshot() -> None:
     owner = serving()
-    actions = upkeep(owner, Observed()).actions
+    actions = maintenance(owner, Observed()).actions
     kinds = [action.body["kind"] for action in actions if isinstance(action, Create)]
     assert kinds == ["Deployment", "Service", "PodDisruptionBudget"]
     made = actions[0]
@@ -100,14 +100,14 @@ def test_lost_objects_are_made_again_from_the_snapshot() -> None:
 
 def test_an_objects_name_that_somebody_else_has_is_left_to_them() -> None:
     owner = serving()
-    assert upkeep(owner, replace(live.cluster(owner, NEW), conflict="the Service iris exists")).actions == ()
+    assert maintenance(owner, replace(live.cluster(owner, NEW), conflict="the Service iris exists")).actions == ()
 
 
 def test_a_deployment_is_scaled_to_the_specs_replicas() -> None:
     owner = serving(replicas=5)
     asked = a.owner(replicas=5, generation=2, status=dict(serving().status))
-    assert upkeep(asked, live.cluster(asked, NEW, active=NEW)).actions == (Scale(NEW.object_name, 5),)
-    (corrected,) = upkeep(owner, live.cluster(owner, NEW, active=NEW)).actions
+    assert maintenance(asked, live.cluster(asked, NEW, active=NEW)).actions == (Scale(NEW.object_name, 5),)
+    (corrected,) = maintenance(owner, live.cluster(owner, NEW, active=NEW)).actions
     assert isinstance(corrected, Scale)
     assert corrected.replicas == 5
     assert "spec.replicas was changed" in str(corrected.why)
@@ -186,7 +186,7 @@ def test_an_edited_service_is_replaced_and_keeps_its_address(change: Callable[[O
 def test_the_switch_to_a_promoted_revision_is_a_step_of_our_own() -> None:
     owner = serving(OLD)
     before = live.cluster(owner, NEW, OLD, active=OLD)
-    service, budget = (action for action in upkeep(owner, before).actions if isinstance(action, Apply))
+    service, budget = (action for action in maintenance(owner, before).actions if isinstance(action, Apply))
     assert service.body["spec"]["selector"]["lockstep.dev/revision"] == NEW.revision
     assert budget.body["spec"]["selector"]["matchLabels"]["lockstep.dev/revision"] == NEW.revision
     assert service.resource_version == "100"
@@ -195,7 +195,7 @@ def test_the_switch_to_a_promoted_revision_is_a_step_of_our_own() -> None:
 def test_a_switch_together_with_a_new_port_replaces_the_service_as_a_whole() -> None:
     owner = serving(OLD, service={"port": 81})
     observed = replace(live.cluster(owner, NEW, OLD, active=NEW), service=live.service(serving(active=OLD), OLD))
-    (action,) = upkeep(owner, observed, now=a.NOW).actions
+    (action,) = maintenance(owner, observed, now=a.NOW).actions
     assert isinstance(action, Correct)
     assert [port["port"] for port in action.body["spec"]["ports"]] == [81]
     assert action.body["spec"]["selector"]["lockstep.dev/revision"] == NEW.revision
@@ -204,7 +204,7 @@ def test_a_switch_together_with_a_new_port_replaces_the_service_as_a_whole() -> 
 def test_a_new_port_of_the_spec_replaces_the_old_one() -> None:
     owner = serving(service={"port": 81})
     observed = replace(live.cluster(owner, NEW, active=NEW), service=live.service(serving(), NEW))
-    (action,) = upkeep(owner, observed).actions
+    (action,) = maintenance(owner, observed).actions
     # Ports are merged by number in a server-side apply: the old one would stay, under the same name.
     assert isinstance(action, Correct)
     assert [port["port"] for port in action.body["spec"]["ports"]] == [81]
@@ -229,7 +229,7 @@ def test_a_pod_that_bears_the_revision_label_and_is_not_ours_is_deleted() -> Non
     observed = live.cluster(owner, NEW, active=NEW)
     stranger = live.pod(observed.replica_sets[0], "stranger")
     del stranger["metadata"]["ownerReferences"]
-    (action,) = upkeep(owner, replace(observed, pods=[*observed.pods, stranger])).actions
+    (action,) = maintenance(owner, replace(observed, pods=[*observed.pods, stranger])).actions
     assert isinstance(action, Delete)
     assert (action.kind, action.name, action.uid) == ("Pod", "stranger", "uid-stranger")
     assert action.why is not None
@@ -240,7 +240,7 @@ def test_a_candidates_pod_that_was_given_the_active_label_is_deleted() -> None:
     observed = live.cluster(owner, NEW, OLD, active=NEW)
     moved = next(pod for pod in observed.pods if pod["metadata"]["labels"]["lockstep.dev/revision"] == OLD.revision)
     moved["metadata"]["labels"]["lockstep.dev/revision"] = NEW.revision
-    actions = upkeep(owner, observed, keep=frozenset({OLD.revision})).actions
+    actions = maintenance(owner, observed, keep=frozenset({OLD.revision})).actions
     assert [action.name for action in actions if isinstance(action, Delete)] == [moved["metadata"]["name"]]
 
 
@@ -250,7 +250,7 @@ def test_a_stranger_that_the_deployment_has_adopted_goes_even_while_it_has_no_po
     stranger = live.replica_set(observed.deployments[NEW.revision], "stranger")
     stranger["spec"]["replicas"] = 0
     stranger["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/stranger:1"
-    actions = upkeep(owner, replace(observed, replica_sets=[*observed.replica_sets, stranger])).actions
+    actions = maintenance(owner, replace(observed, replica_sets=[*observed.replica_sets, stranger])).actions
     assert [(type(action), action.name) for action in actions if isinstance(action, Delete)] == [(Delete, "stranger")]
 
 
@@ -259,7 +259,7 @@ def test_a_replica_set_that_bears_the_label_and_is_not_ours_is_deleted() -> None
     observed = live.cluster(owner, NEW, active=NEW)
     stranger = live.replica_set(observed.deployments[NEW.revision], "stranger")
     del stranger["metadata"]["ownerReferences"]
-    actions = upkeep(owner, replace(observed, replica_sets=[*observed.replica_sets, stranger])).actions
+    actions = maintenance(owner, replace(observed, replica_sets=[*observed.replica_sets, stranger])).actions
     assert [(type(action), action.name) for action in actions if isinstance(action, Delete)] == [(Delete, "stranger")]
 
 
@@ -268,7 +268,7 @@ def test_what_bears_no_revision_label_gets_no_traffic_and_is_left_alone() -> Non
     observed = live.cluster(owner, NEW, active=NEW)
     bystander = live.pod(observed.replica_sets[0], "bystander")
     bystander["metadata"] |= {"labels": {"lockstep.dev/model-deployment": "iris"}, "ownerReferences": []}
-    assert upkeep(owner, replace(observed, pods=[*observed.pods, bystander])).actions == ()
+    assert maintenance(owner, replace(observed, pods=[*observed.pods, bystander])).actions == ()
 
 
 def test_a_pod_that_was_edited_is_deleted_and_one_that_is_ending_is_not() -> None:
@@ -292,7 +292,7 @@ def test_the_remains_of_a_deleted_deployment_are_left_to_the_garbage_collector()
     owner = serving()
     observed = live.cluster(owner, NEW, OLD, active=NEW)
     gone = replace(observed, deployments={NEW.revision: observed.deployments[NEW.revision]})
-    deleted = [action for action in upkeep(owner, gone).actions if isinstance(action, Delete)]
+    deleted = [action for action in maintenance(owner, gone).actions if isinstance(action, Delete)]
     assert [action.kind for action in deleted] == ["ControllerRevision"]
 
 
@@ -301,7 +301,7 @@ def test_a_replica_set_that_runs_something_else_beside_ours_is_deleted() -> None
     observed = live.cluster(owner, NEW, active=NEW)
     other = live.replica_set(observed.deployments[NEW.revision], "rolled-out", replicas=1)
     other["spec"]["template"]["spec"]["containers"][0]["image"] = "evil"
-    (action,) = upkeep(owner, replace(observed, replica_sets=[*observed.replica_sets, other])).actions
+    (action,) = maintenance(owner, replace(observed, replica_sets=[*observed.replica_sets, other])).actions
     assert isinstance(action, Delete)
     assert (action.kind, action.name) == ("ReplicaSet", "rolled-out")
 
@@ -319,23 +319,23 @@ def test_the_only_replica_set_is_put_right_when_it_was_edited() -> None:
 def test_the_old_revision_drains_then_scales_to_zero_then_stays() -> None:
     owner = serving(OLD)
     observed = live.cluster(owner, NEW, OLD, active=NEW)
-    assert upkeep(owner, observed, now=a.NOW + timedelta(seconds=10)) == Upkeep((), due=20.0)
-    assert upkeep(owner, observed, now=DRAINED) == Upkeep((Scale(OLD.object_name, 0),))
+    assert maintenance(owner, observed, now=a.NOW + timedelta(seconds=10)) == Maintenance((), due=20.0)
+    assert maintenance(owner, observed, now=DRAINED) == Maintenance((Scale(OLD.object_name, 0),))
     observed.deployments[OLD.revision]["spec"]["replicas"] = 0
-    assert upkeep(owner, observed, now=DRAINED) == Upkeep(())
+    assert maintenance(owner, observed, now=DRAINED) == Maintenance(())
 
 
 def test_revisions_beyond_the_limit_are_deleted_with_their_snapshots_after_them() -> None:
     owner = serving(OLD, OLDER, OLDEST)
     observed = live.cluster(owner, NEW, OLD, OLDER, OLDEST, active=NEW, replicas=0)
     empty = serving(OLD, OLDER, OLDEST, replicas=0)
-    deleted = upkeep(empty, observed, rollout={"revisionHistoryLimit": 1}).actions
+    deleted = maintenance(empty, observed, rollout={"revisionHistoryLimit": 1}).actions
     assert {(action.kind, action.name) for action in deleted if isinstance(action, Delete)} == {
         ("Deployment", OLDER.object_name),
         ("Deployment", OLDEST.object_name),
     }
     without = replace(observed, deployments={one.revision: observed.deployments[one.revision] for one in (NEW, OLD)})
-    then = upkeep(owner, without, rollout={"revisionHistoryLimit": 1}).actions
+    then = maintenance(owner, without, rollout={"revisionHistoryLimit": 1}).actions
     assert {(action.kind, action.name) for action in then if isinstance(action, Delete)} == {
         ("ControllerRevision", OLDER.object_name),
         ("ControllerRevision", OLDEST.object_name),
@@ -346,8 +346,8 @@ def test_without_a_history_the_old_revision_still_drains_before_it_is_deleted() 
     owner = serving(OLD)
     observed = live.cluster(owner, NEW, OLD, active=NEW)
     limit = {"revisionHistoryLimit": 0}
-    assert upkeep(owner, observed, rollout=limit, now=a.NOW).actions == ()
-    (action,) = upkeep(owner, observed, rollout=limit, now=DRAINED).actions
+    assert maintenance(owner, observed, rollout=limit, now=a.NOW).actions == ()
+    (action,) = maintenance(owner, observed, rollout=limit, now=DRAINED).actions
     assert isinstance(action, Delete)
     assert action.why is None, "our own clearing up is no correction"
 
@@ -355,7 +355,7 @@ def test_without_a_history_the_old_revision_still_drains_before_it_is_deleted() 
 def test_a_candidate_that_was_given_up_is_deleted_at_once() -> None:
     owner = serving()
     observed = live.cluster(owner, NEW, OLD, active=NEW)
-    (action,) = upkeep(owner, observed, now=a.NOW).actions
+    (action,) = maintenance(owner, observed, now=a.NOW).actions
     assert (type(action), getattr(action, "name", None)) == (Delete, OLD.object_name)
 
 
@@ -363,9 +363,9 @@ def test_a_candidate_is_kept_and_its_deployment_guarded_too() -> None:
     owner = serving()
     observed = live.cluster(owner, NEW, OLD, active=NEW)
     keep = frozenset({OLD.revision})
-    assert upkeep(owner, observed, keep=keep) == Upkeep(())
+    assert maintenance(owner, observed, keep=keep) == Maintenance(())
     observed.deployments[OLD.revision]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil"
-    (action,) = upkeep(owner, observed, keep=keep).actions
+    (action,) = maintenance(owner, observed, keep=keep).actions
     assert isinstance(action, Correct)
 
 
@@ -373,25 +373,25 @@ def test_a_candidate_that_comes_up_is_not_paused_by_upkeep() -> None:
     owner = a.owner()
     observed = live.cluster(owner, NEW)
     del observed.deployments[NEW.revision]["spec"]["paused"]
-    assert upkeep(owner, observed, active=None, keep=frozenset({NEW.revision})) == Upkeep(())
+    assert maintenance(owner, observed, active=None, keep=frozenset({NEW.revision})) == Maintenance(())
 
 
 def test_what_serves_is_never_cleared_away_when_its_snapshot_or_record_can_not_be_read() -> None:
     owner = serving(OLD)
     observed = live.cluster(owner, NEW, OLD, active=NEW)
-    assert upkeep(owner, observed, active=None, known=()).actions == ()
+    assert maintenance(owner, observed, active=None, known=()).actions == ()
 
 
 def test_what_the_service_selects_is_never_cleared_away_even_when_no_record_vouches_for_it() -> None:
     forgotten = a.owner(status={"history": [entry(OLD)]})
     observed = live.cluster(forgotten, NEW, OLD, OLDER, active=NEW)
-    actions = upkeep(forgotten, observed, active=None).actions
+    actions = maintenance(forgotten, observed, active=None).actions
     assert {getattr(action, "name", "") for action in actions} == {OLD.object_name, OLDER.object_name}
 
 
 def test_an_emptied_status_clears_nothing_away() -> None:
     observed = live.cluster(serving(OLD), NEW, OLD, OLDER, active=NEW)
-    assert not [action for action in upkeep(a.owner(), observed).actions if isinstance(action, Delete | Scale)]
+    assert not [action for action in maintenance(a.owner(), observed).actions if isinstance(action, Delete | Scale)]
 
 
 REVISIONS = st.lists(st.sampled_from([OLD, OLDER, OLDEST]), unique_by=lambda one: one.revision)
@@ -411,7 +411,7 @@ def test_upkeep_never_takes_pods_from_what_serves_or_is_checked(
 ) -> None:
     owner = serving(*history, active=NEW if stated else None)
     observed = live.cluster(owner, NEW, *running, active=NEW)
-    found = upkeep(
+    found = maintenance(
         owner,
         observed,
         active=NEW if believed else None,

@@ -25,8 +25,8 @@ class Asking:
     """When what is asked could begin to answer."""
     now: datetime
     input_example: bytes | None
-    again: Callable[[], None]
-    """Asks for another look, when something was found out beside this one."""
+    requeue: Callable[[], None]
+    """Asks for another reconciliation, when something was found out beside this one."""
 
     @property
     def elapsed(self) -> float:

@@ -1,4 +1,4 @@
-"""The candidate's pods as facts, and their audits, which run beside the looks once all pods are ready."""
+"""The candidate's pods as facts, and their audits, which run beside the reconciliations once all pods are ready."""
 
 import logging
 import random
@@ -40,7 +40,7 @@ class _Entry:
 
 
 class PodAudits:
-    """Audits each pod once, beside the looks; a pod that could not be reached is asked again."""
+    """Audits each pod once, beside the reconciliations; a pod that could not be reached is asked again."""
 
     def __init__(self, auditor: Auditor, clock: Clock, chance: random.Random) -> None:
         self._auditor = auditor
@@ -114,7 +114,7 @@ class PodAudits:
             within_seconds=within,
         )
         entry.running = True
-        self._background.start(about, self._audit(audit, entry, asking.again))
+        self._background.start(about, self._audit(audit, entry, asking.requeue))
 
     def _end(self, asking: Asking) -> float:
         """Return when all audits of a candidate have to have ended: at its deadline, as this process first saw it."""
@@ -125,7 +125,7 @@ class PodAudits:
             self._ends.popitem(last=False)
         return end
 
-    async def _audit(self, audit: Audit, entry: _Entry, again: Callable[[], None]) -> None:
+    async def _audit(self, audit: Audit, entry: _Entry, requeue: Callable[[], None]) -> None:
         try:
             entry.fact = await self._auditor.audit(audit)
         except Exception:
@@ -134,7 +134,7 @@ class PodAudits:
             entry.fact = AuditFact(audit.pod, passed=False, answered=0, failure=failure, unreachable=True)
         finally:
             entry.at, entry.running = self._clock.monotonic(), False
-        again()
+        requeue()
 
 
 def ready_count(pods: tuple[PodFact, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Why pods are not ready: what they answer to the question of their readiness probe, asked beside the looks."""
+"""Why pods are not ready: what they answer to the question of their readiness probe, asked beside the reconciliations."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -54,4 +54,4 @@ class UnreadyPods:
         audit = audit_of(asking, pod=name, address=address, port=port, requests=0, within_seconds=_SECONDS)
         before, known.text = known.text, await self._auditor.readiness(audit)
         if known.text != before:
-            asking.again()
+            asking.requeue()

@@ -1,7 +1,6 @@
 """Takes away what would lead the traffic of an owned Service elsewhere, where the chart's guards are off or were passed.
 
-An EndpointSlice of somebody else's is deleted at the first look. Endpoints are one object, which Kubernetes' own controller
-writes, a moment after pods come and go: they are deleted, for the controller to write them anew, when they still look foreign a
+An EndpointSlice of somebody else's is deleted at once. Endpoints are one object, which Kubernetes' own controller writes, a moment after pods come and go: they are deleted, for the controller to write them anew, when they still look foreign a
 second later without having changed.
 """
 
@@ -17,7 +16,7 @@ from lockstep.rollout.objects import endpoints
 from lockstep.rollout.observed.observed import Observed
 
 _MOST = 20
-"""So many are taken away at one look; the next one follows at once."""
+"""So many are taken away at one reconciliation; the next one follows at once."""
 _AT_ONCE = 0.2
 _LAG = 1.0
 """Seconds for which Endpoints may name pods that are gone."""

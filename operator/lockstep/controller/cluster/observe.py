@@ -13,7 +13,7 @@ from lockstep.rollout.observed.ownership import taken
 from lockstep.rollout.observed.pods import controlled_by
 
 _UNLABELLED = 8
-"""ReplicaSets that are read by name in one look: a revision has one, for moments two."""
+"""ReplicaSets that are read by name in one reconciliation: a revision has one, for moments two."""
 
 
 async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:

@@ -1,1 +1,1 @@
-"""One look at one ModelDeployment: what is there, what is decided, what is done and what is said about it."""
+"""One reconciliation of one ModelDeployment: what is there, what is decided, what is done and what is said about it."""

@@ -104,7 +104,7 @@ class Actor:
             return
         labels, version = found["metadata"].get("labels") or {}, found["metadata"]["resourceVersion"]
         if all(labels.get(key) == value for key, value in body["metadata"]["labels"].items()):
-            # Somebody was quicker, perhaps ourselves before a crash: the next look tells.
+            # Somebody was quicker, perhaps ourselves before a crash: the next reconciliation tells.
             _log.info("%s %s exists already", kind.kind, name)
             return
         if not lacks_labels_only(body, found):

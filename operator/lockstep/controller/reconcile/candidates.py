@@ -14,8 +14,8 @@ from lockstep.controller.asking.pods import PodAudits, ready_count
 from lockstep.controller.cluster.observe import foreign_services
 from lockstep.controller.cluster.policies import Guards
 from lockstep.controller.cluster.ports import Cluster
-from lockstep.controller.reconcile.look import Look
-from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.reconcile.priorities import Priorities
 from lockstep.controller.records.store import PROMOTED, REFUSED, Records, record_name
 from lockstep.controller.sources.gather import Gatherer, is_on_its_way
@@ -27,22 +27,22 @@ from lockstep.gates.gate import Gate
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.gather import ungoverned
 from lockstep.rollout.candidate import (
-    Pins,
-    Situation,
-    Step,
-    activated,
-    carried_over,
+    CandidateInput,
+    CandidatePins,
+    CandidateStep,
+    activate,
     could_come_up_since,
     difference_statuses,
     next_step,
     pinned_reference,
+    previous_candidate,
     waits_for_room,
     wanted_pods,
 )
-from lockstep.rollout.objects.manifests import rendered
+from lockstep.rollout.objects.manifests import with_pod_spec
 from lockstep.rollout.objects.revision import MAX_SNAPSHOT_BYTES, Snapshot, spec_hash
 from lockstep.rollout.observed.bearers import Standing, bearers
-from lockstep.rollout.status.status import Hold, Outlook, promoted_history
+from lockstep.rollout.status.status import Hold, StatusInput, promoted_history
 
 _WITH_PODS = 5.0
 _RETRY = 10.0
@@ -85,86 +85,90 @@ class Candidates:
         self._gates = gates
 
     async def stop(self) -> None:
-        """End what runs beside the looks."""
+        """End what runs beside the reconciliations."""
         await self._audits.stop()
 
-    async def evaluate(self, look: Look) -> Outcome:
+    async def evaluate(self, observation: Observation) -> Plan:
         """Decide the candidate's next step."""
-        before = carried_over(look.owner, None, look.now)
-        if self._is_final(look, before):
-            return self._outcome(look, before, again=None)
-        evidence = await self._evidence(look, before)
+        before = previous_candidate(observation.owner, None, observation.now)
+        if self._is_final(observation, before):
+            return self._plan(observation, before, requeue_after=None)
+        evidence = await self._evidence(observation, before)
         if _asked_anew(evidence, before):
-            return self._unchanged(look, before)
-        snapshot = self._snapshot(look, evidence)
+            return self._unchanged(observation, before)
+        snapshot = self._snapshot(observation, evidence)
         too_large = _too_large(snapshot)
         if too_large is not None:
             # Nothing that would hold it is made, no record either.
             snapshot = None
-        if look.active is not None and snapshot is not None and snapshot.essence() == look.active.snapshot.essence():
-            return self._same_revision(look)
+        if (
+            observation.active is not None
+            and snapshot is not None
+            and snapshot.essence() == observation.active.snapshot.essence()
+        ):
+            return self._same_revision(observation)
         version = evidence.lineage.version if not isinstance(evidence.lineage, Unknown) else None
-        before = carried_over(look.owner, version, look.now)
-        progress = await self._progress(look, before, snapshot, evidence)
+        before = previous_candidate(observation.owner, version, observation.now)
+        progress = await self._progress(observation, before, snapshot, evidence)
         if progress.on_its_way:
-            return self._unchanged(look, before)
+            return self._unchanged(observation, before)
         evidence = replace(evidence, pods=progress.pods)
         verdict = evaluate(evidence, self._gates)
-        if look.subject is not None:
-            await self._gatherer.pin(look.subject, evidence, verdict)
-        hold = too_large or await self._hold(look, snapshot)
-        situation = Situation(
-            owner=look.owner,
-            policy=look.known_policy,
+        if observation.subject is not None:
+            await self._gatherer.pin(observation.subject, evidence, verdict)
+        hold = too_large or await self._hold(observation, snapshot)
+        given = CandidateInput(
+            owner=observation.owner,
+            policy=observation.known_policy,
             verdict=verdict,
             pins=_pins(evidence),
             snapshot=snapshot,
-            observed=look.observed,
-            now=look.now,
+            observed=observation.observed,
+            now=observation.now,
             recorded=progress.recorded,
             pods_ready=ready_count(progress.pods.pods) if progress.pods else 0,
-            pods_since=self._kept_since(look, snapshot, progress, verdict),
+            pods_since=self._kept_since(observation, snapshot, progress, verdict),
             held=hold is not None,
         )
-        step = next_step(situation)
-        return await self._concluded(look, situation, step, evidence, hold)
+        step = next_step(given)
+        return await self._concluded(observation, given, step, evidence, hold)
 
-    def _is_final(self, look: Look, before: CandidateStatus) -> bool:
+    def _is_final(self, observation: Observation, before: CandidateStatus) -> bool:
         """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
-        policy = look.known_policy
-        alias = look.owner.spec.model.alias is not None
+        policy = observation.known_policy
+        alias = observation.owner.spec.model.alias is not None
         return before.final and policy is not None and before.policy_hash == policy.spec.hash and not alias
 
-    async def _evidence(self, look: Look, before: CandidateStatus) -> Evidence:
-        if look.subject is None:
-            assert isinstance(look.policy, Unknown)
-            return ungoverned(look.owner, look.policy, look.now)
+    async def _evidence(self, observation: Observation, before: CandidateStatus) -> Evidence:
+        if observation.subject is None:
+            assert isinstance(observation.policy, Unknown)
+            return ungoverned(observation.owner, observation.policy, observation.now)
         return await self._gatherer.evidence(
-            look.subject,
-            look.again,
-            now=look.now,
-            version=look.owner.spec.model.version,
-            reference=pinned_reference(before, look.owner.spec.image),
-            since=before.start_time or look.now,
+            observation.subject,
+            observation.requeue,
+            now=observation.now,
+            version=observation.owner.spec.model.version,
+            reference=pinned_reference(before, observation.owner.spec.image),
+            since=before.start_time or observation.now,
         )
 
-    def _unchanged(self, look: Look, before: CandidateStatus) -> Outcome:
+    def _unchanged(self, observation: Observation, before: CandidateStatus) -> Plan:
         """Leave the candidate as it was judged last, for as long as what is asked anew is on its way: nothing follows from
         facts that are no longer fresh, and a status that said so for a moment would be written twice for nothing.
         """
-        again = _WITH_PODS if before.pods_since is not None else _BLOCKED
-        return replace(self._outcome(look, before, again=again), undecided=True)
+        requeue_after = _WITH_PODS if before.pods_since is not None else _BLOCKED
+        return replace(self._plan(observation, before, requeue_after=requeue_after), undecided=True)
 
-    def _snapshot(self, look: Look, evidence: Evidence) -> Snapshot | None:
+    def _snapshot(self, observation: Observation, evidence: Evidence) -> Snapshot | None:
         """Name the candidate by everything that makes it. It is rendered anew each time: what anybody could have stored
         under its name beforehand decides nothing.
         """
-        lineage, image, policy = evidence.lineage, evidence.image, look.known_policy
+        lineage, image, policy = evidence.lineage, evidence.image, observation.known_policy
         if isinstance(lineage, Unknown) or isinstance(image, Unknown) or policy is None or lineage.run is None:
             return None
-        spec, pods = look.owner.spec, policy.spec.pods
+        spec, pods = observation.owner.spec, policy.spec.pods
         snapshot = Snapshot(
-            name=look.owner.name,
+            name=observation.owner.name,
             model=lineage.name,
             version=lineage.version,
             run_id=lineage.run.run_id,
@@ -176,43 +180,51 @@ class Candidates:
             fresh_bytecode=policy.spec.environment.bytecode_cache is BytecodeCache.FRESH,
             tmp_size_limit=pods.tmp_size_limit if pods.root_filesystem is RootFilesystem.READ_ONLY else None,
         )
-        return rendered(snapshot)
+        return with_pod_spec(snapshot)
 
-    def _same_revision(self, look: Look) -> Outcome:
+    def _same_revision(self, observation: Observation) -> Plan:
         """The spec was written differently and means what is active already."""
-        assert look.active is not None
-        active = look.active.status.model_copy(update={"spec_hash": spec_hash(look.owner.spec)})
-        return Outcome(outlook=Outlook(active=active, candidate=None, history=look.owner.status.history), again=1.0)
+        assert observation.active is not None
+        active = observation.active.status.model_copy(update={"spec_hash": spec_hash(observation.owner.spec)})
+        return Plan(
+            status_input=StatusInput(active=active, candidate=None, history=observation.owner.status.history), requeue_after=1.0
+        )
 
-    async def _progress(self, look: Look, before: CandidateStatus, snapshot: Snapshot | None, evidence: Evidence) -> _Progress:
-        subject, policy = look.subject, look.known_policy
-        deployment = look.observed.deployments.get(snapshot.revision) if snapshot is not None else None
-        since = could_come_up_since(before, deployment, look.now)
-        if policy is None or subject is None or snapshot is None or since is None or _rendered_otherwise(look, snapshot):
+    async def _progress(
+        self, observation: Observation, before: CandidateStatus, snapshot: Snapshot | None, evidence: Evidence
+    ) -> _Progress:
+        subject, policy = observation.subject, observation.known_policy
+        deployment = observation.observed.deployments.get(snapshot.revision) if snapshot is not None else None
+        since = could_come_up_since(before, deployment, observation.now)
+        if policy is None or subject is None or snapshot is None or since is None or _rendered_otherwise(observation, snapshot):
             return _Progress(None, recorded=False)
-        recorded = await self._recorded(look, before, snapshot, policy)
+        recorded = await self._recorded(observation, before, snapshot, policy)
         example = None if isinstance(evidence.lineage, Unknown) else evidence.lineage.input_example
-        asking = Asking(look.owner, policy, snapshot, since, look.now, example, look.again)
-        wanted = wanted_pods(look.owner, policy, recorded=recorded)
-        pods = self._audits.candidate_pods(asking, look.observed, wanted=wanted)
-        reported = await self._gatherer.reported(subject, look.again, evidence.image, pods)
+        asking = Asking(observation.owner, policy, snapshot, since, observation.now, example, observation.requeue)
+        wanted = wanted_pods(observation.owner, policy, recorded=recorded)
+        pods = self._audits.candidate_pods(asking, observation.observed, wanted=wanted)
+        reported = await self._gatherer.reported(subject, observation.requeue, evidence.image, pods)
         return _Progress(replace(pods, reported=reported), recorded)
 
-    def _kept_since(self, look: Look, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict) -> datetime | None:
-        """Return what the status keeps. While the pods wait for room it keeps what it has: each change brings another look."""
-        deployed = snapshot is not None and snapshot.revision in look.observed.deployments
+    def _kept_since(
+        self, observation: Observation, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict
+    ) -> datetime | None:
+        """Return what the status keeps. While the pods wait for room it keeps what it has: each change brings the next one."""
+        deployed = snapshot is not None and snapshot.revision in observation.observed.deployments
         return progress.pods.since if progress.pods and deployed and not waits_for_room(verdict.results) else None
 
-    async def _recorded(self, look: Look, before: CandidateStatus, snapshot: Snapshot, policy: PromotionPolicy) -> bool:
+    async def _recorded(
+        self, observation: Observation, before: CandidateStatus, snapshot: Snapshot, policy: PromotionPolicy
+    ) -> bool:
         candidate = before.model_copy(update={"revision": snapshot.revision})
-        passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=look.now)
-        name = record_name(look.owner, candidate, passing, PROMOTED)
-        return await self._records.promotion(look.owner, name, snapshot.revision) is not None
+        passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=observation.now)
+        name = record_name(observation.owner, candidate, passing, PROMOTED)
+        return await self._records.promotion(observation.owner, name, snapshot.revision) is not None
 
-    async def _hold(self, look: Look, snapshot: Snapshot | None) -> Hold | None:
+    async def _hold(self, observation: Observation, snapshot: Snapshot | None) -> Hold | None:
         """Find out what besides the gates stands in the way."""
-        policy = look.known_policy
-        taken = look.observed.conflict or look.observed.taken.get(snapshot.revision if snapshot else "")
+        policy = observation.known_policy
+        taken = observation.observed.conflict or observation.observed.taken.get(snapshot.revision if snapshot else "")
         if taken is not None:
             return Hold(Reason.NAME_CONFLICT, taken)
         if policy is not None and policy.spec.guards is GuardsRule.REQUIRED:
@@ -224,87 +236,89 @@ class Candidates:
                 )
                 return Hold(Reason.GUARDS_MISSING, message)
         if snapshot is not None:
-            extra, pods = look.owner.spec.template.labels, look.observed.pods_of(snapshot.revision)
-            strangers = await foreign_services(self._cluster, look.owner, snapshot.revision, extra, pods)
+            extra, pods = observation.owner.spec.template.labels, observation.observed.pods_of(snapshot.revision)
+            strangers = await foreign_services(self._cluster, observation.owner, snapshot.revision, extra, pods)
             if strangers:
                 message = (
                     f"the Service {', '.join(strangers)} selects the candidate's pods too, so that they would get traffic: "
                     "change its selector, or scrape pods without a Service (PodMonitor)"
                 )
                 return Hold(Reason.FOREIGN_SERVICE, message)
-            stranger = _stranger(look, snapshot)
+            stranger = _stranger(observation, snapshot)
             if stranger is not None:
                 message = f"the pod {stranger} bears the candidate's labels and is not Lockstep's: it is deleted as it comes"
                 return Hold(Reason.FOREIGN_POD, f"{message}. Next step: find out who makes it")
-            if policy is not None and look.active is not None and look.owner.spec.replicas:
-                hold = await self._priorities.hold(policy, snapshot, look.active, look.observed)
+            if policy is not None and observation.active is not None and observation.owner.spec.replicas:
+                hold = await self._priorities.hold(policy, snapshot, observation.active, observation.observed)
                 if hold is not None:
                     return hold
-        if look.owner.spec.paused:
+        if observation.owner.spec.paused:
             return Hold(Reason.PAUSED, Reason.PAUSED.sentence, refusal=False)
         return None
 
-    async def _concluded(self, look: Look, situation: Situation, step: Step, evidence: Evidence, hold: Hold | None) -> Outcome:
-        record = await self._record(look, situation, step, evidence)
-        if step.promote and record is not None and situation.snapshot is not None:
-            active = activated(step.candidate, record=record, now=look.now)
-            history = promoted_history(look.owner, active)
-            outlook = Outlook(active=active, candidate=None, history=history, findings=tuple(step.candidate.gates))
-            return Outcome(
-                outlook, step.actions, promoted=True, snapshot=situation.snapshot, verdict=situation.verdict, again=1.0
+    async def _concluded(
+        self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence, hold: Hold | None
+    ) -> Plan:
+        record = await self._record(observation, given, step, evidence)
+        if step.promote and record is not None and given.snapshot is not None:
+            active = activate(step.candidate, record=record, now=observation.now)
+            history = promoted_history(observation.owner, active)
+            status_input = StatusInput(active=active, candidate=None, history=history, findings=tuple(step.candidate.gates))
+            return Plan(
+                status_input, step.actions, promoted=True, snapshot=given.snapshot, verdict=given.verdict, requeue_after=1.0
             )
-        again = 1.0 if self._too_soon(look, step) else self._again(step, situation)
-        outcome = self._outcome(look, step.candidate, again=again, hold=hold, situation=situation)
-        return Outcome(outcome.outlook, step.actions, verdict=situation.verdict, again=outcome.again)
+        requeue_after = 1.0 if self._too_soon(observation, step) else self._requeue_after(step, given)
+        plan = self._plan(observation, step.candidate, requeue_after=requeue_after, hold=hold, given=given)
+        return Plan(plan.status_input, step.actions, verdict=given.verdict, requeue_after=plan.requeue_after)
 
-    async def _record(self, look: Look, situation: Situation, step: Step, evidence: Evidence) -> str | None:
-        if step.record is None or situation.snapshot is None or situation.policy is None or self._too_soon(look, step):
+    async def _record(
+        self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence
+    ) -> str | None:
+        if step.record is None or given.snapshot is None or given.policy is None or self._too_soon(observation, step):
             return None
         return await self._records.write_verdict(
-            look.owner,
+            observation.owner,
             candidate=step.candidate,
-            snapshot=situation.snapshot,
-            verdict=situation.verdict,
-            policy=situation.policy,
+            snapshot=given.snapshot,
+            verdict=given.verdict,
+            policy=given.policy,
             document_digest=evidence.document_digest,
             outcome=step.record,
         )
 
-    def _too_soon(self, look: Look, step: Step) -> bool:
-        """Tell whether a refusal is recorded at the next look only: records are named by when the candidate was first seen,
-        and until a status keeps that, a crash would have it recorded a second time.
-        """
-        kept = look.owner.status.candidate
+    def _too_soon(self, observation: Observation, step: CandidateStep) -> bool:
+        """Tell whether a refusal is recorded next time only: records are named by when the candidate was first seen, and until a status keeps that, a crash would have it recorded a second time."""
+        kept = observation.owner.status.candidate
         return step.record == REFUSED and (kept is None or kept.start_time != step.candidate.start_time)
 
-    def _outcome(
+    def _plan(
         self,
-        look: Look,
+        observation: Observation,
         candidate: CandidateStatus,
         *,
-        again: float | None,
+        requeue_after: float | None,
         hold: Hold | None = None,
-        situation: Situation | None = None,
-    ) -> Outcome:
-        differences = difference_statuses(situation.verdict) if situation else look.owner.status.differences
-        outlook = Outlook(
-            active=look.active.status if look.active else None,
+        given: CandidateInput | None = None,
+    ) -> Plan:
+        differences = difference_statuses(given.verdict) if given else observation.owner.status.differences
+        status_input = StatusInput(
+            active=observation.active.status if observation.active else None,
             candidate=candidate,
-            history=look.owner.status.history,
+            history=observation.owner.status.history,
             differences=differences,
             hold=hold,
         )
-        return Outcome(outlook, again=again)
+        return Plan(status_input, requeue_after=requeue_after)
 
-    def _again(self, step: Step, situation: Situation) -> float | None:
+    def _requeue_after(self, step: CandidateStep, given: CandidateInput) -> float | None:
         if step.candidate.final:
             # An alias may move to a version that is not refused.
-            return _BLOCKED if situation.owner.spec.model.alias is not None else None
-        blocking = situation.verdict.blocking
+            return _BLOCKED if given.owner.spec.model.alias is not None else None
+        blocking = given.verdict.blocking
         if blocking is not None and blocking.outcome is GateOutcome.RETRY:
             # Ever more patient, so that a thousand candidates do not ask a registry down for hours every few seconds.
-            since = step.candidate.waiting_since or situation.now
-            return blocking.retry_after or min(_BLOCKED, max(_RETRY, (situation.now - since).total_seconds() / 10))
+            since = step.candidate.waiting_since or given.now
+            return blocking.retry_after or min(_BLOCKED, max(_RETRY, (given.now - since).total_seconds() / 10))
         if step.candidate.pods_since is not None or step.actions:
             return _WITH_PODS
         return _BLOCKED
@@ -318,9 +332,9 @@ def _asked_anew(evidence: Evidence, before: CandidateStatus) -> bool:
     return bool(before.gates) and anew
 
 
-def _rendered_otherwise(look: Look, snapshot: Snapshot) -> bool:
+def _rendered_otherwise(observation: Observation, snapshot: Snapshot) -> bool:
     """Tell whether the candidate's pods were asked for under another policy: they are no others for that, and make way."""
-    kept = look.snapshots.get(snapshot.revision)
+    kept = observation.snapshots.get(snapshot.revision)
     return kept is not None and kept.text() != snapshot.text()
 
 
@@ -331,17 +345,17 @@ def _too_large(snapshot: Snapshot | None) -> Hold | None:
     return Hold(Reason.SPEC_TOO_LARGE, f"{message}. Next step (manifest): make template smaller, its variables first")
 
 
-def _stranger(look: Look, snapshot: Snapshot) -> str | None:
+def _stranger(observation: Observation, snapshot: Snapshot) -> str | None:
     """Return the name of a pod that would get traffic with the candidate and is none of its own."""
-    found = bearers(look.observed, {snapshot.revision: snapshot}, in_use=())
+    found = bearers(observation.observed, {snapshot.revision: snapshot}, in_use=())
     foreign = (Standing.STRANGER, Standing.STRAY)
     return next((one.name for one in found if one.revision == snapshot.revision and one.standing in foreign), None)
 
 
-def _pins(evidence: Evidence) -> Pins:
+def _pins(evidence: Evidence) -> CandidatePins:
     lineage, image = evidence.lineage, evidence.image
     run = None if isinstance(lineage, Unknown) else lineage.run
-    return Pins(
+    return CandidatePins(
         version=None if isinstance(lineage, Unknown) else lineage.version,
         run_id=run.run_id if run is not None else None,
         image=None if isinstance(image, Unknown) else image.pinned,

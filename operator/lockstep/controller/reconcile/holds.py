@@ -5,10 +5,10 @@ from dataclasses import replace
 from lockstep.api.reasons import ConditionType, Reason
 from lockstep.controller.cluster.ports import ClusterError, UnavailableError
 from lockstep.controller.reconcile.act import ChangedAtAdmissionError, NameTakenError
-from lockstep.controller.reconcile.look import Look
-from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
 from lockstep.gates.rules.refusal import refusal
-from lockstep.rollout.status.status import Hold, Outlook
+from lockstep.rollout.status.status import Hold, StatusInput
 
 _WAITED_FOR = (Reason.QUOTA_EXCEEDED, Reason.CLUSTER_FAILED)
 _REFUSALS = (
@@ -23,14 +23,14 @@ _REFUSALS = (
 """What it can mean that the API server does not do what was decided."""
 
 
-def still_held(look: Look, outcome: Outcome) -> Outlook:
-    """Go on saying that the API server refuses until it does not: each change of the status would bring a look at once."""
-    ready = next((c for c in look.owner.status.conditions if c.type == ConditionType.READY), None)
-    if not outcome.actions or outcome.outlook.hold is not None or ready is None:
-        return outcome.outlook
+def still_held(observation: Observation, plan: Plan) -> StatusInput:
+    """Go on saying that the API server refuses until it does not: each change of the status would cause the next one at once."""
+    ready = next((c for c in observation.owner.status.conditions if c.type == ConditionType.READY), None)
+    if not plan.actions or plan.status_input.hold is not None or ready is None:
+        return plan.status_input
     if ready.reason not in _REFUSALS:
-        return outcome.outlook
-    return replace(outcome.outlook, hold=_hold(Reason(ready.reason), ready.message))
+        return plan.status_input
+    return replace(plan.status_input, hold=_hold(Reason(ready.reason), ready.message))
 
 
 def refused(error: ClusterError | NameTakenError) -> Hold:

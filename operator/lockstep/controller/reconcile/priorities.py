@@ -17,7 +17,7 @@ _SECONDS = 15.0
 
 
 class Priorities:
-    """Keeps the PriorityClasses for some seconds: pods that come up cause many looks."""
+    """Keeps the PriorityClasses for some seconds: pods that come up cause many reconciliations."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster

@@ -1,4 +1,4 @@
-"""The whole story of one look: read, keep what serves as it was promoted, then take the candidate one step further."""
+"""One reconciliation: read, keep what serves as it was promoted, then take the candidate one step further."""
 
 import logging
 import random
@@ -25,14 +25,14 @@ from lockstep.controller.cluster.ports import (
     UnavailableError,
 )
 from lockstep.controller.reconcile.act import Actor, NameTakenError
+from lockstep.controller.reconcile.activerevision import ActiveRevision
 from lockstep.controller.reconcile.allowances import Allowances
 from lockstep.controller.reconcile.candidates import Candidates
 from lockstep.controller.reconcile.holds import refused, still_held
-from lockstep.controller.reconcile.look import Look
-from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.reconcile.report import Reporter
 from lockstep.controller.reconcile.servicechecks import ServiceChecks
-from lockstep.controller.reconcile.settled import Settled
 from lockstep.controller.reconcile.trusted import TrustedStatus
 from lockstep.controller.records.active import active_of, snapshots_of
 from lockstep.controller.records.store import Records
@@ -40,7 +40,7 @@ from lockstep.controller.sources.gatherings import Gatherings
 from lockstep.controller.sources.images import ImagesOf
 from lockstep.gates.gate import Gate
 from lockstep.rollout.actions import Action, Delete
-from lockstep.rollout.maintain import Upkeep, maintain
+from lockstep.rollout.maintain import Maintenance, maintain
 from lockstep.rollout.observed.ownership import stranger
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.conditions import Conditions
@@ -63,7 +63,7 @@ class Reconciler:
         records: Records,
         platforms: Platforms,
         images: ImagesOf,
-        settled: Settled,
+        active_revision: ActiveRevision,
         candidates: Candidates,
         endpoints: ForeignEndpoints,
         services: ServiceChecks,
@@ -77,7 +77,7 @@ class Reconciler:
         self._records = records
         self._platforms = platforms
         self._images = images
-        self._settled = settled
+        self._active_revision = active_revision
         self._candidates = candidates
         self._endpoints = endpoints
         self._services = services
@@ -89,11 +89,11 @@ class Reconciler:
         self._trusted = TrustedStatus()
 
     async def stop(self) -> None:
-        """End what runs beside the looks."""
+        """End what runs beside the reconciliations."""
         await self._candidates.stop()
         await self._services.stop()
 
-    async def reconcile(self, namespace: str, name: str, again: Callable[[], None]) -> float | None:
+    async def reconcile(self, namespace: str, name: str, requeue: Callable[[], None]) -> float | None:
         """Take one step and return in how many seconds to look again; None when nothing is due by itself."""
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
@@ -107,71 +107,77 @@ class Reconciler:
             await self._invalid(raw, error)
             return None
         try:
-            return await self._look(raw, owner, again, foreign=foreign)
+            return await self._reconcile(raw, owner, requeue, foreign=foreign)
         except ConflictError:
             # Something moved since it was read: look again at once, decide anew.
             return _SOON
 
-    async def _look(self, raw: Object, owner: ModelDeployment, again: Callable[[], None], *, foreign: bool) -> float | None:
-        look = await self._read(raw, owner, again)
+    async def _reconcile(
+        self, raw: Object, owner: ModelDeployment, requeue: Callable[[], None], *, foreign: bool
+    ) -> float | None:
+        observation = await self._read(raw, owner, requeue)
         if foreign:
             await self._report_foreign_status(raw)
         # Who else gets traffic goes first, and holds up nothing.
-        due, impairment = await self._remove_foreign_endpoints(look)
-        upkeep = self._upkeep(look, look.owner)
-        return _sooner(due, await self._proceed(look, replace(upkeep, impairment=impairment or upkeep.impairment)))
+        due, impairment = await self._remove_foreign_endpoints(observation)
+        maintenance = self._maintenance(observation, observation.owner)
+        return _sooner(
+            due, await self._proceed(observation, replace(maintenance, impairment=impairment or maintenance.impairment))
+        )
 
-    async def _proceed(self, look: Look, upkeep: Upkeep) -> float | None:
-        if upkeep.actions:
+    async def _proceed(self, observation: Observation, maintenance: Maintenance) -> float | None:
+        if maintenance.actions:
             # What serves comes first, and is looked at once more before anything else is decided.
-            return await self._keep_up(look, upkeep)
-        outcome = await self._settled.evaluate(look)
-        if outcome is None:
-            outcome = await self._candidates.evaluate(look)
+            return await self._maintain(observation, maintenance)
+        plan = await self._active_revision.evaluate(observation)
+        if plan is None:
+            plan = await self._candidates.evaluate(observation)
         # Whatever becomes of a candidate meanwhile: nobody keeps the Service from being asked by applying another one.
-        answers, due = self._services.look(look)
-        if outcome.undecided:
-            await self._keep_true(look, upkeep)
-            return _next_look(replace(outcome, again=_sooner(outcome.again, due)), upkeep)
-        outcome = replace(outcome, outlook=replace(outcome.outlook, answers=answers), again=_sooner(outcome.again, due))
-        return await self._conclude(look, outcome, upkeep)
+        answers, due = self._services.look(observation)
+        if plan.undecided:
+            await self._keep_true(observation, maintenance)
+            return _due(replace(plan, requeue_after=_sooner(plan.requeue_after, due)), maintenance)
+        plan = replace(
+            plan, status_input=replace(plan.status_input, answers=answers), requeue_after=_sooner(plan.requeue_after, due)
+        )
+        return await self._conclude(observation, plan, maintenance)
 
-    async def _remove_foreign_endpoints(self, look: Look) -> tuple[float | None, Impairment | None]:
+    async def _remove_foreign_endpoints(self, observation: Observation) -> tuple[float | None, Impairment | None]:
         """Return in how many seconds to look again, and why what serves is not what was promoted where it can't be removed."""
         try:
-            return await self._endpoints.remove(look.raw, look.owner, look.observed), None
+            return await self._endpoints.remove(observation.raw, observation.owner, observation.observed), None
         except RejectedError as error:
             message = f"what leads the Service's traffic elsewhere can't be removed: {error}"
             return _REFUSED, Impairment(Reason.UPKEEP_REFUSED, message)
 
-    async def _keep_up(self, look: Look, upkeep: Upkeep) -> float | None:
+    async def _maintain(self, observation: Observation, maintenance: Maintenance) -> float | None:
         """Put right what serves, and say meanwhile what does not hold: somebody may undo it for as long as they like."""
         try:
-            await self._perform(look, upkeep.actions)
+            await self._perform(observation, maintenance.actions)
         except (RejectedError, NameTakenError) as error:
-            if await is_ending(self._cluster, look.owner.namespace):
+            if await is_ending(self._cluster, observation.owner.namespace):
                 return None
             message = f"what serves can't be kept as it was promoted: {error}"
             reason = error.reason if isinstance(error, NameTakenError) else Reason.UPKEEP_REFUSED
-            await self._keep_true(look, replace(upkeep, impairment=Impairment(reason, message)))
+            await self._keep_true(observation, replace(maintenance, impairment=Impairment(reason, message)))
             return _REFUSED
         except UnavailableError:
-            await self._keep_true(look, upkeep)
+            await self._keep_true(observation, maintenance)
             raise
-        self._reporter.corrected(upkeep.actions)
-        await self._keep_true(look, upkeep)
+        self._reporter.corrected(maintenance.actions)
+        await self._keep_true(observation, maintenance)
         return _SOON
 
-    async def _keep_true(self, look: Look, upkeep: Upkeep) -> None:
+    async def _keep_true(self, observation: Observation, maintenance: Maintenance) -> None:
         """Write what the status can't go on claiming. A status that was never written claims nothing."""
-        if look.owner.status.observed_generation is None:
+        if observation.owner.status.observed_generation is None:
             return
-        active = look.active.status if look.active else None
-        observed = look.observed.without(upkeep.strangers)
-        status = kept_status(look.owner, observed, active, look.now, upkeep.impairment)
-        await self._reporter.before(look, status)
-        await self._write(look, status)
-        self._reporter.kept(look, status)
+        active = observation.active.status if observation.active else None
+        observed = observation.observed.without(maintenance.strangers)
+        status = kept_status(observation.owner, observed, active, observation.now, maintenance.impairment)
+        await self._reporter.before(observation, status)
+        await self._write(observation, status)
+        self._reporter.kept(observation, status)
 
     async def _ending(self, raw: Object) -> float | None:
         """Say of a ModelDeployment that is being deleted, and that somebody's finalizer keeps, that nobody keeps it up."""
@@ -192,7 +198,7 @@ class Reconciler:
             _log.info("%s/%s is gone", owner.namespace, owner.name)
         return None
 
-    async def _read(self, raw: Object, owner: ModelDeployment, again: Callable[[], None]) -> Look:
+    async def _read(self, raw: Object, owner: ModelDeployment, requeue: Callable[[], None]) -> Observation:
         observed = await observe(self._cluster, owner)
         policy = await policy_for(self._cluster, owner.namespace)
         snapshots = snapshots_of(observed)
@@ -202,7 +208,7 @@ class Reconciler:
         conflict = stranger(owner, observed, active.snapshot if active else None)
         # What the records do not vouch for is not active, whatever the status says.
         believed = owner.status.model_copy(update={"active": active.status if active else None})
-        return Look(
+        return Observation(
             raw=raw,
             owner=owner.model_copy(update={"status": believed}),
             observed=replace(observed, conflict=conflict),
@@ -212,81 +218,85 @@ class Reconciler:
             images=self._images.of(owner),
             platform=await self._platforms.of(owner.spec.template.node_selector),
             now=self._clock.now(),
-            again=again,
+            requeue=requeue,
         )
 
-    def _upkeep(self, look: Look, owner: ModelDeployment) -> Upkeep:
+    def _maintenance(self, observation: Observation, owner: ModelDeployment) -> Maintenance:
         candidate, active = owner.status.candidate, owner.status.active
         in_use = candidate is not None and candidate.revision and candidate.pods_since and not candidate.final
         revision = candidate.revision if in_use and candidate else None
-        serving = look.snapshots.get(active.revision or "") if active else None
+        serving = observation.snapshots.get(active.revision or "") if active else None
         return maintain(
             owner,
-            look.observed,
+            observation.observed,
             active=serving,
-            snapshots=look.snapshots,
+            snapshots=observation.snapshots,
             keep=frozenset({revision} if revision else ()),
-            rollout=look.known_policy.spec.rollout if look.known_policy else RolloutSpec(),
-            now=look.now,
+            rollout=observation.known_policy.spec.rollout if observation.known_policy else RolloutSpec(),
+            now=observation.now,
             allowance=self._allowances.of(owner.uid),
             admitted=self._actor.admitted,
         )
 
-    async def _conclude(self, look: Look, outcome: Outcome, upkeep: Upkeep) -> float | None:
+    async def _conclude(self, observation: Observation, plan: Plan, maintenance: Maintenance) -> float | None:
         """Write the status, and only after it has been accepted carry out what it justifies."""
-        observed = look.observed.without(upkeep.strangers)
-        outlook = still_held(look, outcome)
+        observed = observation.observed.without(maintenance.strangers)
+        status_input = still_held(observation, plan)
         # What is promoted now is another revision than the one that upkeep looked at.
-        impairment = None if outcome.promoted else upkeep.impairment
-        status = next_status(look.owner, observed, outlook, look.now, impairment=impairment, gates=self._gates)
-        await self._reporter.before(look, status)
-        written = await self._write(look, status)
+        impairment = None if plan.promoted else maintenance.impairment
+        status = next_status(
+            observation.owner, observed, status_input, observation.now, impairment=impairment, gates=self._gates
+        )
+        await self._reporter.before(observation, status)
+        written = await self._write(observation, status)
         try:
-            await self._perform(look, outcome.actions)
-            if outcome.promoted:
-                await self._switch(written, outcome)
+            await self._perform(observation, plan.actions)
+            if plan.promoted:
+                await self._switch(written, plan)
         except (RejectedError, NameTakenError, UnavailableError) as error:
-            if await is_ending(self._cluster, look.owner.namespace):
+            if await is_ending(self._cluster, observation.owner.namespace):
                 return None
-            held = replace(outcome.outlook, hold=refused(error))
+            held = replace(plan.status_input, hold=refused(error))
             current = replace(written, owner=written.owner.model_copy(update={"status": status}))
-            refused_status = next_status(current.owner, observed, held, look.now, impairment=impairment, gates=self._gates)
+            refused_status = next_status(
+                current.owner, observed, held, observation.now, impairment=impairment, gates=self._gates
+            )
             await self._write(current, refused_status)
             if isinstance(error, UnavailableError):
                 # The queue counts it, and waits longer each time.
                 raise
-            _log.warning("%s/%s: the API server refuses: %s", *look.key, error)
+            _log.warning("%s/%s: the API server refuses: %s", *observation.key, error)
             return _REFUSED
-        await self._reporter.after(look, status, outcome)
-        return _next_look(outcome, upkeep)
+        await self._reporter.after(observation, status, plan)
+        return _due(plan, maintenance)
 
-    async def _switch(self, look: Look, outcome: Outcome) -> None:
+    async def _switch(self, observation: Observation, plan: Plan) -> None:
         """Flip the Service, with the resourceVersion that it had before the status was written."""
-        snapshots = dict(look.snapshots)
-        if outcome.snapshot is not None:
-            snapshots[outcome.snapshot.revision] = outcome.snapshot
-        upkeep = self._upkeep(replace(look, snapshots=snapshots), look.owner)
-        await self._perform(look, upkeep.actions)
+        snapshots = dict(observation.snapshots)
+        if plan.snapshot is not None:
+            snapshots[plan.snapshot.revision] = plan.snapshot
+        maintenance = self._maintenance(replace(observation, snapshots=snapshots), observation.owner)
+        await self._perform(observation, maintenance.actions)
 
-    async def _write(self, look: Look, status: ModelDeploymentStatus) -> Look:
+    async def _write(self, observation: Observation, status: ModelDeploymentStatus) -> Observation:
         """Write the status where it differs from what the API server holds, and return the look with it."""
-        raw = look.raw
+        raw = observation.raw
         if raw.get("status") != status.payload():
-            self._trusted.forget(look.owner.uid)
+            self._trusted.forget(observation.owner.uid)
             raw = await self._store(raw, status)
-        self._trusted.keep(look.owner.uid, status)
-        return replace(look, raw=raw, owner=look.owner.model_copy(update={"status": status}))
+        self._trusted.keep(observation.owner.uid, status)
+        return replace(observation, raw=raw, owner=observation.owner.model_copy(update={"status": status}))
 
     async def _store(self, raw: Object, status: ModelDeploymentStatus) -> Object:
         namespace, name, version = (str(raw["metadata"][key]) for key in ("namespace", "name", "resourceVersion"))
         payload = status.payload()
         return await self._cluster.patch_status(ports.MODEL_DEPLOYMENT, namespace, name, payload, resource_version=version)
 
-    async def _perform(self, look: Look, actions: Sequence[Action]) -> None:
+    async def _perform(self, observation: Observation, actions: Sequence[Action]) -> None:
         for action in actions:
-            await self._actor.perform(look.raw, action)
+            await self._actor.perform(observation.raw, action)
             if isinstance(action, Delete) and action.kind == "Pod":
-                self._allowances.spend(look.owner.uid, 1)
+                self._allowances.spend(observation.owner.uid, 1)
 
     async def _report_foreign_status(self, raw: Object) -> None:
         await self._events.post(
@@ -318,9 +328,9 @@ class Reconciler:
             )
 
 
-def _next_look(outcome: Outcome, upkeep: Upkeep) -> float | None:
+def _due(plan: Plan, maintenance: Maintenance) -> float | None:
     """Return the sooner of what the candidate and what the old revisions wait for."""
-    due = _sooner(outcome.again, upkeep.due)
+    due = _sooner(plan.requeue_after, maintenance.due)
     if due is None:
         return None
     # Jitter, so that what was blocked together does not ask together.

@@ -7,13 +7,13 @@ from datetime import timedelta
 from lockstep.api.modeldeployment import GateOutcome, ModelDeploymentStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
-from lockstep.controller.reconcile.look import Look
-from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
 from lockstep.gates.evidence import Unknown
 from lockstep.gates.gate import Gate
 from lockstep.observability.metrics import Key, Metrics
 from lockstep.rollout.actions import Action, Correct, Delete, Scale
-from lockstep.rollout.status.status import Outlook, Transition, blocking_gate, transitions
+from lockstep.rollout.status.status import StatusInput, Transition, blocking_gate, transitions
 
 _log = logging.getLogger(__name__)
 _MISSED = timedelta(minutes=10)
@@ -36,42 +36,42 @@ class Reporter:
         self._seen: set[Key] = set()
         """What this process has looked at to the end."""
 
-    async def before(self, look: Look, status: ModelDeploymentStatus) -> None:
+    async def before(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report what is news, before the status says it: named events repeat nothing after a crash, a lost one is lost."""
-        for news in transitions(look.owner, status):
+        for news in transitions(observation.owner, status):
             if news.reason is not EventReason.PROMOTED:
-                await self._post(look, news)
+                await self._post(observation, news)
             else:
-                # Told afterwards; should that not come about, the next look tells it.
-                self._seen.discard(look.key)
+                # Told afterwards; should that not come about, the next reconciliation tells it.
+                self._seen.discard(observation.key)
 
-    async def after(self, look: Look, status: ModelDeploymentStatus, outcome: Outcome) -> None:
+    async def after(self, observation: Observation, status: ModelDeploymentStatus, plan: Plan) -> None:
         """Report what the accepted status made true."""
-        for news in transitions(look.owner, status):
+        for news in transitions(observation.owner, status):
             if news.reason is EventReason.PROMOTED:
-                await self._post(look, news)
+                await self._post(observation, news)
                 self._metrics.promotions.labels("Promoted").inc()
-                self._seen.add(look.key)
-        await self._missed(look, status)
-        self._gauges(look, status, outcome.outlook)
-        self._dependencies(look, outcome)
+                self._seen.add(observation.key)
+        await self._missed(observation, status)
+        self._gauges(observation, status, plan.status_input)
+        self._dependencies(observation, plan)
 
-    async def _missed(self, look: Look, status: ModelDeploymentStatus) -> None:
+    async def _missed(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Tell of a promotion that was not told for sure, perhaps by the process before us; told twice it is one event."""
-        active, first = status.active, look.key not in self._seen
-        self._seen.add(look.key)
-        if first and active is not None and active.start_time is not None and look.now - active.start_time < _MISSED:
-            untold = look.owner.model_copy(update={"status": status.model_copy(update={"active": None})})
+        active, first = status.active, observation.key not in self._seen
+        self._seen.add(observation.key)
+        if first and active is not None and active.start_time is not None and observation.now - active.start_time < _MISSED:
+            untold = observation.owner.model_copy(update={"status": status.model_copy(update={"active": None})})
             for news in transitions(untold, status):
-                await self._post(look, news)
+                await self._post(observation, news)
 
-    async def _post(self, look: Look, news: Transition) -> None:
+    async def _post(self, observation: Observation, news: Transition) -> None:
         level = logging.WARNING if news.warning else logging.INFO
-        _log.log(level, "%s/%s: %s: %s", *look.key, news.reason, news.note)
+        _log.log(level, "%s/%s: %s: %s", *observation.key, news.reason, news.note)
         if news.reason is EventReason.PROMOTION_BLOCKED:
             self._metrics.promotions.labels("Refused").inc()
         await self._events.post(
-            look.raw,
+            observation.raw,
             type_="Warning" if news.warning else "Normal",
             reason=str(news.reason),
             action=news.action,
@@ -79,55 +79,57 @@ class Reporter:
             key=news.key,
         )
 
-    def _gauges(self, look: Look, status: ModelDeploymentStatus, outlook: Outlook) -> None:
-        candidate, hold = status.candidate, outlook.hold
+    def _gauges(self, observation: Observation, status: ModelDeploymentStatus, status_input: StatusInput) -> None:
+        candidate, hold = status.candidate, status_input.hold
         gate = blocking_gate(candidate)
         paused = hold is not None and hold.reason is Reason.PAUSED
         if gate is None or candidate is None or (paused and gate.outcome is GateOutcome.PENDING):
             # Who pauses a rollout knows that it waits.
-            self._metrics.clear(look.key)
+            self._metrics.clear(observation.key)
         elif gate.outcome is GateOutcome.REJECTED:
-            since = candidate.blocked_since or look.now
-            self._metrics.refused(look.key, gate.name, gate.reason, since.timestamp())
+            since = candidate.blocked_since or observation.now
+            self._metrics.refused(observation.key, gate.name, gate.reason, since.timestamp())
         else:
             reason = str(hold.reason) if hold is not None else gate.reason
-            self._metrics.waits(look.key, gate.name, reason, refused=candidate.blocked_since is not None)
-        self._metrics.degraded(look.key, self._degraded(status, outlook))
-        earlier = look.owner.status.candidate
+            self._metrics.waits(observation.key, gate.name, reason, refused=candidate.blocked_since is not None)
+        self._metrics.degraded(observation.key, self._degraded(status, status_input))
+        earlier = observation.owner.status.candidate
         before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
         for one in candidate.gates if candidate else []:
             if before.get(one.name) != (one.outcome, one.reason):
                 self._metrics.gate_results.labels(one.name, str(one.outcome), one.reason).inc()
 
-    def _degraded(self, status: ModelDeploymentStatus, outlook: Outlook) -> str | None:
+    def _degraded(self, status: ModelDeploymentStatus, status_input: StatusInput) -> str | None:
         if status.active is None:
             return None
-        if status.candidate is None and outlook.hold is not None:
-            return str(outlook.hold.reason)
+        if status.candidate is None and status_input.hold is not None:
+            return str(status_input.hold.reason)
         conditions = {condition.type: condition for condition in status.conditions}
         available = conditions.get("Available")
         if available is not None and (available.status, available.reason) != ("True", Reason.PROMOTED):
             return available.reason
-        if outlook.answers is not None and outlook.answers.outcome is GateOutcome.REJECTED:
-            return outlook.answers.reason
+        if status_input.answers is not None and status_input.answers.outcome is GateOutcome.REJECTED:
+            return status_input.answers.reason
         if status.candidate is not None:
             return None
         about_gates = [conditions[gate.condition] for gate in self._gates if gate.condition in conditions]
         failing = [condition for condition in about_gates if condition.status == "False"]
         return failing[0].reason if failing else None
 
-    def _dependencies(self, look: Look, outcome: Outcome) -> None:
-        if outcome.verdict is None or isinstance(look.policy, Unknown):
+    def _dependencies(self, observation: Observation, plan: Plan) -> None:
+        if plan.verdict is None or isinstance(observation.policy, Unknown):
             return
-        if any(result.reason is Reason.GATHERING for result in outcome.verdict.results):
+        if any(result.reason is Reason.GATHERING for result in plan.verdict.results):
             return
-        down = {DEPENDENCIES[r.reason] for r in outcome.verdict.results if r.reason in DEPENDENCIES}
+        down = {DEPENDENCIES[r.reason] for r in plan.verdict.results if r.reason in DEPENDENCIES}
         for dependency in set(DEPENDENCIES.values()):
             self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
 
-    def kept(self, look: Look, status: ModelDeploymentStatus) -> None:
+    def kept(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report what holds of the active revision while it is being put right."""
-        self._metrics.degraded(look.key, self._degraded(status, Outlook(status.active, status.candidate, status.history)))
+        self._metrics.degraded(
+            observation.key, self._degraded(status, StatusInput(status.active, status.candidate, status.history))
+        )
 
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""

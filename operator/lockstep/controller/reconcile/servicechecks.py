@@ -15,7 +15,7 @@ from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller.asking.asking import Asking, audit_of
 from lockstep.controller.background import Background
 from lockstep.controller.cluster.ports import Clock, Events
-from lockstep.controller.reconcile.look import Look
+from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.records.active import Active
 from lockstep.controller.sources.gather import Gatherer
 from lockstep.gates import readiness
@@ -64,36 +64,36 @@ class ServiceChecks:
         self._background = Background()
         self._courses: OrderedDict[tuple[str, str], _Course] = OrderedDict()
 
-    def look(self, look: Look) -> tuple[GateStatus | None, float | None]:
+    def look(self, observation: Observation) -> tuple[GateStatus | None, float | None]:
         """Ask, if it is time to; return what was found out, if that is news or a failure, and when to look again."""
-        active, policy = look.active, look.known_policy
+        active, policy = observation.active, observation.known_policy
         if active is None:
             return None, None
         if policy is None:
-            return _finding(look.owner, self._courses.get(_key(look.owner, active))), None
-        course = self._course(look, active, policy)
-        serves, now = _serves(look, active), self._clock.monotonic()
+            return _finding(observation.owner, self._courses.get(_key(observation.owner, active))), None
+        course = self._course(observation, active, policy)
+        serves, now = _serves(observation, active), self._clock.monotonic()
         if course.moments and course.moments[0] <= now and not course.running and serves:
             del course.moments[0]
             course.running = True
-            self._background.start(look.key, self._ask(look, active, policy, course))
+            self._background.start(observation.key, self._ask(observation, active, policy, course))
         if not course.moments or course.running:
-            return _finding(look.owner, course), None
-        return _finding(look.owner, course), max(0.0 if serves else _UNKNOWN_SECONDS, course.moments[0] - now)
+            return _finding(observation.owner, course), None
+        return _finding(observation.owner, course), max(0.0 if serves else _UNKNOWN_SECONDS, course.moments[0] - now)
 
     async def stop(self) -> None:
         """End what still runs."""
         await self._background.stop()
 
-    def _course(self, look: Look, active: Active, policy: PromotionPolicy) -> _Course:
-        key, number = _key(look.owner, active), policy.spec.readiness.requests_after_switch
+    def _course(self, observation: Observation, active: Active, policy: PromotionPolicy) -> _Course:
+        key, number = _key(observation.owner, active), policy.spec.readiness.requests_after_switch
         known = self._courses.get(key)
         if known is not None:
             return known
         course = _Course()
         now, start = self._clock.monotonic(), active.status.start_time
-        left = _WINDOW - (look.now - start).total_seconds() if start is not None else 0.0
-        if (told := _told(look.owner)) is not None:
+        left = _WINDOW - (observation.now - start).total_seconds() if start is not None else 0.0
+        if (told := _told(observation.owner)) is not None:
             course.failure, course.moments = told, [now]
         elif left > 0 and number:
             rest = (self._chance.uniform(0, left) for _ in range(number - 1))
@@ -104,11 +104,11 @@ class ServiceChecks:
             self._courses.popitem(last=False)
         return course
 
-    async def _ask(self, look: Look, active: Active, policy: PromotionPolicy, course: _Course) -> None:
+    async def _ask(self, observation: Observation, active: Active, policy: PromotionPolicy, course: _Course) -> None:
         try:
-            fact = await self._answer(look, active, policy, failing=course.failure is not None)
+            fact = await self._answer(observation, active, policy, failing=course.failure is not None)
         except Exception:
-            _log.exception("the Service of %s/%s could not be asked", *look.key)
+            _log.exception("the Service of %s/%s could not be asked", *observation.key)
             fact = None
         finally:
             course.running = False
@@ -118,34 +118,44 @@ class ServiceChecks:
         elif fact.passed:
             course.failure, course.unanswered = None, 0
         else:
-            await self._failed(look, active, course, fact)
-        look.again()
+            await self._failed(observation, active, course, fact)
+        observation.requeue()
 
-    async def _answer(self, look: Look, active: Active, policy: PromotionPolicy, *, failing: bool) -> AuditFact | None:
+    async def _answer(
+        self, observation: Observation, active: Active, policy: PromotionPolicy, *, failing: bool
+    ) -> AuditFact | None:
         """Ask the Service; None where there is nothing to ask, or it is not known what."""
-        if look.subject is None:
+        if observation.subject is None:
             return None
-        lineage = await self._gatherer.lineage(look.subject, look.again, active.status.model_version)
+        lineage = await self._gatherer.lineage(observation.subject, observation.requeue, active.status.model_version)
         if isinstance(lineage, Unknown):
             return None
-        asking = Asking(look.owner, policy, active.snapshot, look.now, look.now, lineage.input_example, look.again)
-        service = look.observed.service or {}
+        asking = Asking(
+            observation.owner,
+            policy,
+            active.snapshot,
+            observation.now,
+            observation.now,
+            lineage.input_example,
+            observation.requeue,
+        )
+        service = observation.observed.service or {}
         if not asking.requests:
-            return AuditFact(look.owner.name, passed=True, answered=0)
+            return AuditFact(observation.owner.name, passed=True, answered=0)
         # One at a time, as clients come; as many as before the switch where it is to be believed again.
         requests = asking.requests if failing else 1
         audit = audit_of(
             asking,
-            pod=look.owner.name,
+            pod=observation.owner.name,
             address=str(service["spec"]["clusterIP"]),
-            port=look.owner.spec.service.port,
+            port=observation.owner.spec.service.port,
             requests=requests,
             within_seconds=min(_PATIENCE, (requests + 1) * policy.spec.readiness.timeout_seconds + 5),
             ready=False,
         )
         return await self._auditor.audit(audit)
 
-    async def _failed(self, look: Look, active: Active, course: _Course, fact: AuditFact) -> None:
+    async def _failed(self, observation: Observation, active: Active, course: _Course, fact: AuditFact) -> None:
         if fact.unreachable or fact.late:
             course.unanswered += 1
             if course.failure is None and course.unanswered < _UNANSWERED:
@@ -156,12 +166,12 @@ class ServiceChecks:
             # The first failure stands: another row of the example is no news.
             return
         course.failure = shortened(
-            f"the Service {look.owner.name} does not answer as the audited pods did: {fact.failure}. "
+            f"the Service {observation.owner.name} does not answer as the audited pods did: {fact.failure}. "
             "Next step: see what serves; apply the revision before (status.history) or a corrected image"
         )
-        _log.warning("%s/%s: %s", *look.key, course.failure)
+        _log.warning("%s/%s: %s", *observation.key, course.failure)
         await self._events.post(
-            look.raw,
+            observation.raw,
             type_="Warning",
             reason=str(EventReason.ACTIVE_DEGRADED),
             action="Check",
@@ -177,10 +187,10 @@ def _key(owner: ModelDeployment, active: Active) -> tuple[str, str]:
     return owner.uid, str(active.status.record)
 
 
-def _serves(look: Look, active: Active) -> bool:
+def _serves(observation: Observation, active: Active) -> bool:
     """Tell whether the Service leads to ready pods of the active revision; where it does not, the status says so."""
     revision = str(active.status.revision)
-    service, deployment = look.observed.service, look.observed.deployments.get(revision)
+    service, deployment = observation.observed.service, observation.observed.deployments.get(revision)
     address = str((service or {}).get("spec", {}).get("clusterIP") or "None")
     ready = ((deployment or {}).get("status") or {}).get("readyReplicas", 0)
     return address != "None" and selected_revision(service) == revision and ready > 0

@@ -1,1 +1,1 @@
-"""Asks registries and MLflow beside the queue, and gives their answers to the looks."""
+"""Asks registries and MLflow beside the queue, and gives their answers to the reconciliations."""

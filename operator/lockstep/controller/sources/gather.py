@@ -1,4 +1,4 @@
-"""Gathers evidence beside the queue: what has been asked and is not known yet is on its way, and brings another look."""
+"""Gathers evidence beside the queue: what has been asked and is not known yet is on its way, and requeues the object."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +31,7 @@ from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage, Place
 
 _FRESH_SECONDS = 30.0
-"""Pods that come up cause many looks within seconds."""
+"""Pods that come up cause many reconciliations within seconds."""
 _STANDING = timedelta(days=1)
 """How old a reading may be for what serves already; it has to outlast the reading itself."""
 _DEADLINE_SECONDS = 60.0
@@ -62,13 +62,13 @@ class Services:
 
 @dataclass(frozen=True)
 class _Background:
-    """Implements `Sources`: each fact is a question of `Gatherings`, which a look waits for a moment only.
+    """Implements `Sources`: each fact is a question of `Gatherings`, which a reconciliation waits for a moment only.
 
     To gather another fact: a member of `Asked`, a method that builds its `Question` and hands `self._answered` what asks.
     """
 
     to: Services
-    again: Callable[[], None]
+    requeue: Callable[[], None]
     """Called when something has come that is on its way now."""
     since: datetime | None
     """The model's files have to have been read after this; None where it is enough that they are pinned."""
@@ -107,7 +107,7 @@ class _Background:
         """See `Sources`."""
         namespace = subject.owner.namespace
         found = await self.to.scans.get(
-            opened.image, namespace, lambda image: self.to.scanner.scan(opened.source, image, namespace), self.again
+            opened.image, namespace, lambda image: self.to.scanner.scan(opened.source, image, namespace), self.requeue
         )
         running = Unknown(Reason.SCANNING, f"the layers of {opened.image.pinned} are being read", retry=True)
         return found if found is not None else running
@@ -131,7 +131,7 @@ class _Background:
         # Where the small files that came with the lineage are others by now, they all have to be of one piece again.
         now = self.to.clock.now()
         for after in (self.since or now - _STANDING, now - timedelta(seconds=_FRESH_SECONDS)):
-            files = await self.to.reads.get(registry, uri, place, namespace, since=after, when_done=self.again)
+            files = await self.to.reads.get(registry, uri, place, namespace, since=after, when_done=self.requeue)
             if isinstance(files, Unknown) or agree(lineage, files):
                 break
         return files
@@ -141,7 +141,7 @@ class _Background:
         return await self.to.records.pins(subject.tracking_uri, lineage.name, lineage.version)
 
     async def _answered(self, question: Question, ask: Callable[[], Awaitable[Answer[_T]]], meanwhile: str) -> Fact[_T]:
-        fact = await self.to.gatherings.get(question, ask, self.again)
+        fact = await self.to.gatherings.get(question, ask, self.requeue)
         return fact if fact is not None else Unknown(Reason.GATHERING, meanwhile, retry=True)
 
 
@@ -151,14 +151,14 @@ class Gatherer:
     def __init__(self, services: Services) -> None:
         self._to = services
 
-    async def lineage(self, subject: Subject, again: Callable[[], None], version: str | None = None) -> Fact[Lineage]:
+    async def lineage(self, subject: Subject, requeue: Callable[[], None], version: str | None = None) -> Fact[Lineage]:
         """Read the lineage of what the spec names, or of a version that is pinned already."""
-        return await lineage_of(subject, _Background(self._to, again, None), version)
+        return await lineage_of(subject, _Background(self._to, requeue, None), version)
 
     async def evidence(
         self,
         subject: Subject,
-        again: Callable[[], None],
+        requeue: Callable[[], None],
         *,
         now: datetime,
         version: str | None,
@@ -178,11 +178,11 @@ class Gatherer:
         Raises:
             ClusterError: the records could not be read.
         """
-        sources = _Background(self._to, again, since)
+        sources = _Background(self._to, requeue, since)
         return await gather(subject, sources, now, version=version, reference=reference)
 
     async def reported(
-        self, subject: Subject, again: Callable[[], None], image: Fact[ResolvedImage], pods: CandidatePods
+        self, subject: Subject, requeue: Callable[[], None], image: Fact[ResolvedImage], pods: CandidatePods
     ) -> Mapping[str, Fact[ResolvedImage]]:
         """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are.
 
@@ -191,7 +191,7 @@ class Gatherer:
         """
         if isinstance(image, Unknown):
             return {}
-        sources = _Background(self._to, again, None)
+        sources = _Background(self._to, requeue, None)
         found: dict[str, Fact[ResolvedImage]] = {}
         for digest, name, unchanged in sorted(_named(pods, digests_of(image)))[:_REPORTED]:
             for repository in [image.repository] if unchanged else [image.repository, name]:

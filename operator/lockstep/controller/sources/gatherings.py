@@ -1,6 +1,6 @@
-"""Facts that strangers' servers are asked for, beside the queue: no look waits for who does not answer.
+"""Facts that strangers' servers are asked for, beside the queue: no reconciliation waits for who does not answer.
 
-A look asks its question and waits a moment for the answer. Where that does not come it goes on without it ("not known
+A reconciliation asks its question and waits a moment for the answer. Where that does not come it goes on without it ("not known
 yet"), and its key is woken once it has come. This is the place for every fact that a server has to be asked for which is
 neither the API server nor ours: see `Gatherer` for how one is asked.
 """
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _KEPT = 1024
 """Objects whose answers are kept."""
 _UNSEEN_SECONDS = 30.0
-"""An answer that came when no look waited for it counts for so long."""
+"""An answer that came when no reconciliation waited for it counts for so long."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +69,7 @@ class Answer(Generic[T]):
 
     fact: Fact[T]
     fresh: float = 0.0
-    """Seconds for which it answers every look; without them, only the next one."""
+    """Seconds for which it answers every reconciliation; without them, only the next one."""
     failed: bool = False
     """True when it stays the answer while the question is asked anew, so that a status does not flap."""
 
@@ -87,12 +87,12 @@ class _Pending:
     answer: Answer[Any] | None = None
     at: float = 0.0
     seen: bool = False
-    """True when a look has had the answer."""
+    """True when a reconciliation has had the answer."""
     task: asyncio.Task[None] | None = None
     is_asked: bool = False
     """True while the server is being asked, and no longer waits for its turn."""
     wake: Callable[[], None] | None = None
-    """Of a look that went on without the answer."""
+    """Of a reconciliation that went on without the answer."""
     went_on_with: Answer[Any] | None = None
     """The failure before, which that look took for the answer."""
 
@@ -129,7 +129,7 @@ class Gatherings:
             slots: who waits for whom.
             clock: the time.
             took: is told of each answer, by what was asked and in how many seconds it came.
-            grace: seconds for which a look waits for an answer.
+            grace: seconds for which a reconciliation waits for an answer.
         """
         self._slots = slots
         self._clock = clock
@@ -222,7 +222,7 @@ class Gatherings:
         return found.questions.setdefault(question, _Pending())
 
     def _known(self, pending: _Pending) -> Answer[Any] | None:
-        """Return the answer where it is fresh, or where no look has seen it."""
+        """Return the answer where it is fresh, or where no reconciliation has seen it."""
         answer, age = pending.answer, self._clock.monotonic() - pending.at
         if answer is None or age >= (answer.fresh if pending.seen else max(answer.fresh, _UNSEEN_SECONDS)):
             return None

@@ -8,7 +8,7 @@ from lockstep.controller.cluster.ports import Clock
 from lockstep.gates.evidence import Unknown
 
 QUICK_SECONDS = 0.3
-"""A look waits so long for an answer, where it has reason to think that it comes."""
+"""A reconciliation waits so long for an answer, where it has reason to think that it comes."""
 SLOW_SECONDS = 5.0
 """A failure that came sooner has cost nobody anything: it does not count."""
 PAUSE_SECONDS = 30.0
@@ -83,11 +83,11 @@ class SilentServers:
             self._states[server].probing = False
 
     def is_slow(self, server: Server) -> bool:
-        """Tell whether a look would wait for this server in vain."""
+        """Tell whether a reconciliation would wait for this server in vain."""
         return server in self._states and self._states[server].slow
 
     def waited_in_vain(self, server: Server) -> None:
-        """Note that a look has gone on without the answer."""
+        """Note that a reconciliation has gone on without the answer."""
         self._state(server).slow = True
         self._state((server[0], ANY)).slow = True
 

@@ -63,7 +63,7 @@ def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, pau
     }
 
 
-def rendered(snapshot: Snapshot) -> Snapshot:
+def with_pod_spec(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot with its pod spec in it, which is what its pods are from then on."""
     return replace(snapshot, pod=_pod_spec(snapshot))
 

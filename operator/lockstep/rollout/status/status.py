@@ -35,7 +35,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StatusInput:
     """What the next status is made of."""
 
     active: RevisionStatus | None
@@ -53,7 +53,7 @@ class Outlook:
 def next_status(
     owner: ModelDeployment,
     observed: Observed,
-    outlook: Outlook,
+    status_input: StatusInput,
     now: datetime,
     *,
     impairment: Impairment | None = None,
@@ -61,28 +61,28 @@ def next_status(
 ) -> ModelDeploymentStatus:
     """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
-    active, candidate = outlook.active, outlook.candidate
+    active, candidate = status_input.active, status_input.candidate
     lacking = _lacking(owner, observed, active)
     _set_available(conditions, active, lacking, impairment)
-    _set_gates(conditions, candidate.gates if candidate else outlook.findings, gates)
-    if candidate is None and owner.status.candidate is not None and not outlook.findings:
+    _set_gates(conditions, candidate.gates if candidate else status_input.findings, gates)
+    if candidate is None and owner.status.candidate is not None and not status_input.findings:
         # They were about the candidate, which is gone without having been promoted.
         for gate in gates:
             conditions.drop(gate.condition)
-    if outlook.answers is not None and candidate is None:
-        answers = outlook.answers
+    if status_input.answers is not None and candidate is None:
+        answers = status_input.answers
         conditions.set(ConditionType.READINESS_PROVEN, _truth(answers), Reason(answers.reason), answers.message)
     if lacking is None and active is not None and selected_revision(observed.service) != active.revision:
         lacking = Impairment(Reason.SWITCHING, Reason.SWITCHING.sentence)
-    _set_summary(conditions, outlook, impairment or lacking)
+    _set_summary(conditions, status_input, impairment or lacking)
     return ModelDeploymentStatus(
         observed_generation=owner.generation,
         conditions=conditions.list(),
         candidate=candidate,
         active=active,
-        history=list(outlook.history)[:MAX_HISTORY],
-        differences=list(outlook.differences),
-        model=_model(owner, outlook),
+        history=list(status_input.history)[:MAX_HISTORY],
+        differences=list(status_input.differences),
+        model=_model(owner, status_input),
         selector=labels.selector_text(owner.name, active.revision) if active and active.revision else None,
         **_replicas(observed, active),
     )
@@ -124,9 +124,13 @@ def promoted_history(owner: ModelDeployment, active: RevisionStatus) -> list[Rev
     return [entry for entry in entries if entry.revision != active.revision][:MAX_HISTORY]
 
 
-def _model(owner: ModelDeployment, outlook: Outlook) -> str:
+def _model(owner: ModelDeployment, status_input: StatusInput) -> str:
     reference = owner.spec.model
-    pinned = outlook.candidate.model_version if outlook.candidate else outlook.active and outlook.active.model_version
+    pinned = (
+        status_input.candidate.model_version
+        if status_input.candidate
+        else status_input.active and status_input.active.model_version
+    )
     wanted = reference.version or (f"{reference.alias}={pinned}" if pinned else str(reference.alias))
     return f"{reference.name}/{wanted}"[:256]
 
@@ -190,15 +194,15 @@ def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
     return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
 
 
-def _set_summary(conditions: Conditions, outlook: Outlook, lacking: Impairment | None) -> None:
+def _set_summary(conditions: Conditions, status_input: StatusInput, lacking: Impairment | None) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
-    candidate, hold, gate = outlook.candidate, outlook.hold, blocking_gate(outlook.candidate)
-    if candidate is None and outlook.active is not None and hold is None:
-        reason, message = Reason.PROMOTED, f"revision {outlook.active.revision} is active"
+    candidate, hold, gate = status_input.candidate, status_input.hold, blocking_gate(status_input.candidate)
+    if candidate is None and status_input.active is not None and hold is None:
+        reason, message = Reason.PROMOTED, f"revision {status_input.active.revision} is active"
         if lacking is not None:
             reason, message = lacking.reason, lacking.message
-        elif outlook.answers is not None and outlook.answers.outcome is GateOutcome.REJECTED:
-            reason, message = Reason(outlook.answers.reason), outlook.answers.message
+        elif status_input.answers is not None and status_input.answers.outcome is GateOutcome.REJECTED:
+            reason, message = Reason(status_input.answers.reason), status_input.answers.message
         conditions.set(ConditionType.READY, "True" if reason is Reason.PROMOTED else "False", reason, message)
         conditions.set(ConditionType.PROMOTED, "True", Reason.PROMOTED, "the current spec is active")
         switching = lacking is not None and lacking.reason is Reason.SWITCHING

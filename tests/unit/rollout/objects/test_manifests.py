@@ -98,8 +98,8 @@ def test_the_user_can_not_choose_another_architecture() -> None:
 def test_the_user_can_not_set_a_reserved_label() -> None:
     template = PodTemplate.model_validate({"labels": {"lockstep.dev/revision": "active"}})
     of = snapshot(template=template)
-    rendered = manifests.deployment(a.owner(), of, replicas=1, paused=False)
-    assert rendered["spec"]["template"]["metadata"]["labels"]["lockstep.dev/revision"] == of.revision
+    with_pod_spec = manifests.deployment(a.owner(), of, replicas=1, paused=False)
+    assert with_pod_spec["spec"]["template"]["metadata"]["labels"]["lockstep.dev/revision"] == of.revision
 
 
 def test_a_drain_comes_on_top_of_the_time_that_the_server_has_for_ending() -> None:
@@ -143,11 +143,11 @@ def test_a_token_is_mounted_only_where_a_service_account_was_asked_for() -> None
 def test_service_deployment_and_budget_select_the_pods_of_one_revision() -> None:
     owner, of = a.owner(), snapshot()
     wanted = {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": of.revision}
-    rendered = manifests.deployment(owner, of, replicas=1, paused=False)
-    assert rendered["spec"]["selector"]["matchLabels"] == wanted
+    with_pod_spec = manifests.deployment(owner, of, replicas=1, paused=False)
+    assert with_pod_spec["spec"]["selector"]["matchLabels"] == wanted
     assert manifests.service(owner, of)["spec"]["selector"] == wanted
     assert manifests.disruption_budget(owner, of.revision)["spec"]["selector"]["matchLabels"] == wanted
-    assert wanted.items() <= rendered["spec"]["template"]["metadata"]["labels"].items()
+    assert wanted.items() <= with_pod_spec["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_all_objects_belong_to_the_model_deployment() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
-from lockstep.rollout.objects.manifests import rendered
+from lockstep.rollout.objects.manifests import with_pod_spec
 from lockstep.rollout.objects.revision import Snapshot, short_hash, spec_hash
 from tests.fakes import builders as a
 from tests.fakes.live import snapshot
@@ -34,17 +34,17 @@ def test_another_part_is_another_revision(part: str) -> None:
 @pytest.mark.parametrize("part", sorted(RENDERED))
 def test_pods_that_the_policy_has_rendered_otherwise_are_another_revision(part: str) -> None:
     changed = replace(snapshot(), **{part: RENDERED[part]})
-    assert rendered(changed).revision != rendered(snapshot()).revision
+    assert with_pod_spec(changed).revision != with_pod_spec(snapshot()).revision
 
 
 def test_what_was_rendered_keeps_its_name_whatever_is_rendered_now() -> None:
-    before = rendered(snapshot())
+    before = with_pod_spec(snapshot())
     assert Snapshot.parse(before.payload()).revision == before.revision
     assert replace(before, **RENDERED).revision == before.revision
 
 
 def test_the_name_makes_no_other_revision() -> None:
-    assert rendered(replace(snapshot(), name="iris-canary")).revision == rendered(snapshot()).revision
+    assert with_pod_spec(replace(snapshot(), name="iris-canary")).revision == with_pod_spec(snapshot()).revision
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_defaults_that_are_written_out_make_no_new_pins() -> None:
 
 
 def test_a_snapshot_is_read_back_as_it_was_written() -> None:
-    for found in (snapshot(), replace(snapshot(), **OTHER, **RENDERED), rendered(replace(snapshot(), **RENDERED))):
+    for found in (snapshot(), replace(snapshot(), **OTHER, **RENDERED), with_pod_spec(replace(snapshot(), **RENDERED))):
         assert Snapshot.parse(found.payload()) == found
         assert Snapshot.parse(found.payload()).revision == found.revision
 

@@ -22,7 +22,7 @@ from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.status import (
     Hold,
-    Outlook,
+    StatusInput,
     blocking_gate,
     ending_status,
     kept_status,
@@ -54,8 +54,8 @@ def candidate(*gates: GateStatus, **changes: Any) -> CandidateStatus:
     return found.model_copy(update=changes)
 
 
-def outlook(**changes: Any) -> Outlook:
-    return replace(Outlook(active=None, candidate=None, history=()), **changes)
+def status_input(**changes: Any) -> StatusInput:
+    return replace(StatusInput(active=None, candidate=None, history=()), **changes)
 
 
 def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
@@ -70,7 +70,7 @@ def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
 
 
 def status(*, owner: ModelDeployment | None = None, ready: int = 2, now: Any = a.NOW, **changes: Any) -> ModelDeploymentStatus:
-    return next_status(owner or a.owner(), observed(ready=ready), outlook(**changes), now)
+    return next_status(owner or a.owner(), observed(ready=ready), status_input(**changes), now)
 
 
 def conditions(found: ModelDeploymentStatus) -> dict[str, tuple[str, str]]:
@@ -101,7 +101,7 @@ def test_an_active_spec_without_ready_pods_is_promoted_and_not_ready() -> None:
 
 
 def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_is_not_ready_yet() -> None:
-    found = conditions(next_status(a.owner(), observed(selects="before"), outlook(active=ACTIVE), a.NOW))
+    found = conditions(next_status(a.owner(), observed(selects="before"), status_input(active=ACTIVE), a.NOW))
     assert found["Available"] == ("True", "Promoted")
     assert found["Ready"] == ("False", "Switching")
     assert found["Promoted"] == ("True", "Promoted")
@@ -110,23 +110,26 @@ def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_i
 
 def test_what_serves_is_told_by_the_pods_and_not_by_what_a_deployment_counts_as_its_own() -> None:
     apart = replace(observed(), deployments={})
-    found = next_status(a.owner(), apart, outlook(active=ACTIVE), a.NOW)
+    found = next_status(a.owner(), apart, status_input(active=ACTIVE), a.NOW)
     assert conditions(found)["Available"] == ("True", "Promoted")
     assert (found.replicas, found.ready_replicas) == (0, 2)
     stale = observed(ready=0)
     assert stale.deployments[OF.revision]["status"]["readyReplicas"] == 2
-    assert conditions(next_status(a.owner(), stale, outlook(active=ACTIVE), a.NOW))["Available"] == ("False", "PodsNotReady")
+    assert conditions(next_status(a.owner(), stale, status_input(active=ACTIVE), a.NOW))["Available"] == (
+        "False",
+        "PodsNotReady",
+    )
 
 
 TAMPERED = Impairment(Reason.ACTIVE_POD_TAMPERED, "pod iris-1 is not what was promoted: its env is A")
 
 
 def test_what_serves_otherwise_than_promoted_is_available_and_not_ready() -> None:
-    found = next_status(a.owner(), observed(), outlook(active=ACTIVE), a.NOW, impairment=TAMPERED)
+    found = next_status(a.owner(), observed(), status_input(active=ACTIVE), a.NOW, impairment=TAMPERED)
     assert conditions(found)["Available"] == ("True", "ActivePodTampered")
     assert conditions(found)["Ready"] == ("False", "ActivePodTampered")
     assert conditions(found)["Promoted"] == ("True", "Promoted")
-    checked = outlook(active=ACTIVE, candidate=candidate(MISMATCH))
+    checked = status_input(active=ACTIVE, candidate=candidate(MISMATCH))
     both = conditions(next_status(a.owner(), observed(), checked, a.NOW, impairment=TAMPERED))
     assert (both["Available"], both["Ready"]) == (("True", "ActivePodTampered"), ("False", "EnvironmentMismatch"))
 
@@ -154,7 +157,7 @@ def test_what_is_being_deleted_says_that_nobody_keeps_it_up() -> None:
 
 
 def test_without_a_service_nothing_is_available_however_many_pods_are_ready() -> None:
-    found = conditions(next_status(a.owner(), observed(selects=None), outlook(active=ACTIVE), a.NOW))
+    found = conditions(next_status(a.owner(), observed(selects=None), status_input(active=ACTIVE), a.NOW))
     assert found["Available"] == found["Ready"] == ("False", "Switching")
 
 
@@ -377,7 +380,7 @@ def test_a_transition_is_told_once(before: dict[str, Any], after: dict[str, Any]
 
 
 def test_what_serves_no_longer_as_promoted_is_told_once_an_episode() -> None:
-    well, bad = status(active=ACTIVE), next_status(a.owner(), observed(ready=0), outlook(active=ACTIVE), LATER)
+    well, bad = status(active=ACTIVE), next_status(a.owner(), observed(ready=0), status_input(active=ACTIVE), LATER)
     (first,) = transitions(a.owner(status=dict(well)), bad)
     assert (first.reason, first.warning) == (EventReason.ACTIVE_DEGRADED, True)
     assert first.note == "PodsNotReady: The active revision has no ready pods."
@@ -385,7 +388,7 @@ def test_what_serves_no_longer_as_promoted_is_told_once_an_episode() -> None:
     assert transitions(a.owner(status=dict(bad)), well) == []
     (same,) = transitions(a.owner(status=dict(well)), bad)
     assert same.key == first.key, "told again by the process that comes after a crash it is one event"
-    healed = next_status(a.owner(status=dict(bad)), observed(), outlook(active=ACTIVE), LATER)
+    healed = next_status(a.owner(status=dict(bad)), observed(), status_input(active=ACTIVE), LATER)
     (second,) = transitions(a.owner(status=dict(healed)), bad)
     assert second.key != first.key
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
-from lockstep.controller.reconcile.look import Look
-from lockstep.controller.reconcile.outcome import Outcome
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.records.active import Active
 from lockstep.controller.sources.gather import Gatherer
 from lockstep.gates.chain import evaluate
@@ -16,14 +16,14 @@ from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.objects.revision import spec_hash
-from lockstep.rollout.status.status import Hold, Outlook
+from lockstep.rollout.status.status import Hold, StatusInput
 
 _log = logging.getLogger(__name__)
 _ALIAS_SECONDS = 60.0
 _CONFLICT_SECONDS = 30.0
 
 
-class Settled:
+class ActiveRevision:
     """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
 
     def __init__(self, gatherer: Gatherer, events: Events, gates: Sequence[Gate]) -> None:
@@ -31,47 +31,49 @@ class Settled:
         self._events = events
         self._gates = gates
 
-    async def evaluate(self, look: Look) -> Outcome | None:
+    async def evaluate(self, observation: Observation) -> Plan | None:
         """Return the outcome for a settled object; None when there is a candidate to look at."""
-        active = look.active
-        if active is None or active.status.spec_hash != spec_hash(look.owner.spec):
+        active = observation.active
+        if active is None or active.status.spec_hash != spec_hash(observation.owner.spec):
             return None
-        again = None
-        if look.owner.spec.model.alias is not None:
-            again = _ALIAS_SECONDS
-            if await self._moved(look, active):
+        requeue_after = None
+        if observation.owner.spec.model.alias is not None:
+            requeue_after = _ALIAS_SECONDS
+            if await self._moved(observation, active):
                 return None
-        status, findings, pending = await self._evaluated(look, active)
+        status, findings, pending = await self._evaluated(observation, active)
         if pending:
-            again = min(again or _ALIAS_SECONDS, 15.0)
-        conflict = look.observed.conflict or look.observed.taken.get(active.snapshot.revision)
-        outlook = Outlook(
+            requeue_after = min(requeue_after or _ALIAS_SECONDS, 15.0)
+        conflict = observation.observed.conflict or observation.observed.taken.get(active.snapshot.revision)
+        status_input = StatusInput(
             active=status,
             candidate=None,
-            history=look.owner.status.history,
+            history=observation.owner.status.history,
             findings=findings,
             hold=Hold(Reason.NAME_CONFLICT, conflict) if conflict is not None else None,
         )
-        return Outcome(outlook=outlook, again=again if conflict is None else _CONFLICT_SECONDS)
+        return Plan(status_input=status_input, requeue_after=requeue_after if conflict is None else _CONFLICT_SECONDS)
 
-    async def _moved(self, look: Look, active: Active) -> bool:
+    async def _moved(self, observation: Observation, active: Active) -> bool:
         """Tell whether the alias names another version now. While MLflow can't tell, what was found last stands."""
-        lineage = await self._gatherer.lineage(look.subject, look.again) if look.subject is not None else None
+        lineage = (
+            await self._gatherer.lineage(observation.subject, observation.requeue) if observation.subject is not None else None
+        )
         if lineage is None or isinstance(lineage, Unknown):
-            candidate = look.owner.status.candidate
+            candidate = observation.owner.status.candidate
             return candidate is not None and candidate.spec_hash == active.status.spec_hash
         return lineage.version != active.status.model_version
 
-    async def _evaluated(self, look: Look, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
-        policy, subject = look.known_policy, look.subject
+    async def _evaluated(self, observation: Observation, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
+        policy, subject = observation.known_policy, observation.subject
         # The conditions of a candidate that is gone were not about what serves: it is looked at once more.
-        alone = look.owner.status.candidate is None
+        alone = observation.owner.status.candidate is None
         if policy is None or subject is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
             return active.status, (), False
         evidence = await self._gatherer.evidence(
             subject,
-            look.again,
-            now=look.now,
+            observation.requeue,
+            now=observation.now,
             version=active.status.model_version,
             reference=active.snapshot.image,
             since=None,
@@ -81,23 +83,23 @@ class Settled:
         verdict = evaluate(evidence, self._gates)
         await self._gatherer.pin(subject, evidence, verdict)
         findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
-        await self._report(look, verdict)
+        await self._report(observation, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False
 
-    async def _report(self, look: Look, verdict: Verdict) -> None:
+    async def _report(self, observation: Observation, verdict: Verdict) -> None:
         """Say once that what serves no longer meets the policy. It goes on serving: a policy does not take models down."""
         failing = [r for r in verdict.results if _about_active(r) and not r.permits]
         if not failing:
             return
         worst = failing[0]
-        _log.warning("%s/%s: the active revision no longer meets the policy: %s", *look.key, worst.message)
+        _log.warning("%s/%s: the active revision no longer meets the policy: %s", *observation.key, worst.message)
         await self._events.post(
-            look.raw,
+            observation.raw,
             type_="Warning",
             reason=str(EventReason.ACTIVE_DEGRADED),
             action="Check",
             note=f"the active revision no longer meets the policy: {worst.gate} gate: {worst.message}",
-            key=f"degraded-{look.active.status.revision if look.active else ''}-{verdict.policy_hash}",
+            key=f"degraded-{observation.active.status.revision if observation.active else ''}-{verdict.policy_hash}",
         )
 
 

@@ -1,18 +1,18 @@
-"""What one look decided: the next status, what follows from it, and when to look again."""
+"""What one reconciliation decided: the next status, what follows from it, and when to requeue."""
 
 from dataclasses import dataclass
 
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.actions import Action
 from lockstep.rollout.objects.revision import Snapshot
-from lockstep.rollout.status.status import Outlook
+from lockstep.rollout.status.status import StatusInput
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The decision of one look."""
+class Plan:
+    """The decision of one reconciliation."""
 
-    outlook: Outlook
+    status_input: StatusInput
     actions: tuple[Action, ...] = ()
     """To be carried out after the status has been accepted."""
     promoted: bool = False
@@ -22,5 +22,5 @@ class Outcome:
     verdict: Verdict | None = None
     undecided: bool = False
     """True when a fact that was known before is on its way anew: the candidate's status stays what it was."""
-    again: float | None = None
-    """Seconds until the next look; None when only an event brings one."""
+    requeue_after: float | None = None
+    """Seconds until the next reconciliation; None when only an event brings one."""

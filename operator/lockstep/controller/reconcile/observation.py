@@ -1,4 +1,4 @@
-"""One look at one ModelDeployment: everything that was read for it, handed from step to step."""
+"""One reconciliation of one ModelDeployment: everything that was read for it, handed from step to step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +16,13 @@ from lockstep.rollout.observed.observed import Observed
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is known before any evidence is gathered."""
+class Observation:
+    """What was read of the cluster, before any evidence is gathered."""
 
     raw: Object
+    """The ModelDeployment as the API server has it."""
     owner: ModelDeployment
+    """The same, with a status that the records vouch for."""
     observed: Observed
     policy: Fact[PromotionPolicy]
     snapshots: Mapping[str, Snapshot]
@@ -29,8 +31,8 @@ class Look:
     images: Images
     """Opens images as the pods of `owner` may."""
     now: datetime
-    again: Callable[[], None] = field(repr=False)
-    """Asks for another look at the same object."""
+    requeue: Callable[[], None] = field(repr=False)
+    """Asks for the next reconciliation of the same object."""
 
     @property
     def known_policy(self) -> PromotionPolicy | None:
