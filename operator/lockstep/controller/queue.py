@@ -135,11 +135,11 @@ class WorkQueue:
 
 
 def _say(key: Key, error: Exception, requeue: float) -> None:
-    """Log a failed look. What the API server does not do is one line: an outage fails thousands of reconciliations."""
+    """Log a failed reconciliation. A refusal of the API server is one line: an outage fails thousands of them."""
     if isinstance(error, ClusterError):
-        _log.warning("the look at %s/%s comes again in %.0f s: %s", *key, requeue, error)
+        _log.warning("the reconciliation of %s/%s is tried again in %.0f s: %s", *key, requeue, error)
     else:
-        _log.error("the look at %s/%s failed", *key, exc_info=error)
+        _log.error("the reconciliation of %s/%s failed", *key, exc_info=error)
 
 
 def _asked_to_wait(error: Exception) -> float:

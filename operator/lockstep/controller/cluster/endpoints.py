@@ -1,7 +1,8 @@
 """Takes away what would lead the traffic of an owned Service elsewhere, where the chart's guards are off or were passed.
 
-An EndpointSlice of somebody else's is deleted at once. Endpoints are one object, which Kubernetes' own controller writes, a moment after pods come and go: they are deleted, for the controller to write them anew, when they still look foreign a
-second later without having changed.
+An EndpointSlice of somebody else's is deleted at once. Endpoints are one object, which Kubernetes' own controller writes a
+moment after pods come and go. They are deleted, for the controller to write them anew, when a second later they still look
+foreign and have not changed.
 """
 
 import asyncio

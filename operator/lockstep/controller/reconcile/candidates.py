@@ -287,7 +287,11 @@ class Candidates:
         )
 
     def _too_soon(self, observation: Observation, step: CandidateStep) -> bool:
-        """Tell whether a refusal is recorded next time only: records are named by when the candidate was first seen, and until a status keeps that, a crash would have it recorded a second time."""
+        """Tell whether a refusal is to be recorded by the next reconciliation only.
+
+        Records are named by when the candidate was first seen. Until a status keeps that time, a crash would have the refusal
+        recorded a second time.
+        """
         kept = observation.owner.status.candidate
         return step.record == REFUSED and (kept is None or kept.start_time != step.candidate.start_time)
 

@@ -24,7 +24,7 @@ _REFUSALS = (
 
 
 def still_held(observation: Observation, plan: Plan) -> StatusInput:
-    """Go on saying that the API server refuses until it does not: each change of the status would cause the next one at once."""
+    """Go on saying that the API server refuses until it does not: a changed status causes the next reconciliation at once."""
     ready = next((c for c in observation.owner.status.conditions if c.type == ConditionType.READY), None)
     if not plan.actions or plan.status_input.hold is not None or ready is None:
         return plan.status_input

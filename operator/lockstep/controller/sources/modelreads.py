@@ -24,7 +24,7 @@ _AGAIN = timedelta(seconds=10)
 _REFUSED_AGAIN = timedelta(minutes=1)
 """The same when the answer was no."""
 _GRACE_SECONDS = 0.2
-"""So long a reconciliation waits: small models are read by then, and need no second look."""
+"""So long a reconciliation waits: small models are read by then, and need no second reconciliation."""
 _LARGE = 10**9
 """Bytes from which on a model waits for the slots of large ones, so that a few of them hold up no small one."""
 _log = logging.getLogger(__name__)
