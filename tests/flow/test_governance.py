@@ -167,11 +167,15 @@ async def test_without_the_guards_nothing_is_promoted() -> None:
     await held(world, "GuardsMissing")
     assert f"{GUARD} is not bound" in world.message("Ready")
     assert "guards: Optional" in world.message("Ready")
-    waiting = {"namespace": TEAM, "name": "iris", "gate": "readiness", "reason": "GuardsMissing"}
+    waiting = {"namespace": TEAM, "name": "iris", "gate": "guards", "reason": "GuardsMissing"}
     assert world.metric("lockstep_deployment_waiting", **waiting) == 1
+    assert [(one.name, one.outcome, one.reason) for one in world.owner.status.holds] == [("guards", "Pending", "GuardsMissing")]
+    (note,) = world.notes("PromotionWaiting")
+    assert note.startswith("guards hold: guarding admission policies do not stand")
     world.guard()
     await freed(world)
     assert world.metric("lockstep_deployment_waiting", **waiting) == 0
+    assert world.owner.status.holds == []
 
 
 async def test_guards_that_only_warn_are_none() -> None:
@@ -203,11 +207,39 @@ async def test_a_paused_one_is_checked_and_not_promoted() -> None:
     world = await ready_world(paused=True)
     await held(world, "Paused")
     assert world.condition("EnvironmentMatched") == ("True", "Passed")
-    assert world.events().get("PromotionBlocked") is None
+    assert world.events().keys().isdisjoint({"PromotionBlocked", "PromotionWaiting"})
+    assert [(one.name, one.reason) for one in world.owner.status.holds] == [("pause", "Paused")]
     for reason in ("Paused", "Waiting"):
         assert world.metric("lockstep_deployment_waiting", namespace=TEAM, name="iris", gate="readiness", reason=reason) == 0
     world.change(paused=False)
     await freed(world)
+
+
+async def test_all_that_holds_a_candidate_is_shown_at_once() -> None:
+    world = await ready_world(paused=True)
+    selector = {labels.MODEL_DEPLOYMENT: "iris"}
+    world.cluster.add(ports.SERVICE, {"metadata": {"name": "all"}, "spec": {"selector": selector}}, TEAM)
+    for kind in (ports.ADMISSION_POLICY, ports.ADMISSION_POLICY_BINDING):
+        world.cluster.remove(kind, None, GUARD)
+    await held(world, "GuardsMissing")
+    assert [one.name for one in world.owner.status.holds] == ["guards", "services", "pause"]
+    world.guard()
+    await held(world, "ForeignService")
+    assert [one.name for one in world.owner.status.holds] == ["services", "pause"]
+    world.cluster.remove(ports.SERVICE, TEAM, "all")
+    await held(world, "Paused")
+    world.change(paused=False)
+    await freed(world)
+
+
+async def test_a_refusal_is_recorded_with_what_held_the_candidate_too() -> None:
+    world = await ready_world(paused=True, image=f"{a.REPOSITORY}:wrong")
+    await world.image("wrong", scikit_learn="1.2.0")
+    await world.settle()
+    (record,) = world.records()
+    assert record["outcome"] == "Refused"
+    assert [(one["name"], one["reason"]) for one in record["holds"]] == [("pause", "Paused")]
+    assert world.condition("Ready") == ("False", "EnvironmentMismatch")
 
 
 async def test_a_pause_keeps_what_serves() -> None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.environment.catalogue.errors import CatalogueError
@@ -153,7 +153,7 @@ def layouts(draw: st.DrawFn) -> tuple[dict[str, str], list[str], str, dict[str, 
     return files, [*argv, "web:app"], cwd, env
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(layout=layouts())
 def test_the_scans_first_match_is_what_the_real_interpreter_imports(
     tmp_path_factory: pytest.TempPathFactory, layout: tuple[dict[str, str], list[str], str, dict[str, str]]

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
@@ -43,9 +43,7 @@ OVERLAY = pytest.mark.skipif(
     os.geteuid() != 0 or not stacks(Path(tempfile.gettempdir())), reason="root, and a file system to stack on, are needed"
 )
 
-EXAMPLES = settings(
-    max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+EXAMPLES = settings(max_examples=25, database=None, derandomize=True)
 View = dict[str, tuple[str, str]]
 """What stands where: kind, and a file's digest or a link's target."""
 

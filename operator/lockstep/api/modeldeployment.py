@@ -109,7 +109,7 @@ class GateOutcome(StrEnum):
     PENDING = "Pending"
     """Something is under way or has to happen first."""
     RETRY = "Retry"
-    """Could not be told: a dependency did not answer. It is tried again."""
+    """Could not be determined: a dependency did not answer. It is tried again."""
     REJECTED = "Rejected"
 
 
@@ -122,13 +122,18 @@ class GateMode(StrEnum):
 
 
 class GateStatus(ApiModel):
-    """The result of one gate for the candidate or for the active revision."""
+    """The result of one gate, or one hold, for the candidate or for the active revision."""
 
-    name: ShortText = Field(description="Name of the gate.")
+    name: ShortText = Field(description="Name of the gate or hold.")
     outcome: GateOutcome = Field(description="Passed, Pending, Retry or Rejected.")
     mode: GateMode = Field(default=GateMode.ENFORCE, description="Enforce, Audit or Off, by policy.")
     reason: ShortText = Field(description="CamelCase reason from Lockstep's closed list.")
     message: Message = Field(default="", description="What a person should know, the cause first.")
+
+    @property
+    def permits(self) -> bool:
+        """Tell whether this result lets the candidate go on: Passed, or not enforced."""
+        return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
 
 
 class DifferenceStatus(ApiModel):
@@ -200,6 +205,12 @@ class ModelDeploymentStatus(ApiModel):
         max_length=MAX_DIFFERENCES,
         description="How the candidate's environment differs, most decisive first; the record has all of them.",
         json_schema_extra=ATOMIC,
+    )
+    holds: list[GateStatus] = Field(
+        default_factory=list,
+        max_length=16,
+        description="What besides the gates keeps Lockstep from going on: a pause, missing guards, a name that is taken.",
+        json_schema_extra=list_map("name"),
     )
     model: ShortText | None = Field(default=None, description="Model and version of the spec, for people: iris/3.")
     replicas: int = Field(default=0, ge=0, description="Pods of the active revision.")

@@ -121,6 +121,12 @@ class PromotionRecordSpec(ApiModel):
     gates: list[GateStatus] = Field(
         default_factory=list, max_length=16, description="Results of all gates, in order.", json_schema_extra=ATOMIC
     )
+    holds: list[GateStatus] = Field(
+        default_factory=list,
+        max_length=16,
+        description="What stood in the way besides the gates.",
+        json_schema_extra=ATOMIC,
+    )
     differences: list[Message] = Field(
         default_factory=list,
         max_length=1000,

@@ -8,7 +8,7 @@ from lockstep.cli.exit import Exit
 from lockstep.cli.manifests import Manifest
 from lockstep.gates.gate import Result, Stage
 from lockstep.gates.verdict import Verdict
-from lockstep.rollout.candidate import message_of
+from lockstep.rollout.status.results import message_of
 
 _SAID = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be told"}
 

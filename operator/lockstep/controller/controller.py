@@ -18,6 +18,7 @@ from lockstep.controller.cluster.policies import Guards
 from lockstep.controller.cluster.policystatus import PolicyStatuses
 from lockstep.controller.cluster.ports import Clock, Cluster, ClusterError
 from lockstep.controller.cluster.poster import EventPoster
+from lockstep.controller.cluster.priorityclasses import PriorityClasses
 from lockstep.controller.gauges import measure
 from lockstep.controller.lanes import Key
 from lockstep.controller.leader import Leader
@@ -25,7 +26,7 @@ from lockstep.controller.probes import Health, serve_metrics, serve_probes
 from lockstep.controller.queue import WorkQueue
 from lockstep.controller.reconcile.activerevision import ActiveRevision
 from lockstep.controller.reconcile.candidates import Candidates
-from lockstep.controller.reconcile.priorities import Priorities
+from lockstep.controller.reconcile.holds import Holds
 from lockstep.controller.reconcile.reconciler import Reconciler
 from lockstep.controller.reconcile.report import Reporter
 from lockstep.controller.reconcile.servicechecks import ServiceChecks
@@ -108,12 +109,14 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
     )
     gatherer = Gatherer(services)
     candidates = Candidates(
-        cluster=cluster,
         records=records,
         gatherer=gatherer,
         audits=PodAudits(parts.auditor, clock, parts.chance),
-        guards=Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
-        priorities=Priorities(cluster, clock),
+        holds=Holds(
+            cluster,
+            Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
+            PriorityClasses(cluster, clock),
+        ),
         gates=parts.gates,
     )
     reconciler = Reconciler(

@@ -12,8 +12,11 @@ from lockstep.gates.table import GATES
 from lockstep.gates.verdict import Verdict
 
 
-def evaluate(evidence: Evidence, gates: Sequence[Gate] = GATES) -> Verdict:
-    """Run every gate on the evidence. A gate that raises is a defect of ours and is not caught here: nothing passes."""
+def evaluate(evidence: Evidence, gates: Sequence[Gate] = GATES, holds: Sequence[Result] = ()) -> Verdict:
+    """Run every gate on the evidence; `holds` is what besides them stands in the way.
+
+    A gate that raises is a defect of ours and is not caught here: nothing passes.
+    """
     policy = evidence.policy
     results = [gate.evaluate(evidence) for gate in gates]
     digest = next((result.environment_digest for result in results if result.environment_digest is not None), None)
@@ -22,6 +25,7 @@ def evaluate(evidence: Evidence, gates: Sequence[Gate] = GATES) -> Verdict:
         policy_hash=policy.spec.hash if not isinstance(policy, Unknown) else "",
         decided_at=evidence.now,
         environment_digest=digest,
+        holds=tuple(holds),
     )
 
 

@@ -21,9 +21,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """The answer of one gate."""
+    """The answer of one gate, or one hold."""
 
     gate: str
+    """Name of the gate or hold."""
     outcome: GateOutcome
     reason: Reason
     message: str
@@ -40,6 +41,8 @@ class Result:
     """Only of the environment gate: the image's environment under the policy, where it is known."""
     stage: Stage = Stage.BEFORE_PODS
     """The gate's; set by the chain."""
+    stalled: bool = False
+    """Only of holds: True when nothing goes on until somebody does something."""
 
     @property
     def permits(self) -> bool:

@@ -1,9 +1,37 @@
-"""What all gates together mean for one candidate."""
+"""What all gates and holds together mean for one candidate."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
+from lockstep.api.modeldeployment import GateOutcome
 from lockstep.gates.gate import Result, Stage
+
+
+class _Answer(Protocol):
+    """A result as a verdict or a status has it."""
+
+    @property
+    def outcome(self) -> GateOutcome: ...
+
+    @property
+    def permits(self) -> bool: ...
+
+
+A = TypeVar("A", bound=_Answer)
+
+
+def decisive(gates: Iterable[A], holds: Iterable[A]) -> A | None:
+    """Return what a candidate is said to wait for: a gate that refuses it, else a hold, else the gate that it waits for.
+
+    A refusal is named first, since lifting the hold would not help. A gate that waits is named last, since it may wait for
+    nothing but the hold.
+    """
+    gate = next((gate for gate in gates if not gate.permits), None)
+    if gate is not None and gate.outcome is GateOutcome.REJECTED:
+        return gate
+    return next(iter(holds), gate)
 
 
 @dataclass(frozen=True)
@@ -14,18 +42,20 @@ class Verdict:
     policy_hash: str
     decided_at: datetime
     environment_digest: str | None = None
+    holds: tuple[Result, ...] = ()
 
     @property
     def permits_traffic(self) -> bool:
-        """Tell whether every gate of the chain has answered and permits (design, "Passing")."""
-        return bool(self.results) and all(result.permits for result in self.results)
+        """Tell whether every gate of the chain has answered and permits, and nothing holds (design, "Passing")."""
+        return bool(self.results) and all(result.permits for result in self.results) and not self.holds
 
     @property
     def permits_pods(self) -> bool:
-        """Tell whether pods of the candidate may be started: every gate that needs none permits, and there is one at all."""
-        return bool(self.results) and all(result.permits for result in self.results if result.stage is Stage.BEFORE_PODS)
+        """Tell whether pods may be started: nothing holds, every gate that needs no pod permits, and there is one at all."""
+        before = (result.permits for result in self.results if result.stage is Stage.BEFORE_PODS)
+        return bool(self.results) and all(before) and not self.holds
 
     @property
     def blocking(self) -> Result | None:
-        """The first result that holds the candidate back."""
-        return next((result for result in self.results if not result.permits), None)
+        """The result that keeps the candidate from going on, as `decisive` names it."""
+        return decisive(self.results, self.holds)

@@ -34,7 +34,7 @@ class Metrics:
         )
         self.deployment_waiting = Gauge(
             "lockstep_deployment_waiting",
-            "1 for each ModelDeployment whose candidate waits for a dependency, for room or for a person.",
+            "1 for each ModelDeployment whose candidate waits at a gate or hold: for a dependency, for room or for a person.",
             ["namespace", "name", "gate", "reason"],
             registry=registry,
         )

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lockstep.api.modeldeployment import (
-    MAX_DIFFERENCES,
     CandidateStatus,
-    DifferenceStatus,
-    GateMode,
     GateOutcome,
     GateStatus,
     ModelDeployment,
@@ -17,15 +14,14 @@ from lockstep.api.modeldeployment import (
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.gates import readiness
 from lockstep.gates.gate import Result, Stage
-from lockstep.gates.verdict import Verdict
+from lockstep.gates.hold import HoldName
+from lockstep.gates.verdict import Verdict, decisive
 from lockstep.images.reference import repository_of
 from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
 from lockstep.rollout.objects import manifests
 from lockstep.rollout.objects.revision import Snapshot, spec_hash
 from lockstep.rollout.observed.observed import Object, Observed
-from lockstep.rollout.status.conditions import shortened
-
-_TEXT = 256
+from lockstep.rollout.status.results import gate_status
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class CandidateStep:
 
 @dataclass(frozen=True)
 class CandidatePins:
-    """What has been pinned for a candidate; None for what could not be told yet."""
+    """What has been pinned for a candidate; None for what is not known yet."""
 
     version: str | None = None
     run_id: str | None = None
@@ -68,8 +64,6 @@ class CandidateInput:
     pods_ready: int = 0
     pods_since: datetime | None = None
     """Since when the candidate's pods can come up, where that is another time than was known before."""
-    held: bool = False
-    """True when something other than a gate stands in the way (paused, guards missing, a name conflict)."""
 
 
 def wanted_pods(owner: ModelDeployment, policy: PromotionPolicy, *, recorded: bool) -> int:
@@ -124,7 +118,7 @@ def next_step(given: CandidateInput) -> CandidateStep:
     if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
         return _refused(given, candidate, blocking)
     snapshot, policy = given.snapshot, given.policy
-    if snapshot is None or policy is None or given.held or not given.verdict.permits_pods:
+    if snapshot is None or policy is None or not given.verdict.permits_pods:
         return CandidateStep(candidate)
     if candidate.pods_since is None:
         candidate = candidate.model_copy(update={"pods_since": given.now})
@@ -196,7 +190,7 @@ def describe(given: CandidateInput) -> CandidateStatus:
     blocking = verdict.blocking
     refused = blocking is not None and blocking.outcome is GateOutcome.REJECTED
     waiting = blocking is not None and not refused
-    same_wait = waiting and blocking is not None and _blocked_by(before) == (blocking.gate, str(blocking.reason))
+    same_wait = waiting and blocking is not None and _blocked_by(before, given.owner) == (blocking.gate, str(blocking.reason))
     return before.model_copy(
         update={
             # What is pinned stays pinned while a dependency can't tell.
@@ -209,7 +203,7 @@ def describe(given: CandidateInput) -> CandidateStatus:
             "environment_digest": verdict.environment_digest,
             "policy_hash": verdict.policy_hash,
             "gates": [gate_status(result) for result in verdict.results],
-            "blocked_since": (before.blocked_since or given.now) if refused else _still_blocked(before, blocking),
+            "blocked_since": (before.blocked_since or given.now) if refused else _still_blocked(before, verdict),
             "waiting_since": (before.waiting_since if same_wait and before.waiting_since else given.now) if waiting else None,
             "pods_since": given.pods_since or before.pods_since,
             "final": False,
@@ -217,51 +211,23 @@ def describe(given: CandidateInput) -> CandidateStatus:
     )
 
 
-def _still_blocked(before: CandidateStatus, blocking: Result | None) -> datetime | None:
+def _still_blocked(before: CandidateStatus, verdict: Verdict) -> datetime | None:
     """Return since when a candidate is refused that a dependency keeps from being judged anew: it has not been let go on."""
-    unknown = blocking is not None and blocking.outcome is GateOutcome.RETRY and blocking.stage is Stage.BEFORE_PODS
+    gate = next((result for result in verdict.results if not result.permits), None)
+    unknown = gate is not None and gate.outcome is GateOutcome.RETRY and gate.stage is Stage.BEFORE_PODS
     return before.blocked_since if unknown else None
 
 
-def _blocked_by(candidate: CandidateStatus) -> tuple[str, str] | None:
-    gate = next((g for g in candidate.gates if g.outcome is not GateOutcome.PASSED and g.mode is not GateMode.AUDIT), None)
-    return (gate.name, gate.reason) if gate else None
+def _blocked_by(candidate: CandidateStatus, owner: ModelDeployment) -> tuple[str, str] | None:
+    # What the API server refuses is no part of a verdict.
+    holds = [hold for hold in owner.status.holds if hold.name != HoldName.CLUSTER]
+    blocking = decisive(candidate.gates, holds)
+    return (blocking.name, blocking.reason) if blocking else None
 
 
 def short(digest: str | None) -> str | None:
     """Return the first twelve hex characters of a digest, for people and columns."""
     return digest.removeprefix("sha256:")[:12] if digest else None
-
-
-def gate_status(result: Result) -> GateStatus:
-    """Return a gate's result as the status shows it."""
-    return GateStatus(
-        name=result.gate,
-        outcome=result.outcome,
-        mode=result.mode,
-        reason=str(result.reason),
-        message=shortened(message_of(result)),
-    )
-
-
-def message_of(result: Result) -> str:
-    """Return what people read: the cause first, then what to do."""
-    return f"{result.message}. {result.next_step}" if result.next_step else result.message
-
-
-def difference_statuses(verdict: Verdict) -> list[DifferenceStatus]:
-    """Return the first differences of the environment gate."""
-    differences = [d for result in verdict.results for d in result.differences]
-    return [
-        DifferenceStatus(
-            kind=shortened(str(d.kind), _TEXT),
-            subject=shortened(d.subject, _TEXT),
-            trained=shortened(d.trained, _TEXT) if d.trained else None,
-            image=shortened(d.image, _TEXT) if d.image else None,
-            message=shortened(d.sentence),
-        )
-        for d in differences[:MAX_DIFFERENCES]
-    ]
 
 
 def activate(candidate: CandidateStatus, *, record: str, now: datetime) -> RevisionStatus:

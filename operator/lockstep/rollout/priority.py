@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 Object = dict[str, Any]
@@ -19,6 +20,38 @@ class Priority:
     def called(self) -> str:
         """The priority as a person would name it."""
         return f"{self.name} ({self.value})" if self.name else f"none ({self.value})"
+
+
+def preemption_problem(
+    wanted: str | None, allowed: Iterable[str], serving: str | None, pods: Sequence[Object], classes: Sequence[Object]
+) -> str | None:
+    """Return why a candidate's pods may not start: the scheduler could end pods that serve to make room for them.
+
+    A class that the policy lists is let through, and so is one that never preempts, or is no higher than what serves has: pods
+    of equal priority are never preempted.
+
+    Args:
+        wanted: the PriorityClass that the candidate names.
+        allowed: patterns of names that the policy lets through.
+        serving: the PriorityClass that the active revision names.
+        pods: the pods that serve.
+        classes: the cluster's PriorityClasses.
+    """
+    if wanted is not None and any(fnmatchcase(wanted, pattern) for pattern in allowed):
+        return None
+    asked = priority_of(wanted, classes)
+    if asked is None:
+        # It could be made at any moment, with whatever value.
+        return f"the PriorityClass {wanted} does not exist. Next step (manifest): name one that does"
+    has = lowest(pods, priority_of(serving, classes))
+    if not asked.preempts or asked.value <= has:
+        return None
+    return (
+        f"the candidate's priority {asked.called} is higher than that of what serves ({has}): its pods could push the "
+        "serving ones off their nodes before they have proven anything. Next step: name a PriorityClass with "
+        "preemptionPolicy: Never or of no higher value in template.priorityClassName, or let the platform team list "
+        "this one in pods.priorityClasses"
+    )
 
 
 def priority_of(name: str | None, classes: Iterable[Object]) -> Priority | None:

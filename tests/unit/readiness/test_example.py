@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.readiness.example import Example
@@ -56,7 +56,6 @@ def test_undrawn_it_is_sent_byte_for_byte() -> None:
 CELLS = st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.none()
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(CELLS, CELLS).map(list), min_size=1, max_size=6), seed=st.integers(), fewer=st.booleans())
 def test_a_draw_has_rows_of_the_example_and_none_twice(rows: list[list[Any]], seed: int, fewer: bool) -> None:
     numbered = [[index, *row] for index, row in enumerate(rows)]

@@ -16,6 +16,7 @@ from lockstep.environment.comparison.compare import Difference, DifferenceKind
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods
 from lockstep.gates.gate import Result
+from lockstep.gates.hold import HoldName, hold
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout import candidate as module
 from lockstep.rollout.actions import Apply, Create, Delete, Scale
@@ -30,6 +31,7 @@ from lockstep.rollout.candidate import (
 )
 from lockstep.rollout.objects.revision import spec_hash
 from lockstep.rollout.observed.observed import Observed
+from lockstep.rollout.status.results import difference_statuses, gate_status
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot
@@ -39,6 +41,8 @@ PINS = CandidatePins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
 PASSED = evaluate(a.evidence())
 STARTING = evaluate(a.evidence(pods=None))
 MISMATCH = evaluate(a.evidence(scan=a.scan(document=a.document({}))))
+PAUSE = hold(HoldName.PAUSE, Reason.PAUSED, "spec.paused is true")
+PAUSED = replace(PASSED, holds=(PAUSE,))
 CRASHED = evaluate(a.evidence(pods=a.candidate(pods=(a.pod(restarts=5),))))
 UNREACHABLE = evaluate(a.evidence(lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
 VERDICTS = {"passed": PASSED, "starting": STARTING, "mismatch": MISMATCH, "crashed": CRASHED, "unreachable": UNREACHABLE}
@@ -148,7 +152,7 @@ def test_how_many_pods_a_candidate_runs(replicas: int, limit: int | None, record
 # --- what holds it back ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{"held": True}, {"policy": None}, {"snapshot": None}, {"verdict": UNREACHABLE}])
+@pytest.mark.parametrize("changes", [{"verdict": PAUSED}, {"policy": None}, {"snapshot": None}, {"verdict": UNREACHABLE}])
 def test_what_is_held_or_unknown_starts_nothing(changes: dict[str, Any]) -> None:
     step = next_step(situation(owner=a.owner(), observed=Observed(), recorded=False, **changes))
     assert (step.actions, step.promote, step.candidate.pods_since) == ((), False, None)
@@ -227,6 +231,7 @@ ANY_VERDICT = st.builds(
     st.lists(RESULTS, max_size=4, unique_by=lambda result: result.gate).map(tuple),
     st.just("sha256:p"),
     st.just(a.NOW),
+    holds=st.sampled_from([(), (PAUSE,)]),
 )
 
 
@@ -235,7 +240,6 @@ ANY_VERDICT = st.builds(
     observed=st.one_of(st.just(Observed()), st.builds(running, replicas=st.integers(0, 3), paused=st.booleans())),
     recorded=st.booleans(),
     pods_ready=st.integers(0, 3),
-    held=st.booleans(),
     policy=st.sampled_from([None, a.policy(), a.policy(rollout={"candidateReplicas": 1})]),
     snapshot=st.sampled_from([None, OF]),
     replicas=st.integers(0, 3),
@@ -249,7 +253,6 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
         assert parts["recorded"] or step.record == "Promoted"
         assert parts["pods_ready"] >= max(1, replicas)
         assert parts["observed"].deployments[OF.revision]["spec"]["paused"]
-        assert not parts["held"]
         assert parts["snapshot"] is not None
         assert step.actions == ()
     if step.record == "Promoted":
@@ -257,7 +260,6 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
         assert parts["pods_ready"] >= wanted_pods(owner, parts["policy"], recorded=parts["recorded"])
     if any(isinstance(action, Create | Scale | Apply) for action in step.actions):
         assert parts["verdict"].permits_pods
-        assert not parts["held"]
     assert next_step(situation(owner=owner, **parts)) == step
 
 
@@ -265,7 +267,8 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
 def test_a_situation_that_does_not_change_gives_the_same_status(verdict: Verdict, later: int) -> None:
     first = next_step(situation(verdict=verdict)).candidate
     now = a.NOW + timedelta(seconds=later)
-    again = next_step(situation(owner=a.owner(status={"candidate": first}), verdict=verdict, now=now)).candidate
+    status = {"candidate": first, "holds": [gate_status(hold) for hold in verdict.holds]}
+    again = next_step(situation(owner=a.owner(status=status), verdict=verdict, now=now)).candidate
     assert again.model_copy(update={"pods_since": None}) == first.model_copy(update={"pods_since": None})
 
 
@@ -333,6 +336,16 @@ def test_what_is_pinned_stays_pinned_while_a_dependency_can_not_tell() -> None:
         assert getattr(lost, field) == getattr(pinned, field) is not None
 
 
+def test_a_hold_is_a_wait_and_lifts_no_refusal_that_a_dependency_keeps_from_being_judged_anew() -> None:
+    held = next_step(situation(verdict=PAUSED)).candidate
+    assert (held.blocked_since, held.waiting_since) == (None, a.NOW)
+    blocked = next_step(situation(verdict=MISMATCH)).candidate
+    both = replace(UNREACHABLE, holds=(PAUSE,))
+    later = a.NOW + timedelta(seconds=60)
+    waiting = next_step(situation(owner=a.owner(status={"candidate": blocked}), verdict=both, now=later)).candidate
+    assert (waiting.blocked_since, waiting.waiting_since) == (a.NOW, later)
+
+
 def test_a_refusal_and_a_wait_say_since_when() -> None:
     blocked = next_step(situation(verdict=MISMATCH)).candidate
     assert (blocked.blocked_since, blocked.waiting_since) == (a.NOW, None)
@@ -375,18 +388,18 @@ def test_a_finding_in_audit_mode_does_not_restart_the_wait_behind_it() -> None:
 
 def test_gate_messages_end_with_the_next_step_and_fit_the_api() -> None:
     result = Result("image", GateOutcome.REJECTED, Reason.IMAGE_LACKS_VERSION, "cause", next_step="do this")
-    assert module.gate_status(result).message == "cause. do this"
-    assert len(module.gate_status(replace(result, message="x" * 5000)).message) == 1024
+    assert gate_status(result).message == "cause. do this"
+    assert len(gate_status(replace(result, message="x" * 5000)).message) == 1024
 
 
 def test_differences_are_bounded() -> None:
     one = Difference(DifferenceKind.PACKAGE, "p" * 500, "1" * 500, None, "s" * 5000)
     result = Result("environment", GateOutcome.REJECTED, Reason.ENVIRONMENT_MISMATCH, "m", differences=(one,) * 50)
-    shown = module.difference_statuses(Verdict((result,), "", a.NOW))
+    shown = difference_statuses(Verdict((result,), "", a.NOW))
     assert len(shown) == 20
     assert {len(shown[0].subject), len(shown[0].trained or ""), len(shown[0].message)} == {256, 1024}
     assert shown[0].image is None
-    assert module.difference_statuses(PASSED) == []
+    assert difference_statuses(PASSED) == []
 
 
 def test_an_activated_candidate_keeps_its_pins_and_names_its_record() -> None:

@@ -9,7 +9,7 @@ from lockstep.api.modeldeployment import GateMode, GateOutcome, GateStatus, Mode
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.exit import CommandError, Exit
-from lockstep.rollout.status.status import blocking_gate
+from lockstep.rollout.status.status import blocking
 
 DESCRIPTION = """Asks kubectl for a ModelDeployment and says what serves, what is checked, what each gate answered and what
 differs.
@@ -53,13 +53,13 @@ def _read(name: str, namespace: str | None) -> dict[str, object]:
 
 
 def as_json(deployment: ModelDeployment) -> str:
-    """Return the summary, the gate that stands in the way, and the status, for programs."""
-    gate = blocking_gate(deployment.status.candidate)
+    """Return the summary, the gate or hold that stands in the way, and the status, for programs."""
+    now = blocking(deployment.status)
     payload = {
         "namespace": deployment.namespace,
         "name": deployment.name,
-        "summary": _headline(deployment, gate),
-        "blocking": gate.payload() if gate is not None else None,
+        "summary": _headline(deployment, now),
+        "blocking": now.payload() if now is not None else None,
         "status": deployment.status.payload(),
     }
     return json.dumps(payload, indent=2, ensure_ascii=False)
@@ -68,8 +68,7 @@ def as_json(deployment: ModelDeployment) -> str:
 def explanation(deployment: ModelDeployment) -> list[str]:
     """Return what there is to say, the cause first."""
     status = deployment.status
-    gate = blocking_gate(status.candidate)
-    lines = [f"{deployment.namespace}/{deployment.name}: {_headline(deployment, gate)}", ""]
+    lines = [f"{deployment.namespace}/{deployment.name}: {_headline(deployment, blocking(status))}", ""]
     if status.active is not None:
         active = status.active
         lines.append(f"Serving    revision {active.revision}, version {active.model_version}, image {active.image}")
@@ -82,19 +81,22 @@ def explanation(deployment: ModelDeployment) -> list[str]:
         image = candidate.image or deployment.spec.image
         lines.append(f"Candidate  version {candidate.model_version or '?'}, image {image}")
         lines += [f"           {_mark(one)} {one.name}: {one.reason}: {one.message}" for one in candidate.gates]
+    lines += [f"Held       {_mark(one)} {one.name}: {one.reason}: {one.message}" for one in status.holds]
     if status.differences:
         lines += ["", "What differs (trained | image)"]
         lines += [f"  {d.subject}: {d.trained or '-'} | {d.image or '-'}" for d in status.differences]
     return lines
 
 
-def _headline(deployment: ModelDeployment, gate: GateStatus | None) -> str:
+def _headline(deployment: ModelDeployment, now: GateStatus | None) -> str:
     ready = next((c for c in deployment.status.conditions if c.type == "Ready"), None)
-    if gate is not None and gate.outcome is GateOutcome.REJECTED:
-        return f"the {gate.name} gate refuses the candidate"
-    if gate is not None:
-        return f"the {gate.name} gate waits: {gate.reason}"
-    return f"{ready.reason}: {ready.message}" if ready else "Lockstep has not looked at it yet"
+    if now is not None and now in deployment.status.holds:
+        return f"{now.reason}: {now.message}"
+    if now is not None and now.outcome is GateOutcome.REJECTED:
+        return f"the {now.name} gate refuses the candidate"
+    if now is not None:
+        return f"the {now.name} gate waits: {now.reason}"
+    return f"{ready.reason}: {ready.message}" if ready else "Lockstep has not reconciled it yet"
 
 
 def _mark(gate: GateStatus) -> str:

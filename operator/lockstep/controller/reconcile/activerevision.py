@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
+from lockstep.controller.reconcile.holds import name_taken
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.records.active import Active
@@ -14,9 +15,9 @@ from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Unknown
 from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.verdict import Verdict
-from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.objects.revision import spec_hash
-from lockstep.rollout.status.status import Hold, StatusInput
+from lockstep.rollout.status.results import gate_status
+from lockstep.rollout.status.status import StatusInput
 
 _log = logging.getLogger(__name__)
 _ALIAS_SECONDS = 60.0
@@ -44,13 +45,13 @@ class ActiveRevision:
         status, findings, pending = await self._evaluated(observation, active)
         if pending:
             requeue_after = min(requeue_after or _ALIAS_SECONDS, 15.0)
-        conflict = observation.observed.conflict or observation.observed.taken.get(active.snapshot.revision)
+        conflict = name_taken(observation, active.snapshot.revision)
         status_input = StatusInput(
             active=status,
             candidate=None,
             history=observation.owner.status.history,
             findings=findings,
-            hold=Hold(Reason.NAME_CONFLICT, conflict) if conflict is not None else None,
+            holds=(conflict,) if conflict is not None else (),
         )
         return Plan(status_input=status_input, requeue_after=requeue_after if conflict is None else _CONFLICT_SECONDS)
 

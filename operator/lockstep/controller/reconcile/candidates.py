@@ -7,16 +7,13 @@ from datetime import datetime
 from lockstep.api.environmentspec import BytecodeCache
 from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
 from lockstep.api.podsspec import RootFilesystem
-from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
+from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.controller.asking.asking import Asking
 from lockstep.controller.asking.pods import PodAudits, ready_count
-from lockstep.controller.cluster.observe import foreign_services
-from lockstep.controller.cluster.policies import Guards
-from lockstep.controller.cluster.ports import Cluster
+from lockstep.controller.reconcile.holds import Holds
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
-from lockstep.controller.reconcile.priorities import Priorities
 from lockstep.controller.records.store import PROMOTED, REFUSED, Records, record_name
 from lockstep.controller.sources.gather import Gatherer, is_on_its_way
 from lockstep.gates import image as image_gate
@@ -24,6 +21,7 @@ from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
 from lockstep.gates.gate import Gate
+from lockstep.gates.hold import HoldName
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.gather import ungoverned
 from lockstep.rollout.candidate import (
@@ -32,7 +30,6 @@ from lockstep.rollout.candidate import (
     CandidateStep,
     activate,
     could_come_up_since,
-    difference_statuses,
     next_step,
     pinned_reference,
     previous_candidate,
@@ -40,9 +37,9 @@ from lockstep.rollout.candidate import (
     wanted_pods,
 )
 from lockstep.rollout.objects.manifests import with_pod_spec
-from lockstep.rollout.objects.revision import MAX_SNAPSHOT_BYTES, Snapshot, spec_hash
-from lockstep.rollout.observed.bearers import Standing, bearers
-from lockstep.rollout.status.status import Hold, StatusInput, promoted_history
+from lockstep.rollout.objects.revision import Snapshot, spec_hash
+from lockstep.rollout.status.results import difference_statuses
+from lockstep.rollout.status.status import StatusInput, promoted_history
 
 _WITH_PODS = 5.0
 _RETRY = 10.0
@@ -68,20 +65,16 @@ class Candidates:
     def __init__(
         self,
         *,
-        cluster: Cluster,
         records: Records,
         gatherer: Gatherer,
         audits: PodAudits,
-        guards: Guards,
-        priorities: Priorities,
+        holds: Holds,
         gates: Sequence[Gate],
     ) -> None:
-        self._cluster = cluster
         self._records = records
         self._gatherer = gatherer
         self._audits = audits
-        self._guards = guards
-        self._priorities = priorities
+        self._holds = holds
         self._gates = gates
 
     async def stop(self) -> None:
@@ -97,10 +90,6 @@ class Candidates:
         if _asked_anew(evidence, before):
             return self._unchanged(observation, before)
         snapshot = self._snapshot(observation, evidence)
-        too_large = _too_large(snapshot)
-        if too_large is not None:
-            # Nothing that would hold it is made, no record either.
-            snapshot = None
         if (
             observation.active is not None
             and snapshot is not None
@@ -113,10 +102,13 @@ class Candidates:
         if progress.on_its_way:
             return self._unchanged(observation, before)
         evidence = replace(evidence, pods=progress.pods)
-        verdict = evaluate(evidence, self._gates)
+        holds = await self._holds.of(observation, snapshot)
+        if any(hold.gate == HoldName.SIZE for hold in holds):
+            # Nothing that would hold it is made, no record either.
+            snapshot = None
+        verdict = evaluate(evidence, self._gates, holds)
         if observation.subject is not None:
             await self._gatherer.pin(observation.subject, evidence, verdict)
-        hold = too_large or await self._hold(observation, snapshot)
         given = CandidateInput(
             owner=observation.owner,
             policy=observation.known_policy,
@@ -128,10 +120,9 @@ class Candidates:
             recorded=progress.recorded,
             pods_ready=ready_count(progress.pods.pods) if progress.pods else 0,
             pods_since=self._kept_since(observation, snapshot, progress, verdict),
-            held=hold is not None,
         )
         step = next_step(given)
-        return await self._concluded(observation, given, step, evidence, hold)
+        return await self._concluded(observation, given, step, evidence)
 
     def _is_final(self, observation: Observation, before: CandidateStatus) -> bool:
         """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
@@ -221,43 +212,8 @@ class Candidates:
         name = record_name(observation.owner, candidate, passing, PROMOTED)
         return await self._records.promotion(observation.owner, name, snapshot.revision) is not None
 
-    async def _hold(self, observation: Observation, snapshot: Snapshot | None) -> Hold | None:
-        """Find out what besides the gates stands in the way."""
-        policy = observation.known_policy
-        taken = observation.observed.conflict or observation.observed.taken.get(snapshot.revision if snapshot else "")
-        if taken is not None:
-            return Hold(Reason.NAME_CONFLICT, taken)
-        if policy is not None and policy.spec.guards is GuardsRule.REQUIRED:
-            missing = await self._guards.missing()
-            if missing:
-                message = (
-                    f"guarding admission policies do not stand as the chart installs them ({', '.join(missing)}); upgrade the "
-                    "chart's release, or let the policy do without (guards: Optional)"
-                )
-                return Hold(Reason.GUARDS_MISSING, message)
-        if snapshot is not None:
-            extra, pods = observation.owner.spec.template.labels, observation.observed.pods_of(snapshot.revision)
-            strangers = await foreign_services(self._cluster, observation.owner, snapshot.revision, extra, pods)
-            if strangers:
-                message = (
-                    f"the Service {', '.join(strangers)} selects the candidate's pods too, so that they would get traffic: "
-                    "change its selector, or scrape pods without a Service (PodMonitor)"
-                )
-                return Hold(Reason.FOREIGN_SERVICE, message)
-            stranger = _stranger(observation, snapshot)
-            if stranger is not None:
-                message = f"the pod {stranger} bears the candidate's labels and is not Lockstep's: it is deleted as it comes"
-                return Hold(Reason.FOREIGN_POD, f"{message}. Next step: find out who makes it")
-            if policy is not None and observation.active is not None and observation.owner.spec.replicas:
-                hold = await self._priorities.hold(policy, snapshot, observation.active, observation.observed)
-                if hold is not None:
-                    return hold
-        if observation.owner.spec.paused:
-            return Hold(Reason.PAUSED, Reason.PAUSED.sentence, refusal=False)
-        return None
-
     async def _concluded(
-        self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence, hold: Hold | None
+        self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence
     ) -> Plan:
         record = await self._record(observation, given, step, evidence)
         if step.promote and record is not None and given.snapshot is not None:
@@ -268,7 +224,7 @@ class Candidates:
                 status_input, step.actions, promoted=True, snapshot=given.snapshot, verdict=given.verdict, requeue_after=1.0
             )
         requeue_after = 1.0 if self._too_soon(observation, step) else self._requeue_after(step, given)
-        plan = self._plan(observation, step.candidate, requeue_after=requeue_after, hold=hold, given=given)
+        plan = self._plan(observation, step.candidate, requeue_after=requeue_after, given=given)
         return Plan(plan.status_input, step.actions, verdict=given.verdict, requeue_after=plan.requeue_after)
 
     async def _record(
@@ -301,7 +257,6 @@ class Candidates:
         candidate: CandidateStatus,
         *,
         requeue_after: float | None,
-        hold: Hold | None = None,
         given: CandidateInput | None = None,
     ) -> Plan:
         differences = difference_statuses(given.verdict) if given else observation.owner.status.differences
@@ -310,7 +265,7 @@ class Candidates:
             candidate=candidate,
             history=observation.owner.status.history,
             differences=differences,
-            hold=hold,
+            holds=given.verdict.holds if given else (),
         )
         return Plan(status_input, requeue_after=requeue_after)
 
@@ -340,20 +295,6 @@ def _rendered_otherwise(observation: Observation, snapshot: Snapshot) -> bool:
     """Tell whether the candidate's pods were asked for under another policy: they are no others for that, and make way."""
     kept = observation.snapshots.get(snapshot.revision)
     return kept is not None and kept.text() != snapshot.text()
-
-
-def _too_large(snapshot: Snapshot | None) -> Hold | None:
-    if snapshot is None or snapshot.size <= MAX_SNAPSHOT_BYTES:
-        return None
-    message = f"the pods that the spec asks for take {snapshot.size} bytes to describe, and {MAX_SNAPSHOT_BYTES} are the most"
-    return Hold(Reason.SPEC_TOO_LARGE, f"{message}. Next step (manifest): make template smaller, its variables first")
-
-
-def _stranger(observation: Observation, snapshot: Snapshot) -> str | None:
-    """Return the name of a pod that would get traffic with the candidate and is none of its own."""
-    found = bearers(observation.observed, {snapshot.revision: snapshot}, in_use=())
-    foreign = (Standing.STRANGER, Standing.STRAY)
-    return next((one.name for one in found if one.revision == snapshot.revision and one.standing in foreign), None)
 
 
 def _pins(evidence: Evidence) -> CandidatePins:

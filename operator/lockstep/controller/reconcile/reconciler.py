@@ -27,8 +27,8 @@ from lockstep.controller.cluster.ports import (
 from lockstep.controller.reconcile.act import Actor, NameTakenError
 from lockstep.controller.reconcile.activerevision import ActiveRevision
 from lockstep.controller.reconcile.allowances import Allowances
+from lockstep.controller.reconcile.apirefusals import refused, still_held
 from lockstep.controller.reconcile.candidates import Candidates
-from lockstep.controller.reconcile.holds import refused, still_held
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.reconcile.report import Reporter
@@ -256,12 +256,15 @@ class Reconciler:
         except (RejectedError, NameTakenError, UnavailableError) as error:
             if await is_ending(self._cluster, observation.owner.namespace):
                 return None
-            held = replace(plan.status_input, hold=refused(error))
-            current = replace(written, owner=written.owner.model_copy(update={"status": status}))
-            refused_status = next_status(
-                current.owner, observed, held, observation.now, impairment=impairment, gates=self._gates
+            held = replace(plan, status_input=replace(plan.status_input, holds=(refused(error),)))
+            status = next_status(
+                written.owner, observed, held.status_input, observation.now, impairment=impairment, gates=self._gates
             )
-            await self._write(current, refused_status)
+            if not isinstance(error, UnavailableError):
+                # An answer that got lost is no news.
+                await self._reporter.before(written, status)
+            await self._write(written, status)
+            self._reporter.held(observation, status)
             if isinstance(error, UnavailableError):
                 # The queue counts it, and waits longer each time.
                 raise

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
-from lockstep.api.modeldeployment import GateOutcome, ModelDeploymentStatus
+from lockstep.api.modeldeployment import GateOutcome, GateStatus, ModelDeploymentStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
 from lockstep.controller.reconcile.observation import Observation
@@ -13,7 +13,7 @@ from lockstep.gates.evidence import Unknown
 from lockstep.gates.gate import Gate
 from lockstep.observability.metrics import Key, Metrics
 from lockstep.rollout.actions import Action, Correct, Delete, Scale
-from lockstep.rollout.status.status import StatusInput, Transition, blocking_gate, transitions
+from lockstep.rollout.status.status import Transition, blocking, transitions
 
 _log = logging.getLogger(__name__)
 _MISSED = timedelta(minutes=10)
@@ -53,7 +53,7 @@ class Reporter:
                 self._metrics.promotions.labels("Promoted").inc()
                 self._seen.add(observation.key)
         await self._missed(observation, status)
-        self._gauges(observation, status, plan.status_input)
+        self._gauges(observation, status, plan.status_input.answers)
         self._dependencies(observation, plan)
 
     async def _missed(self, observation: Observation, status: ModelDeploymentStatus) -> None:
@@ -79,37 +79,38 @@ class Reporter:
             key=news.key,
         )
 
-    def _gauges(self, observation: Observation, status: ModelDeploymentStatus, status_input: StatusInput) -> None:
-        candidate, hold = status.candidate, status_input.hold
-        gate = blocking_gate(candidate)
-        paused = hold is not None and hold.reason is Reason.PAUSED
-        if gate is None or candidate is None or (paused and gate.outcome is GateOutcome.PENDING):
-            # Who pauses a rollout knows that it waits.
+    def held(self, observation: Observation, status: ModelDeploymentStatus) -> None:
+        """Report the status of what the API server refused to do."""
+        self._gauges(observation, status, None)
+
+    def _gauges(self, observation: Observation, status: ModelDeploymentStatus, answers: GateStatus | None) -> None:
+        candidate, now = status.candidate, blocking(status)
+        if now is None or candidate is None or now.reason == Reason.PAUSED:
+            # Whoever pauses a rollout knows that it waits.
             self._metrics.clear(observation.key)
-        elif gate.outcome is GateOutcome.REJECTED:
+        elif now.outcome is GateOutcome.REJECTED:
             since = candidate.blocked_since or observation.now
-            self._metrics.refused(observation.key, gate.name, gate.reason, since.timestamp())
+            self._metrics.refused(observation.key, now.name, now.reason, since.timestamp())
         else:
-            reason = str(hold.reason) if hold is not None else gate.reason
-            self._metrics.waits(observation.key, gate.name, reason, refused=candidate.blocked_since is not None)
-        self._metrics.degraded(observation.key, self._degraded(status, status_input))
+            self._metrics.waits(observation.key, now.name, now.reason, refused=candidate.blocked_since is not None)
+        self._metrics.degraded(observation.key, self._degraded(status, answers))
         earlier = observation.owner.status.candidate
         before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
         for one in candidate.gates if candidate else []:
             if before.get(one.name) != (one.outcome, one.reason):
                 self._metrics.gate_results.labels(one.name, str(one.outcome), one.reason).inc()
 
-    def _degraded(self, status: ModelDeploymentStatus, status_input: StatusInput) -> str | None:
+    def _degraded(self, status: ModelDeploymentStatus, answers: GateStatus | None) -> str | None:
         if status.active is None:
             return None
-        if status.candidate is None and status_input.hold is not None:
-            return str(status_input.hold.reason)
+        if status.candidate is None and status.holds:
+            return status.holds[0].reason
         conditions = {condition.type: condition for condition in status.conditions}
         available = conditions.get("Available")
         if available is not None and (available.status, available.reason) != ("True", Reason.PROMOTED):
             return available.reason
-        if status_input.answers is not None and status_input.answers.outcome is GateOutcome.REJECTED:
-            return status_input.answers.reason
+        if answers is not None and answers.outcome is GateOutcome.REJECTED:
+            return answers.reason
         if status.candidate is not None:
             return None
         about_gates = [conditions[gate.condition] for gate in self._gates if gate.condition in conditions]
@@ -127,9 +128,7 @@ class Reporter:
 
     def kept(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report what holds of the active revision while it is being put right."""
-        self._metrics.degraded(
-            observation.key, self._degraded(status, StatusInput(status.active, status.candidate, status.history))
-        )
+        self._metrics.degraded(observation.key, self._degraded(status, None))
 
     def corrected(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""

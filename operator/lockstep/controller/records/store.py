@@ -21,10 +21,10 @@ from lockstep.gates.evidence import LineagePins
 from lockstep.gates.verdict import Verdict
 from lockstep.images.scan.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.scan.result import ImageScan
-from lockstep.rollout.candidate import gate_status
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import Snapshot, short_hash
 from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.results import gate_status
 
 _CACHED = 512
 _MAX_DIFFERENCES = 1000
@@ -138,6 +138,7 @@ class Records:
             "documentDigest": document_digest,
             "configurationDigest": sha256_of(canonical_json(snapshot.payload())),
             "gates": [gate_status(result).payload() for result in verdict.results],
+            "holds": [gate_status(hold).payload() for hold in verdict.holds],
             "differences": [shortened(d.sentence) for d in differences[:_MAX_DIFFERENCES]],
             "snapshot": snapshot.text(),
         }

@@ -16,22 +16,16 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.reasons import ConditionType, EventReason, Reason
-from lockstep.gates.gate import Gate
+from lockstep.gates.gate import Gate, Result
+from lockstep.gates.hold import HoldName
 from lockstep.gates.table import GATES
+from lockstep.gates.verdict import decisive
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import short_hash
 from lockstep.rollout.observed.observed import Observed, selected_revision
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.conditions import Conditions, Truth
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Why nothing proceeds although no gate refuses: paused, guards missing, a name conflict."""
-
-    reason: Reason
-    message: str
-    refusal: bool = True
+from lockstep.rollout.status.results import gate_status
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,8 @@ class StatusInput:
     """None when the current spec is what is active."""
     history: Sequence[RevisionStatus]
     differences: Sequence[DifferenceStatus] = ()
-    hold: Hold | None = None
+    holds: Sequence[Result] = ()
+    """What besides the gates stands in the way."""
     findings: Sequence[GateStatus] = ()
     """Gate results of the active revision, when it was evaluated in this pass."""
     answers: GateStatus | None = None
@@ -82,6 +77,7 @@ def next_status(
         active=active,
         history=list(status_input.history)[:MAX_HISTORY],
         differences=list(status_input.differences),
+        holds=[gate_status(hold) for hold in status_input.holds],
         model=_model(owner, status_input),
         selector=labels.selector_text(owner.name, active.revision) if active and active.revision else None,
         **_replicas(observed, active),
@@ -188,16 +184,15 @@ def _truth(gate: GateStatus) -> Truth:
     return "False" if gate.outcome is GateOutcome.REJECTED else "Unknown"
 
 
-def blocking_gate(candidate: CandidateStatus | None) -> GateStatus | None:
-    """Return the first gate that holds a candidate back."""
-    gates = candidate.gates if candidate else []
-    return next((g for g in gates if g.outcome is not GateOutcome.PASSED and g.mode != "Audit"), None)
+def blocking(status: ModelDeploymentStatus) -> GateStatus | None:
+    """Return what keeps the candidate, or what is active, from going on: a gate or a hold."""
+    return decisive(status.candidate.gates if status.candidate else (), status.holds)
 
 
 def _set_summary(conditions: Conditions, status_input: StatusInput, lacking: Impairment | None) -> None:
     """Set Ready, Promoted, Reconciling and Stalled, which say the same of one situation."""
-    candidate, hold, gate = status_input.candidate, status_input.hold, blocking_gate(status_input.candidate)
-    if candidate is None and status_input.active is not None and hold is None:
+    candidate, holds = status_input.candidate, [gate_status(hold) for hold in status_input.holds]
+    if candidate is None and status_input.active is not None and not holds:
         reason, message = Reason.PROMOTED, f"revision {status_input.active.revision} is active"
         if lacking is not None:
             reason, message = lacking.reason, lacking.message
@@ -209,19 +204,19 @@ def _set_summary(conditions: Conditions, status_input: StatusInput, lacking: Imp
         conditions.set(ConditionType.RECONCILING, "True" if switching else "False", reason, message if switching else "")
         conditions.set(ConditionType.STALLED, "False", Reason.PROMOTED, "")
         return
-    refused = gate is not None and gate.outcome is GateOutcome.REJECTED
-    if gate is not None and (refused or hold is None):
-        reason, message = Reason(gate.reason), gate.message
-    elif hold is not None:
-        reason, message, refused = hold.reason, hold.message, hold.refusal
+    answer = decisive(candidate.gates if candidate else (), holds)
+    stalled = answer is not None and answer.outcome is GateOutcome.REJECTED
+    if answer is not None:
+        reason, message = Reason(answer.reason), answer.message
+        stalled = stalled or any(hold.stalled for hold in status_input.holds if hold.gate == answer.name)
     elif candidate is None:
         reason, message = Reason.NOTHING_ACTIVE, Reason.NOTHING_ACTIVE.sentence
     else:
         reason, message = Reason.PROGRESSING, "every gate so far has passed"
     conditions.set(ConditionType.READY, "False", reason, message)
     conditions.set(ConditionType.PROMOTED, "False", reason, message)
-    conditions.set(ConditionType.RECONCILING, "False" if refused else "True", reason, message)
-    conditions.set(ConditionType.STALLED, "True" if refused else "False", reason, message if refused else "")
+    conditions.set(ConditionType.RECONCILING, "False" if stalled else "True", reason, message)
+    conditions.set(ConditionType.STALLED, "True" if stalled else "False", reason, message if stalled else "")
 
 
 @dataclass(frozen=True)
@@ -239,7 +234,7 @@ class Transition:
 def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Transition]:
     """Compare the status with the next one and return what is news."""
     news: list[Transition] = []
-    # Part of the keys: who goes back to a spec that was told of before is told again.
+    # Part of the keys: who goes back to a spec that was reported before gets a new report.
     generation = owner.generation
     before, candidate = owner.status.candidate, after.candidate
     if candidate is not None and candidate.revision and (before is None or before.revision != candidate.revision):
@@ -248,17 +243,17 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
         news.append(
             Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{generation}-{candidate.revision}")
         )
-    gate = blocking_gate(candidate)
-    earlier = blocking_gate(before) if before and candidate and _same(before, candidate) else None
-    told = earlier is not None and gate is not None and (earlier.reason, earlier.outcome) == (gate.reason, gate.outcome)
-    if gate is not None and candidate is not None and not told:
+    now = blocking(after)
+    same = before is not None and candidate is not None and _same(before, candidate)
+    earlier = blocking(owner.status) if same else None
+    known = earlier is not None and now is not None and (earlier.reason, earlier.outcome) == (now.reason, now.outcome)
+    if now is not None and candidate is not None and not known:
         about = f"{generation}-{candidate.spec_hash}-{candidate.model_version}-{(candidate.policy_hash or '')[-8:]}"
-        key = f"{gate.name}-{gate.reason}-{about}"
-        if gate.outcome is GateOutcome.REJECTED:
-            note = f"{gate.name} gate: {gate.message}"
+        key = f"{now.name}-{now.reason}-{about}"
+        note = f"{now.name} {'hold' if now in after.holds else 'gate'}: {now.message}"
+        if now.outcome is GateOutcome.REJECTED:
             news.append(Transition(EventReason.PROMOTION_BLOCKED, True, "Promote", note, f"blocked-{key}"))
-        elif gate.outcome is GateOutcome.RETRY:
-            note = f"{gate.name} gate: {gate.message}"
+        elif now.outcome is GateOutcome.RETRY or (now in after.holds and now.name != HoldName.PAUSE):
             news.append(Transition(EventReason.PROMOTION_WAITING, True, "Promote", note, f"waiting-{key}"))
     if (wrong := _degraded(owner, after)) is not None:
         news.append(wrong)

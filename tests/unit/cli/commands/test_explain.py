@@ -1,5 +1,6 @@
 """The text of `kubectl lockstep explain` for several statuses."""
 
+import json
 from datetime import UTC, datetime
 
 from lockstep.api.base import Condition
@@ -11,7 +12,7 @@ from lockstep.api.modeldeployment import (
     GateStatus,
     RevisionStatus,
 )
-from lockstep.cli.commands.explain import explanation
+from lockstep.cli.commands.explain import as_json, explanation
 from tests.fakes import builders as a
 
 PINNED = f"{a.REPOSITORY}@{a.DIGEST}"
@@ -34,7 +35,7 @@ MISMATCH = gate("environment", GateOutcome.REJECTED, "EnvironmentMismatch", "sci
 
 def test_nothing_has_been_looked_at_yet() -> None:
     assert explanation(a.owner()) == [
-        "team/iris: Lockstep has not looked at it yet",
+        "team/iris: Lockstep has not reconciled it yet",
         "",
         "Serving    nothing has been promoted yet",
     ]
@@ -92,9 +93,16 @@ def test_what_is_only_reported_does_not_look_like_a_refusal() -> None:
     assert lines[-1].startswith("           ! (Audit) environment: EnvironmentMismatch: ")
 
 
-def test_a_hold_is_told_by_the_condition() -> None:
-    status = {"candidate": CandidateStatus(gates=[PASSED]), "conditions": [ready("Paused", "spec.paused is true")]}
-    assert explanation(a.owner(status=status))[0] == "team/iris: Paused: spec.paused is true"
+def test_what_holds_a_candidate_besides_the_gates_is_the_headline_and_all_of_it_is_listed() -> None:
+    holds = [
+        gate("guards", GateOutcome.PENDING, "GuardsMissing", "upgrade"),
+        gate("pause", GateOutcome.PENDING, "Paused", "on"),
+    ]
+    status = {"candidate": CandidateStatus(gates=[PASSED]), "holds": holds, "conditions": [ready("GuardsMissing", "upgrade")]}
+    lines = explanation(a.owner(status=status))
+    assert lines[0] == "team/iris: GuardsMissing: upgrade"
+    assert lines[-2:] == ["Held       … guards: GuardsMissing: upgrade", "Held       … pause: Paused: on"]
+    assert json.loads(as_json(a.owner(status=status)))["blocking"]["name"] == "guards"
 
 
 def test_what_is_active_and_current_says_so() -> None:

@@ -93,7 +93,7 @@ def test_as_many_needed_libraries_as_are_allowed_are_read() -> None:
     assert found.needed == ("y" * 255,)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32), st.integers(1, 8), st.sampled_from([GOOD, shared("a", rpath="b", bits=32)]))
 def test_no_change_of_bytes_gives_another_error(seed: int, count: int, body: bytes) -> None:
     rng = random.Random(seed)

@@ -687,7 +687,7 @@ RULES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(DOCUMENTS, DOCUMENTS, RULES)
 def test_digests_are_equal_exactly_when_nothing_differs_that_must_be_equal(
     trained: EnvironmentDocument, image: EnvironmentDocument, rules: dict[str, Any]
@@ -697,7 +697,7 @@ def test_digests_are_equal_exactly_when_nothing_differs_that_must_be_equal(
     assert_said(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(DOCUMENTS, RULES)
 def test_an_environment_equals_itself(one: EnvironmentDocument, rules: dict[str, Any]) -> None:
     assert compare(one, one, spec(**rules)).equal

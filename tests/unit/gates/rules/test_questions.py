@@ -9,7 +9,7 @@ from lockstep.api.reasons import Reason
 from lockstep.gates import readiness
 from lockstep.gates.chain import evaluate
 from lockstep.gates.gate import Result
-from lockstep.rollout.candidate import message_of
+from lockstep.rollout.status.results import message_of
 from tests.fakes import builders as a
 
 NO_PATH: dict[str, Any] = {"custom": {"readyPath": "/ping"}}

@@ -12,7 +12,7 @@ from lockstep.gates import environment as gate
 from lockstep.gates.gate import Result
 from lockstep.gates.rules.rootfilesystem import says_read_only
 from lockstep.images.scan.result import ImageModel
-from lockstep.rollout.candidate import message_of
+from lockstep.rollout.status.results import message_of
 from tests.fakes import builders as a
 
 WRITABLE = a.policy(pods={"rootFilesystem": "Writable"})

@@ -12,7 +12,7 @@ from lockstep.gates import environment as gate
 from lockstep.gates.evidence import Evidence
 from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
-from lockstep.rollout.candidate import message_of
+from lockstep.rollout.status.results import message_of
 from tests.fakes import builders as a
 
 OLDER = a.document(a.TRAINED | {"scikit-learn": "1.2.0"})

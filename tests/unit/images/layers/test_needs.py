@@ -43,7 +43,7 @@ def test_of_a_large_object_the_headers_the_segment_and_the_names_are_found_where
     assert streamed(body, chunk) == whole(body)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 20_000), st.sampled_from([50_021, 1 << 20]))
 def test_it_does_not_matter_where_the_pieces_are_cut(shift: int, chunk: int) -> None:
     body = shared("libgomp.so.1", rpath="/opt/lib", gap=(4 << 20) - 10_000 + shift)

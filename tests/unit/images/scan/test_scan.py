@@ -450,7 +450,7 @@ def cut(files: Files, seed: int) -> list[Layer]:
 FIXED = root()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 async def test_it_does_not_matter_how_a_tree_is_cut_into_layers(seed: int) -> None:
     whole, pieces = await scanned(layer(*items(FIXED))), await scanned(*cut(FIXED, seed))
@@ -458,7 +458,7 @@ async def test_it_does_not_matter_how_a_tree_is_cut_into_layers(seed: int) -> No
     assert pieces.models == whole.models
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(["numpy", "scikit_learn"]), st.sampled_from(["1.0", "2.0+cpu"]), st.integers(0, 2**32))
 async def test_any_other_package_gives_another_document(name: str, version: str, seed: int) -> None:
     files = {path: body for path, body in FIXED.items() if f"/{name}-" not in path}

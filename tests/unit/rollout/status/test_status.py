@@ -18,12 +18,13 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.gates.gate import Result
+from lockstep.gates.hold import HoldName, hold
 from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.status import (
-    Hold,
     StatusInput,
-    blocking_gate,
+    blocking,
     ending_status,
     kept_status,
     next_status,
@@ -37,8 +38,8 @@ from tests.fakes.live import snapshot
 OF = snapshot()
 LATER = a.NOW + timedelta(minutes=5)
 ACTIVE = RevisionStatus(revision=OF.revision, model_version="3", image=OF.image, record="iris-record", start_time=a.NOW)
-PAUSED = Hold(Reason.PAUSED, "spec.paused is true", refusal=False)
-CONFLICT = Hold(Reason.NAME_CONFLICT, "the Service iris exists")
+PAUSED = hold(HoldName.PAUSE, Reason.PAUSED, "spec.paused is true")
+CONFLICT = hold(HoldName.NAME, Reason.NAME_CONFLICT, "the Service iris exists")
 
 
 def gate(name: str, outcome: str = "Passed", reason: Reason = Reason.PASSED, mode: str = "Enforce") -> GateStatus:
@@ -204,20 +205,20 @@ def test_a_finding_in_audit_mode_shows_in_its_own_condition_alone() -> None:
     assert found["Stalled"] == ("False", "Progressing")
 
 
-@pytest.mark.parametrize(("hold", "stalled"), [(PAUSED, "False"), (CONFLICT, "True")])
-def test_what_holds_a_candidate_that_no_gate_refuses_is_named(hold: Hold, stalled: str) -> None:
-    found = conditions(status(candidate=candidate(*ALL_PASSED), hold=hold))
-    assert found["Ready"] == ("False", str(hold.reason))
-    assert found["Stalled"] == (stalled, str(hold.reason))
+@pytest.mark.parametrize(("held", "stalled"), [(PAUSED, "False"), (CONFLICT, "True")])
+def test_what_holds_a_candidate_that_no_gate_refuses_is_named(held: Result, stalled: str) -> None:
+    found = conditions(status(candidate=candidate(*ALL_PASSED), holds=[held]))
+    assert found["Ready"] == ("False", str(held.reason))
+    assert found["Stalled"] == (stalled, str(held.reason))
 
 
 def test_a_gates_refusal_is_named_before_what_else_holds_the_candidate() -> None:
-    assert conditions(status(candidate=candidate(MISMATCH), hold=PAUSED))["Ready"] == ("False", "EnvironmentMismatch")
+    assert conditions(status(candidate=candidate(MISMATCH), holds=[PAUSED]))["Ready"] == ("False", "EnvironmentMismatch")
 
 
 def test_a_hold_is_named_before_a_gate_that_only_waits_for_it() -> None:
     waiting = gate("readiness", "Pending", Reason.WAITING)
-    assert conditions(status(candidate=candidate(waiting), hold=PAUSED))["Ready"] == ("False", "Paused")
+    assert conditions(status(candidate=candidate(waiting), holds=[PAUSED]))["Ready"] == ("False", "Paused")
 
 
 def test_nothing_active_and_no_candidate_is_not_said_to_be_promoted() -> None:
@@ -282,7 +283,7 @@ GATES = st.lists(
     active=st.sampled_from([None, ACTIVE]),
     checked=st.none() | GATES.map(lambda gates: candidate(*gates)),
     findings=GATES,
-    hold=st.sampled_from([None, PAUSED, CONFLICT]),
+    holds=st.sampled_from([(), (PAUSED,), (CONFLICT,), (CONFLICT, PAUSED)]),
     present=st.none() | GATES,
 )
 def test_equal_situations_give_equal_statuses(
@@ -321,9 +322,21 @@ def test_an_alias_shows_the_version_that_it_led_to() -> None:
 
 def test_the_first_enforced_gate_that_has_not_passed_blocks() -> None:
     audited = gate("lineage", "Rejected", Reason.RUN_MISSING, "Audit")
-    assert blocking_gate(candidate(audited, gate("image"), MISMATCH)) == MISMATCH
-    assert blocking_gate(candidate(*ALL_PASSED)) is None
-    assert blocking_gate(None) is None
+    assert blocking(status(candidate=candidate(audited, gate("image"), MISMATCH))) == MISMATCH
+    assert blocking(status(candidate=candidate(*ALL_PASSED))) is None
+    assert blocking(status()) is None
+
+
+def test_all_holds_are_shown_and_the_first_one_is_the_cause() -> None:
+    after = status(candidate=candidate(*ALL_PASSED), holds=[CONFLICT, PAUSED])
+    assert [(one.name, one.outcome, one.reason) for one in after.holds] == [
+        ("name", GateOutcome.PENDING, "NameConflict"),
+        ("pause", GateOutcome.PENDING, "Paused"),
+    ]
+    assert blocking(after) == after.holds[0]
+    refused = status(candidate=candidate(MISMATCH), holds=[CONFLICT, PAUSED])
+    assert blocking(refused) == MISMATCH, "lifting the holds would not help"
+    assert status(owner=a.owner(status=dict(after)), candidate=candidate(*ALL_PASSED)).holds == []
 
 
 # --- news --------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ WORDS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(WORDS)
 def test_what_click_takes_is_read_as_click_reads_it(argv: list[str]) -> None:
     theirs = _click(argv)
@@ -84,7 +84,7 @@ def _click(argv: Sequence[str]) -> tuple[str | None, str | None, list[str]] | No
     return said[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(["--chdir", "--ch", "--py=x", "--conf", "-c", "-cx", "-Dcy", "-w", "--reload", "--", "a"]), max_size=6

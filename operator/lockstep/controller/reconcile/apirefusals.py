@@ -1,0 +1,35 @@
+"""What it means for the status that the API server did not do what was decided."""
+
+from dataclasses import replace
+
+from lockstep.api.reasons import Reason
+from lockstep.controller.cluster.ports import ClusterError, UnavailableError
+from lockstep.controller.reconcile.act import ChangedAtAdmissionError, NameTakenError
+from lockstep.controller.reconcile.observation import Observation
+from lockstep.controller.reconcile.plan import Plan
+from lockstep.gates.gate import Result
+from lockstep.gates.hold import HoldName, hold
+from lockstep.gates.rules.refusal import refusal
+from lockstep.rollout.status.status import StatusInput
+
+
+def still_held(observation: Observation, plan: Plan) -> StatusInput:
+    """Go on saying that the API server refuses until it does not: a changed status causes the next reconciliation at once."""
+    earlier = next((one for one in observation.owner.status.holds if one.name == HoldName.CLUSTER), None)
+    if not plan.actions or plan.status_input.holds or earlier is None:
+        return plan.status_input
+    return replace(plan.status_input, holds=(hold(HoldName.CLUSTER, Reason(earlier.reason), earlier.message),))
+
+
+def refused(error: ClusterError | NameTakenError) -> Result:
+    """Return what it means that the API server did not do what was decided."""
+    if isinstance(error, NameTakenError):
+        return _hold(error.reason, str(error))
+    if isinstance(error, ChangedAtAdmissionError):
+        return _hold(Reason.UPKEEP_REFUSED, str(error))
+    reason, step = (Reason.CLUSTER_FAILED, "") if isinstance(error, UnavailableError) else refusal(str(error))
+    return _hold(reason, f"{error}. {step}" if step else str(error))
+
+
+def _hold(reason: Reason, message: str) -> Result:
+    return hold(HoldName.CLUSTER, reason, message)
