@@ -10,7 +10,7 @@ from lockstep.controller.cluster import ports
 from lockstep.controller.lanes import Key, Lane
 from lockstep.controller.queue import WorkQueue
 from lockstep.controller.records.store import Records
-from lockstep.images.scan.scan import ANALYSER
+from lockstep.images.scan.analyser import ANALYSER
 from tests.fakes import builders as a
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 

@@ -7,7 +7,7 @@ from typing import Any
 from lockstep.api.reasons import Reason
 from lockstep.controller.cluster import ports
 from lockstep.controller.records.store import Records, pin_name
-from lockstep.images.scan.scan import ANALYSER
+from lockstep.images.scan.analyser import ANALYSER
 from lockstep.lineage.lineage import LineageError
 from tests.fakes import builders as a
 from tests.fakes.connection import Kill

@@ -18,7 +18,7 @@ from lockstep.controller.records.store import Records
 from lockstep.controller.settings import Settings
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
-from lockstep.images.scan.scan import ANALYSER
+from lockstep.images.scan.analyser import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout.objects import labels

@@ -15,7 +15,7 @@ from lockstep.crds.resources import RESOURCES
 from lockstep.crds.schema import root_schema
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = {resource.kind: root_schema(resource) for resource in RESOURCES}
+SCHEMAS = {resource.kind.kind: root_schema(resource) for resource in RESOURCES}
 GOOD: dict[str, Any] = {
     "apiVersion": "lockstep.dev/v1alpha1",
     "kind": "ModelDeployment",

@@ -6,10 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-GROUP = "lockstep.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-
 
 class ApiModel(BaseModel):
     """A part of a custom resource. Python names are snake_case, JSON names camelCase; unknown fields are ignored,

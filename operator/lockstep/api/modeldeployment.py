@@ -10,8 +10,6 @@ from lockstep.api.base import ATOMIC, ApiModel, Condition, Digest, Message, Obje
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
 
-PLURAL = "modeldeployments"
-KIND = "ModelDeployment"
 MAX_DIFFERENCES = 20
 MAX_HISTORY = 10
 

@@ -14,9 +14,6 @@ from lockstep.api.podsspec import PodsSpec
 from lockstep.api.server import ServerKind
 from lockstep.formats.canonical import canonical_json, sha256_of
 
-PLURAL = "promotionpolicies"
-KIND = "PromotionPolicy"
-
 
 class RegistrySpec(ApiModel):
     """The model registry."""

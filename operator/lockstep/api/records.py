@@ -8,12 +8,6 @@ from pydantic import Field
 from lockstep.api.base import ATOMIC, ApiModel, Digest, Message, ObjectName, ShortText, cel
 from lockstep.api.modeldeployment import GateStatus
 
-ENVIRONMENT_RECORD_KIND = "EnvironmentRecord"
-LAYER_RECORD_KIND = "LayerRecord"
-LINEAGE_PIN_KIND = "LineagePin"
-LINEAGE_RELEASE_KIND = "LineageRelease"
-PROMOTION_RECORD_KIND = "PromotionRecord"
-
 _IMMUTABLE = cel(("self == oldSelf", "a record can't be changed: it is evidence of what was found at its time"))
 
 

@@ -1,7 +1,7 @@
 """How the serving container is talked to: the part `spec.server` of a ModelDeployment."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, get_args
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
@@ -20,6 +20,8 @@ class ServerKind(StrEnum):
 class MLflowServer(ApiModel):
     """MLflow's scoring protocol: `GET /ping`, `POST /invocations`."""
 
+    kind: ClassVar[ServerKind] = ServerKind.MLFLOW
+
     @property
     def ready_path(self) -> str:
         """Path that answers 200 to GET once the model is loaded."""
@@ -28,6 +30,8 @@ class MLflowServer(ApiModel):
 
 class OpenInferenceV2Server(ApiModel):
     """The Open Inference Protocol v2: `GET /v2/models/NAME/ready`, `POST /v2/models/NAME/infer`."""
+
+    kind: ClassVar[ServerKind] = ServerKind.OPEN_INFERENCE_V2
 
     model_name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
         description="Name under which the server serves the model.",
@@ -54,6 +58,8 @@ class OpenInferenceV2Server(ApiModel):
 class CustomServer(ApiModel):
     """A server with a protocol of its own: where it says that it is ready, and what to ask it."""
 
+    kind: ClassVar[ServerKind] = ServerKind.CUSTOM
+
     ready_path: Annotated[str, Field(pattern=r"^/[^\s?#]*$", max_length=512)] = Field(
         description="Path that answers 200 to GET once the model is loaded."
     )
@@ -68,8 +74,25 @@ class CustomServer(ApiModel):
     )
 
 
+ServingProtocol: TypeAlias = MLflowServer | OpenInferenceV2Server | CustomServer
+"""What each protocol has: `kind`, and `ready_path`, which answers 200 to GET once the model is loaded."""
+
+
+def _exactly_one(schema: dict[str, Any]) -> None:
+    """Add the rule that names exactly one protocol to the schema of `Server`."""
+    names = [name for name in schema["properties"] if name != "port"]
+    fields = [f"server.{name}" for name in names]
+    schema |= cel(
+        (
+            f"{' + '.join(f'(has(self.{name}) ? 1 : 0)' for name in names)} == 1",
+            f"set exactly one of {', '.join(fields[:-1])} and {fields[-1]}: "
+            "an MLflow scoring server is written as server: {port: 8080, mlflow: {}}",
+        )
+    )
+
+
 class Server(ApiModel):
-    """How the serving container is talked to."""
+    """How the serving container is talked to: a port, and one field a protocol."""
 
     port: int = Field(default=8080, ge=1, le=65535, description="Port that the container listens on.")
     mlflow: MLflowServer | None = Field(default=None, description="MLflow's scoring protocol (mlflow models serve).")
@@ -78,31 +101,38 @@ class Server(ApiModel):
     )
     custom: CustomServer | None = Field(default=None, description="A protocol of the server's own.")
 
-    model_config = ApiModel.model_config | {
-        "json_schema_extra": cel(
-            (
-                "(has(self.mlflow) ? 1 : 0) + (has(self.openInferenceV2) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1",
-                "set exactly one of server.mlflow, server.openInferenceV2 and server.custom: "
-                "an MLflow scoring server is written as server: {port: 8080, mlflow: {}}",
-            )
-        )
-    }
+    model_config = ApiModel.model_config | {"json_schema_extra": _exactly_one}
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if sum(one is not None for one in (self.mlflow, self.open_inference_v2, self.custom)) != 1:
-            raise ValueError("set exactly one of server.mlflow, server.openInferenceV2 and server.custom")
+    def _names_one(self) -> Self:
+        if len(self._named()) != 1:
+            raise ValueError(f"set exactly one of {', '.join(map(field_of, ServerKind))}")
         return self
+
+    @property
+    def protocol(self) -> ServingProtocol:
+        """The protocol that is named."""
+        return self._named()[0]
 
     @property
     def kind(self) -> ServerKind:
         """Which protocol it is."""
-        if self.open_inference_v2 is not None:
-            return ServerKind.OPEN_INFERENCE_V2
-        return ServerKind.CUSTOM if self.custom is not None else ServerKind.MLFLOW
+        return self.protocol.kind
 
     @property
     def ready_path(self) -> str:
         """Path that tells that the model is loaded, for the kubelet's probe and for the audit alike."""
-        named = self.open_inference_v2 or self.custom or self.mlflow or MLflowServer()
-        return named.ready_path
+        return self.protocol.ready_path
+
+    def _named(self) -> list[ServingProtocol]:
+        values = [getattr(self, name) for name in type(self).model_fields]
+        return [value for value in values if isinstance(value, ServingProtocol)]
+
+
+def field_of(kind: ServerKind) -> str:
+    """Return a protocol's field as manifests write it: `server.mlflow`."""
+    for info in Server.model_fields.values():
+        for type_ in get_args(info.annotation):
+            if getattr(type_, "kind", None) is kind:
+                return f"server.{info.alias}"
+    raise KeyError(kind)

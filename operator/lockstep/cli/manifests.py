@@ -8,10 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lockstep.api.base import GROUP
-from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
+from lockstep.api.kinds import GROUP, MODEL_DEPLOYMENT, PROMOTION_POLICY
 from lockstep.api.modeldeployment import ModelDeployment
-from lockstep.api.promotionpolicy import KIND as PROMOTION_POLICY
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.cli.admission.admission import problems_of
@@ -52,7 +50,7 @@ def read_policy(path: str) -> PromotionPolicy:
     Raises:
         CommandError: it holds none or many, or the API server would refuse it.
     """
-    found = [one for one in _manifests([path], Reason.POLICY_INVALID) if one.kind == PROMOTION_POLICY]
+    found = [one for one in _manifests([path], Reason.POLICY_INVALID) if one.kind == PROMOTION_POLICY.kind]
     if len(found) != 1:
         message = f"{path} holds {len(found)} PromotionPolicies, not one; kubectl get ppol NAME -o yaml prints a cluster's"
         raise CommandError(Reason.POLICY_MISSING, message)
@@ -68,7 +66,7 @@ def read_manifests(paths: list[str], *, recursive: bool = False) -> list[Manifes
         CommandError: there is no ModelDeployment, or a file can't be read.
     """
     found = list(_manifests(paths, Reason.SPEC_INVALID, recursive=recursive))
-    if not any(one.kind == MODEL_DEPLOYMENT for one in found):
+    if not any(one.kind == MODEL_DEPLOYMENT.kind for one in found):
         raise CommandError(Reason.SPEC_INVALID, f"{', '.join(paths)} holds no ModelDeployment")
     return found
 
@@ -104,7 +102,7 @@ def _files(path: Path, recursive: bool) -> list[Path]:
 
 def _is_ours(raw: Any) -> bool:
     """Tell an object of Lockstep's kinds, of whatever version; one without any apiVersion is refused rather than overlooked."""
-    if not isinstance(raw, dict) or raw.get("kind") not in (MODEL_DEPLOYMENT, PROMOTION_POLICY):
+    if not isinstance(raw, dict) or raw.get("kind") not in (MODEL_DEPLOYMENT.kind, PROMOTION_POLICY.kind):
         return False
     return str(raw.get("apiVersion") or GROUP).partition("/")[0] == GROUP
 
@@ -116,7 +114,7 @@ def _manifest(raw: dict[str, Any], where: str) -> Manifest:
     deployment, policy = None, None
     if not problems:
         try:
-            if raw["kind"] == MODEL_DEPLOYMENT:
+            if raw["kind"] == MODEL_DEPLOYMENT.kind:
                 deployment = ModelDeployment.from_object(raw)
             else:
                 policy = PromotionPolicy.from_object(raw)

@@ -44,7 +44,8 @@ from lockstep.fairslots import FairSlots
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
 from lockstep.gathering.asking import Registries
-from lockstep.images.scan.scan import ANALYSER, Scanner
+from lockstep.images.scan.analyser import ANALYSER
+from lockstep.images.scan.scan import Scanner
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
 from lockstep.observability.metrics import Metrics

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lockstep.api import modeldeployment, promotionpolicy, records
+from lockstep.api import kinds, modeldeployment, promotionpolicy, records
 from lockstep.api.base import ApiModel, cel
+from lockstep.api.kinds import Kind
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
 
@@ -17,14 +18,12 @@ RULES = "x-kubernetes-validations"
 class Resource:
     """One custom resource and how the API server presents it."""
 
-    kind: str
-    plural: str
+    kind: Kind
     description: str
     spec: type[ApiModel]
     columns: tuple[Schema, ...]
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    namespaced: bool = True
     status: type[ApiModel] | None = None
     scale: Schema | None = None
     rules: list[Schema] = field(default_factory=list)
@@ -58,8 +57,7 @@ _READY = '.status.conditions[?(@.type=="Ready")]'
 
 RESOURCES: tuple[Resource, ...] = (
     Resource(
-        kind=modeldeployment.KIND,
-        plural=modeldeployment.PLURAL,
+        kind=kinds.MODEL_DEPLOYMENT,
         description="A ModelDeployment serves one registered model version from one image. The image gets traffic only "
         "after every gate of the namespace's PromotionPolicy has passed.",
         spec=modeldeployment.ModelDeploymentSpec,
@@ -84,15 +82,13 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
-        kind=promotionpolicy.KIND,
-        plural=promotionpolicy.PLURAL,
+        kind=kinds.PROMOTION_POLICY,
         description="A PromotionPolicy is what the platform team demands before a model image gets traffic. A namespace "
         "names its policy by the label lockstep.dev/policy; else the one marked default applies.",
         spec=promotionpolicy.PromotionPolicySpec,
         status=promotionpolicy.PromotionPolicyStatus,
         short_names=("ppol",),
         categories=("ml",),
-        namespaced=False,
         field_rules={"gates": gate_rules(GATES)},
         columns=(
             _column("DEFAULT", ".spec.default", "Whether it applies to namespaces without a label.", "boolean"),
@@ -104,8 +100,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
-        kind=records.ENVIRONMENT_RECORD_KIND,
-        plural="environmentrecords",
+        kind=kinds.ENVIRONMENT_RECORD,
         description="An EnvironmentRecord is the scan of one image digest. Written by the operator alone, immutable.",
         spec=records.EnvironmentRecordSpec,
         columns=(
@@ -115,8 +110,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
-        kind=records.LAYER_RECORD_KIND,
-        plural="layerrecords",
+        kind=kinds.LAYER_RECORD,
         description="A LayerRecord is what the scan found in one layer, a cache. Written by the operator alone, immutable; "
         "the oldest are deleted by it.",
         spec=records.LayerRecordSpec,
@@ -128,8 +122,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
-        kind=records.LINEAGE_PIN_KIND,
-        plural="lineagepins",
+        kind=kinds.LINEAGE_PIN,
         description="A LineagePin is what a model version declared when it was first seen. Written by the operator "
         "alone, immutable.",
         spec=records.LineagePinSpec,
@@ -142,8 +135,7 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource(
-        kind=records.LINEAGE_RELEASE_KIND,
-        plural="lineagereleases",
+        kind=kinds.LINEAGE_RELEASE,
         description="A LineageRelease lifts the LineagePin of its name: what the version declares now is pinned anew. "
         "Written by the platform team, immutable, kept as evidence.",
         spec=records.LineageReleaseSpec,
@@ -160,8 +152,7 @@ RESOURCES: tuple[Resource, ...] = (
         )[RULES],
     ),
     Resource(
-        kind=records.PROMOTION_RECORD_KIND,
-        plural="promotionrecords",
+        kind=kinds.PROMOTION_RECORD,
         description="A PromotionRecord is one verdict in full. Written by the operator alone, immutable; it outlives "
         "the ModelDeployment that it is about.",
         spec=records.PromotionRecordSpec,

@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from lockstep.api.base import GROUP, VERSION, ApiModel
+from lockstep.api.base import ApiModel
 from lockstep.crds.resources import RULES, Resource, Schema
 
 
 def root_schema(resource: Resource) -> Schema:
     """Return the structural schema of a whole object."""
     properties: Schema = {
-        "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
-        "kind": {"type": "string", "description": f"{resource.kind}."},
+        "apiVersion": {"type": "string", "description": f"{resource.kind.api_version}."},
+        "kind": {"type": "string", "description": f"{resource.kind.kind}."},
         "metadata": {"type": "object"},
         "spec": structural(resource.spec),
     }

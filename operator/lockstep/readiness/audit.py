@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lockstep.api.server import Server
+from lockstep.api.server import CustomServer, MLflowServer, OpenInferenceV2Server, Server
 from lockstep.gates.evidence import AuditFact
 from lockstep.readiness.client import CLIENTS
 from lockstep.readiness.conversation import AuditError, Conversation, session
@@ -22,11 +22,13 @@ _UNFIT = "log the model with another input_example, or use server.custom"
 
 def protocol_of(server: Server) -> ServingProtocol:
     """Return the protocol that a ModelDeployment names."""
-    if server.open_inference_v2 is not None:
-        return OpenInferenceV2Protocol(server.open_inference_v2)
-    if server.custom is not None:
-        return CustomProtocol(server.custom)
-    return MLflowProtocol()
+    match server.protocol:
+        case MLflowServer():
+            return MLflowProtocol()
+        case OpenInferenceV2Server() as named:
+            return OpenInferenceV2Protocol(named)
+        case CustomServer() as named:
+            return CustomProtocol(named)
 
 
 @dataclass

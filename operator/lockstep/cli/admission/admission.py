@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from lockstep.api.base import API_VERSION
+from lockstep.api.kinds import MODEL_DEPLOYMENT
 from lockstep.cli.admission import metadata, rules, schema
 from lockstep.cli.admission.problem import Problem
 from lockstep.cli.admission.unknown import unknown_fields
@@ -17,7 +17,7 @@ _ROOT = ("apiVersion", "kind", "metadata", "spec", "status")
 @cache
 def schema_of(kind: str) -> schema.Schema:
     """Return the schema of a kind, made from the types as the CRD in `crds/` is: this version's, whatever a cluster has."""
-    (resource,) = (one for one in RESOURCES if one.kind == kind)
+    (resource,) = (one for one in RESOURCES if one.kind.kind == kind)
     made = root_schema(resource)
     return made | {"properties": made["properties"] | {"metadata": metadata.SCHEMA}}
 
@@ -37,5 +37,5 @@ def problems_of(raw: dict[str, Any]) -> list[Problem]:
 
 
 def _header(raw: dict[str, Any]) -> Iterator[Problem]:
-    if raw.get("apiVersion") != API_VERSION:
-        yield Problem("apiVersion", f"it has to be {API_VERSION}")
+    if raw.get("apiVersion") != MODEL_DEPLOYMENT.api_version:
+        yield Problem("apiVersion", f"it has to be {MODEL_DEPLOYMENT.api_version}")

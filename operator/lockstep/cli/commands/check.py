@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from lockstep.api.modeldeployment import KIND as MODEL_DEPLOYMENT
+from lockstep.api.kinds import MODEL_DEPLOYMENT
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
@@ -86,7 +86,7 @@ async def _checked(
     as_json = arguments.output == "json"
     if manifest.problems:
         print(refusal_as_json(manifest) if as_json else refusal_as_table(manifest))
-        reason = Reason.SPEC_INVALID if manifest.kind == MODEL_DEPLOYMENT else Reason.POLICY_INVALID
+        reason = Reason.SPEC_INVALID if manifest.kind == MODEL_DEPLOYMENT.kind else Reason.POLICY_INVALID
         _complain(reason, f"{manifest.where}: {manifest.refusal}")
         return Exit.DIFFERENT
     if manifest.deployment is None:

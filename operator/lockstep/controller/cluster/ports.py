@@ -1,38 +1,22 @@
 """What the controller needs from outside, as Protocols; the real ones are beside it, fakes are in `tests/fakes`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from lockstep.api.kinds import ENVIRONMENT_RECORD as ENVIRONMENT_RECORD
+from lockstep.api.kinds import LAYER_RECORD as LAYER_RECORD
+from lockstep.api.kinds import LINEAGE_PIN as LINEAGE_PIN
+from lockstep.api.kinds import LINEAGE_RELEASE as LINEAGE_RELEASE
+from lockstep.api.kinds import MODEL_DEPLOYMENT as MODEL_DEPLOYMENT
+from lockstep.api.kinds import PROMOTION_POLICY as PROMOTION_POLICY
+from lockstep.api.kinds import PROMOTION_RECORD as PROMOTION_RECORD
+from lockstep.api.kinds import Kind as Kind
 
 Object = dict[str, Any]
 """A Kubernetes object as plain JSON data."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One resource of the Kubernetes API."""
-
-    group: str
-    """Empty for the core group."""
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool = True
-
-    @property
-    def api_version(self) -> str:
-        """`apiVersion` as manifests write it."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-
-MODEL_DEPLOYMENT = Kind("lockstep.dev", "v1alpha1", "modeldeployments", "ModelDeployment")
-PROMOTION_POLICY = Kind("lockstep.dev", "v1alpha1", "promotionpolicies", "PromotionPolicy", namespaced=False)
-ENVIRONMENT_RECORD = Kind("lockstep.dev", "v1alpha1", "environmentrecords", "EnvironmentRecord")
-LAYER_RECORD = Kind("lockstep.dev", "v1alpha1", "layerrecords", "LayerRecord")
-LINEAGE_PIN = Kind("lockstep.dev", "v1alpha1", "lineagepins", "LineagePin")
-LINEAGE_RELEASE = Kind("lockstep.dev", "v1alpha1", "lineagereleases", "LineageRelease")
-PROMOTION_RECORD = Kind("lockstep.dev", "v1alpha1", "promotionrecords", "PromotionRecord")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
 REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")
 CONTROLLER_REVISION = Kind("apps", "v1", "controllerrevisions", "ControllerRevision")

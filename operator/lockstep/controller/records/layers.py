@@ -4,7 +4,6 @@ import base64
 import binascii
 import logging
 
-from lockstep.api.base import API_VERSION
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Cluster, ClusterError, ConflictError, Object
 from lockstep.formats.canonical import canonical_json, sha256_of
@@ -73,7 +72,7 @@ class LayerRecords:
 
     def _object(self, key: LayerKey, part: int, pieces: list[bytes], digest: str) -> Object:
         return {
-            "apiVersion": API_VERSION,
+            "apiVersion": ports.LAYER_RECORD.api_version,
             "kind": ports.LAYER_RECORD.kind,
             "metadata": {
                 "name": self._name(key, part),

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from datetime import datetime
 from typing import Any
 
-from lockstep.api.base import API_VERSION
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.controller.cluster import ports
@@ -65,7 +64,7 @@ class Records:
             # Records are named by what they say: the one that exists says the same, or said it first.
             return existing
         body = {
-            "apiVersion": API_VERSION,
+            "apiVersion": kind.api_version,
             "kind": kind.kind,
             "metadata": {
                 "name": name,

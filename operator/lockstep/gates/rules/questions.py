@@ -6,14 +6,9 @@ from fnmatch import fnmatchcase
 from lockstep.api.imagesspec import InImage
 from lockstep.api.promotionpolicy import PredictBody, PromotionPolicy, ReadinessPolicy
 from lockstep.api.reasons import Reason
-from lockstep.api.server import CustomServer, ServerKind
+from lockstep.api.server import CustomServer, field_of
 from lockstep.gates.evidence import Evidence, Unknown
 
-_FIELDS = {
-    ServerKind.MLFLOW: "server.mlflow",
-    ServerKind.OPEN_INFERENCE_V2: "server.openInferenceV2",
-    ServerKind.CUSTOM: "server.custom",
-}
 _REGISTER = "log the model with an input_example (MLflow stores serving_input_example.json, of at most 1 MiB) and register it"
 
 
@@ -33,10 +28,10 @@ def unaskable(evidence: Evidence) -> Unaskable | None:
         return None
     server, rules = evidence.spec.server, policy.spec.readiness
     if server.kind not in rules.servers:
-        allowed = ", ".join(_FIELDS[kind] for kind in rules.servers)
+        allowed = ", ".join(field_of(kind) for kind in rules.servers)
         return Unaskable(
             Reason.SERVER_NOT_ALLOWED,
-            f"the policy {policy.name} does not allow {_FIELDS[server.kind]}",
+            f"the policy {policy.name} does not allow {field_of(server.kind)}",
             f"Next step: use {allowed}, or the platform team adds {server.kind} to readiness.servers",
         )
     if server.custom is not None and (refused := _custom(server.custom, policy)) is not None:

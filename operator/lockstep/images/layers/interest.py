@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from lockstep.environment.binaries.sharedobject import OBJECT_NAME
+from lockstep.environment.catalogue.system.readers import READERS
 from lockstep.images.limits import MIB
 
 _START_FOLDERS = r"/(?:app/|opt/(?:[^/]+/)?|srv/|usr/src/app/|workspace/|home/[^/]+/)?"
@@ -22,11 +23,7 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"^/etc/passwd$", MIB),
         # Where the dynamic linker searches, and what it loads first.
         (r"^/etc/(?:ld\.so\.conf(?:\.d/[^/]+)?|ld\.so\.preload|ld-musl-[a-z0-9_]+\.path)$", MIB),
-        # The packages, and what those of Python say of their files.
-        (r"^/var/lib/dpkg/(?:status|status\.d/[^/]+|info/(?:lib|idle-)?python3[^/]*\.md5sums)$", 64 * MIB),
-        (r"^/(?:usr/)?lib/apk/db/installed$", 64 * MIB),
-        (r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$", 64 * MIB),
-        (r"^/var/lib/rpmmanifest/container-manifest-2$", 64 * MIB),
+        *((kept.pattern, kept.limit) for reader in READERS for kept in reader.files),
         # Records list every file. Those of large packages are not kept, and their names say what is needed.
         (r"/conda-meta/[^/]+\.json$", MIB),
         (r"^/usr/local/cuda[^/]*/version\.json$", MIB),

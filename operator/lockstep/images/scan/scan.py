@@ -3,19 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from lockstep import __version__
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.limits import Limits
+from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.layers import LayerCache, Layers, NoCache
 from lockstep.images.scan.result import ImageScan
 from lockstep.images.scan.worker import describe
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
 from lockstep.images.source import ImageSource
-
-ANALYSER = f"lockstep {__version__} analyser 4"
-"""Names what derives documents from layers. Raised whenever the same image could give another document."""
 
 
 class Scanner:

@@ -7,8 +7,8 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from lockstep.api.base import API_VERSION
-from lockstep.api.modeldeployment import KIND, ModelDeployment
+from lockstep.api.kinds import MODEL_DEPLOYMENT
+from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import Snapshot
@@ -25,8 +25,8 @@ _TMP_PATH = "/tmp"
 def owner_reference(owner: ModelDeployment) -> Manifest:
     """Return the reference that makes the garbage collector clean up after the ModelDeployment."""
     return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
+        "apiVersion": MODEL_DEPLOYMENT.api_version,
+        "kind": MODEL_DEPLOYMENT.kind,
         "name": owner.name,
         "uid": owner.uid,
         "controller": True,

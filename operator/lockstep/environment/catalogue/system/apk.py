@@ -1,11 +1,12 @@
 """The package database of Alpine, Wolfi and their family (Alpine wiki, "Apk spec")."""
 
-from lockstep.environment.catalogue.system.database import Installed, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
 from lockstep.environment.catalogue.system.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
 # Where /lib is a link to usr/lib the two are one file.
 INSTALLED = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
+FILES = (Kept(r"^/(?:usr/)?lib/apk/db/installed$"),)
 
 
 def apk(tree: FileTree) -> dict[str, str]:
@@ -15,13 +16,13 @@ def apk(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = Installed()
+    found = PackageDatabase()
     for path in sorted({resolved for path in INSTALLED if (resolved := tree.resolve(path)) is not None}):
         add_installed(found, tree.read(path) or b"", path)
     return found.packages()
 
 
-def add_installed(found: Installed, body: bytes, path: str) -> None:
+def add_installed(found: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of an `installed` file: lines of one letter, a colon and a value.
 
     Raises:

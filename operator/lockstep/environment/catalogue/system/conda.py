@@ -2,7 +2,7 @@
 
 import json
 
-from lockstep.environment.catalogue.system.database import Installed, unverifiable
+from lockstep.environment.catalogue.system.database import PackageDatabase, unverifiable
 from lockstep.environment.tree import FileTree, UnreadableFileError
 
 
@@ -15,7 +15,7 @@ def conda(tree: FileTree, prefix: str) -> dict[str, str] | None:
     folder = f"{prefix.rstrip('/')}/conda-meta"
     if tree.resolve(folder) is None:
         return None
-    found = Installed()
+    found = PackageDatabase()
     paths: dict[str, str] = {}
     for file in tree.listdir(folder):
         if not file.endswith(".json"):

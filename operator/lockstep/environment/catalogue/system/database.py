@@ -1,5 +1,7 @@
 """What a package database says is installed, collected without taking one package for another."""
 
+from dataclasses import dataclass
+
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 
@@ -15,7 +17,17 @@ def unverifiable(path: str, why: str) -> CatalogueError:
     return CatalogueError(Reason.SYSTEM_UNVERIFIABLE, f"{shown}: {why}")
 
 
-class Installed:
+@dataclass(frozen=True)
+class Kept:
+    """Files of an image that a reader needs, so that the layer scan keeps their bodies."""
+
+    pattern: str
+    """Regular expression for absolute paths."""
+    limit: int = 64 * 2**20
+    """Bytes up to which a body is kept; a larger one is refused where it is read."""
+
+
+class PackageDatabase:
     """The installed packages by name and architecture."""
 
     def __init__(self) -> None:

@@ -1,11 +1,15 @@
 """The package database of Debian and its family (dpkg(1), deb822(5))."""
 
-from lockstep.environment.catalogue.system.database import Installed, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
 from lockstep.environment.catalogue.system.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
 STATUS = "/var/lib/dpkg/status"
 STATUS_FOLDER = "/var/lib/dpkg/status.d"
+FILES = (
+    # The packages, and what those of Python say of their files.
+    Kept(r"^/var/lib/dpkg/(?:status|status\.d/[^/]+|info/(?:lib|idle-)?python3[^/]*\.md5sums)$"),
+)
 _FIELDS = {"package", "status", "architecture", "version"}
 # In every other state a package's files are there, configured or not (dpkg(1), "Package states").
 _NOT_THERE = {"not-installed", "config-files", "half-installed"}
@@ -23,7 +27,7 @@ def dpkg(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = Installed()
+    found = PackageDatabase()
     add_status(found, tree.read(STATUS) or b"", STATUS)
     # Distroless images keep one file a package there, without a Status line.
     for name in tree.listdir(STATUS_FOLDER):
@@ -37,7 +41,7 @@ def dpkg_version(tree: FileTree, name: str) -> str | None:
     return next((version for key, version in dpkg(tree).items() if key.partition(":")[0] == name), None)
 
 
-def add_status(found: Installed, body: bytes, path: str) -> None:
+def add_status(found: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of a status file.
 
     Raises:

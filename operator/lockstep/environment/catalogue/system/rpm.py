@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lockstep.environment.catalogue.system.database import Installed, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
 from lockstep.environment.catalogue.system.rpmheader import RpmHeaderError, RpmPackage, rpm_files_of, rpm_package
 from lockstep.environment.catalogue.system.sqlitelog import LogError, with_log
 from lockstep.environment.catalogue.system.stanzas import stanzas
@@ -12,6 +12,10 @@ FOLDERS = ("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm")
 SQLITE = "rpmdb.sqlite"
 MANIFEST = "/var/lib/rpmmanifest/container-manifest-2"
 """What Azure Linux and CBL-Mariner leave in images without the database."""
+FILES = (
+    Kept(r"^/(?:var/lib|usr/lib/sysimage|usr/share)/rpm/rpmdb\.sqlite(?:-wal|-journal)?$"),
+    Kept(r"^/var/lib/rpmmanifest/container-manifest-2$"),
+)
 _OTHER_FORMATS = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
 _KEY = "gpg-pubkey"
 """A public key, which RPM keeps among the packages."""
@@ -34,7 +38,7 @@ def rpm(tree: FileTree) -> dict[str, str]:
         for package in _packages(tree, path):
             if package.name != _KEY:
                 versions.setdefault((package.name, package.architecture), set()).add(package.version)
-    found = Installed()
+    found = PackageDatabase()
     for (name, architecture), several in versions.items():
         found.add(name, architecture, ", ".join(sorted(several)), sources[0])
     return found.packages()

@@ -2,11 +2,9 @@
 
 import re
 
-from lockstep.environment.catalogue.system.apk import apk
 from lockstep.environment.catalogue.system.conda import conda
 from lockstep.environment.catalogue.system.database import unverifiable
-from lockstep.environment.catalogue.system.dpkg import dpkg
-from lockstep.environment.catalogue.system.rpm import rpm
+from lockstep.environment.catalogue.system.readers import READERS
 from lockstep.environment.document import System
 from lockstep.environment.tree import FileTree
 
@@ -27,10 +25,10 @@ def system(tree: FileTree, prefix: str) -> System:
         UnreadableFileError: a package database can't be read.
     """
     packages: dict[str, str] = {}
-    for tool, found in (("dpkg", dpkg(tree)), ("apk", apk(tree)), ("rpm", rpm(tree))):
-        for name, version in found.items():
+    for reader in READERS:
+        for name, version in reader.read(tree).items():
             if packages.setdefault(name, version) != version:
-                raise unverifiable(tool, f"it has {name} {version}, and another package manager has {packages[name]}")
+                raise unverifiable(reader.name, f"it has {name} {version}, and another package manager has {packages[name]}")
     return System(distribution=distribution(tree), packages=packages, conda=conda(tree, prefix))
 
 

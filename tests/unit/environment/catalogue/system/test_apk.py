@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.system.apk import add_installed, apk
-from lockstep.environment.catalogue.system.database import Installed
+from lockstep.environment.catalogue.system.database import PackageDatabase
 from tests.fakes.roots import To, tree
 
 ENTRY = "C:Q1abc=\nP:musl\nV:1.2.5-r0\nA:x86_64\nS:383459\nT:the musl c library\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\n"
@@ -48,7 +48,7 @@ def test_an_empty_database_has_no_packages() -> None:
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([b"P:a", b"V:1", b"A:", b"\n", b"\xff"]), max_size=30).map(b"".join))
 def test_whatever_the_bytes_are_they_give_packages_or_a_refusal(body: bytes) -> None:
-    found = Installed()
+    found = PackageDatabase()
     with contextlib.suppress(CatalogueError):
         add_installed(found, body, "/installed")
     assert all(found.packages().values())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libc import libc
-from lockstep.environment.catalogue.system.database import MAX_PACKAGES, Installed
+from lockstep.environment.catalogue.system.database import MAX_PACKAGES, PackageDatabase
 from lockstep.environment.catalogue.system.dpkg import add_status
 from lockstep.environment.catalogue.system.stanzas import MAX_LINES, stanzas
 from lockstep.environment.catalogue.system.system import distribution, system
@@ -93,7 +93,7 @@ def test_databases_of_several_package_managers_are_read_side_by_side() -> None:
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([*HEADS, b"1", b"\n", b" ", b"\xff"]), max_size=30).map(b"".join))
 def test_whatever_the_bytes_are_a_status_file_gives_packages_or_a_refusal(body: bytes) -> None:
-    found = Installed()
+    found = PackageDatabase()
     with contextlib.suppress(CatalogueError):
         add_status(found, body, "/status")
     assert all(found.packages().values())
@@ -103,7 +103,7 @@ def test_a_database_of_empty_lines_or_packages_without_end_is_bounded() -> None:
     assert list(stanzas(b"\n" * 1_000_000, "/x")) == []
     with pytest.raises(CatalogueError, match="lines"):
         list(stanzas(b"\n" * (MAX_LINES + 1), "/x"))
-    found = Installed()
+    found = PackageDatabase()
     for number in range(MAX_PACKAGES):
         found.add(f"p{number}", "", "1", "/x")
     with pytest.raises(CatalogueError, match="more than"):
