@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "training.md"]
 EXAMPLES = [(page, block.text) for page in PAGES for block in blocks(page) if block.language == "python"]
 BEFORE = """
-import functools
 import mlflow, pandas
 from sklearn.linear_model import LogisticRegression
 import lockstep.training

@@ -1,4 +1,26 @@
-"""The candidate's way from being seen to being promoted: verdict and state of the cluster in, next status and steps out."""
+"""The candidate's way from being seen to being promoted: verdict and state of the cluster in, next status and steps out.
+
+Each reconciliation decides one step anew, from the verdict, what is there, and what the status kept. The scenarios:
+
+    another spec, an alias that moved                          (`previous_candidate` begins a new candidate)
+          │
+          ▼
+       CHECKED ──A── a gate is Pending or Retry ─────▶ WAITING           waiting_since; back when the gate can answer
+          │    ──B── something holds it ─────────────▶ HELD              status.holds; back when it is lifted
+          │    ──C── a gate is Rejected ─────────────▶ REFUSED           blocked_since, recorded; back when the facts change
+          │    ──D── the same, and final ────────────▶ REFUSED FOR GOOD  final; its pods go; only another spec or policy helps
+          │
+          │ E  verdict.permits_pods
+          ▼
+       STARTING      pods_since; the Deployment is created, its pods come up, it is paused, each pod is audited
+          │          A to D hold here as well: in A, B and C the pods stay as they are
+          │ F  verdict.permits_traffic, as many pods as wanted are ready
+          ▼
+       RECORDED      a PromotionRecord; with rollout.candidateReplicas the full number comes up now, and F is asked again
+          │ G  the status that names the record has been accepted
+          ▼
+       ACTIVE        the Service selects its pods; what was active before drains
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
