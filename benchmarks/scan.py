@@ -107,14 +107,14 @@ async def ours(what: str, folder: Path) -> float:
     layout = LayoutSource.directory(folder)
     cache = Known()
     scanner = Scanner(Limits(), cache=cache)
-    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    image = await resolve(layout, "1", PLATFORM, Limits())
     found = None if what == "cold" else scan_to_record(await scanner.scan(layout, image))
     await scanner.kept()
     if what == "known base":
         last = image.layers[-1].digest
         cache.records = {key: record for key, record in cache.records.items() if key.digest != last}
     began = time.perf_counter()
-    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    image = await resolve(layout, "1", PLATFORM, Limits())
     if what == "recorded" and found is not None:
         scan_from_record(found)
     else:
@@ -125,7 +125,7 @@ async def ours(what: str, folder: Path) -> float:
 async def pause(folder: Path) -> float:
     """Return the longest time for which the event loop did nothing else during a cold scan, in seconds."""
     layout = LayoutSource.directory(folder)
-    image: ResolvedImage = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    image: ResolvedImage = await resolve(layout, "1", PLATFORM, Limits())
     measuring = asyncio.create_task(_longest_pause())
     await Scanner(Limits()).scan(layout, image)
     measuring.cancel()
@@ -167,7 +167,7 @@ class _Hashing:
 async def floor(folder: Path) -> float:
     """Do what every reader of the layers has to do; return the seconds that it took."""
     layout = LayoutSource.directory(folder)
-    image = await resolve(layout, f"oci:{folder}", "1", PLATFORM, Limits())
+    image = await resolve(layout, "1", PLATFORM, Limits())
     began = time.perf_counter()
     for layer in image.layers:
         path = folder / "blobs/sha256" / layer.digest.removeprefix("sha256:")

@@ -160,7 +160,6 @@ def held(of: Lineage | None = None, path: str = "/opt/model", **changes: Any) ->
 def image(**changes: Any) -> ResolvedImage:
     """Return a pinned image."""
     found = ResolvedImage(
-        reference=f"{REPOSITORY}:2026-11",
         repository=REPOSITORY,
         digest=DIGEST,
         index_digest=None,
@@ -191,7 +190,7 @@ def pins(of: Lineage | None = None, **changes: Any) -> LineagePins:
 def pod(name: str = "iris-1", **changes: Any) -> PodFact:
     """Return a ready pod."""
     pinned = f"{REPOSITORY}@{DIGEST}"
-    return replace(PodFact(name=name, ready=True, phase="Running", image=pinned, image_id=pinned, restarts=0), **changes)
+    return replace(PodFact(name=name, ready=True, phase="Running", image_id=pinned, restarts=0), **changes)
 
 
 def audit(name: str = "iris-1", **changes: Any) -> AuditFact:

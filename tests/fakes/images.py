@@ -243,7 +243,7 @@ class MemorySource:
             yield body[at : at + self._chunk]
 
     async def resolved(self, wanted: str = "1", platform: ImagePlatform = LINUX, limits: Limits | None = None) -> ResolvedImage:
-        return await resolve(self, f"{self.repository}:{wanted}", wanted, platform, limits or Limits())
+        return await resolve(self, wanted, platform, limits or Limits())
 
     def write(self, path: Path, tag: str = "1") -> None:
         """Write an OCI image layout to a directory."""

@@ -70,7 +70,7 @@ class World:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[tuple[ResolvedImage, RegistrySource, ImageScan]]:
         async with client(self.host) as source:
-            image = await resolve(source, self.pinned, self.digest, LINUX, Limits())
+            image = await resolve(source, self.digest, LINUX, Limits())
             yield image, source, await scan(source, image, Limits())
 
     async def lockstep(self, command: str, key: str) -> int:

@@ -83,7 +83,7 @@ def image(name: str) -> Image:
 
 async def _scanned(layout: Path) -> tuple[ImageConfig, ImageScan]:
     source = LayoutSource.directory(layout)
-    resolved = await resolve(source, f"oci:{layout}", "", LINUX, Limits())
+    resolved = await resolve(source, "", LINUX, Limits())
     return resolved.config, await Scanner(Limits()).scan(source, resolved)
 
 

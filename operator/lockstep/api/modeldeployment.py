@@ -236,8 +236,6 @@ class ModelDeployment(ApiModel):
     namespace: str
     uid: str = ""
     generation: int = 0
-    resource_version: str | None = None
-    deleting: bool = False
     spec: ModelDeploymentSpec
     status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus)
 
@@ -254,8 +252,6 @@ class ModelDeployment(ApiModel):
             namespace=metadata.get("namespace") or "default",
             uid=metadata.get("uid", ""),
             generation=metadata.get("generation", 0),
-            resource_version=metadata.get("resourceVersion"),
-            deleting="deletionTimestamp" in metadata,
             spec=ModelDeploymentSpec.model_validate(raw.get("spec") or {}),
             status=ModelDeploymentStatus.model_validate(raw.get("status") or {}),
         )

@@ -24,12 +24,6 @@ class EnvironmentRecordSpec(ApiModel):
         description="The models that were found in the image, as JSON text; the list of a model's files is compressed with "
         "zlib, in base64."
     )
-    findings: list[Message] = Field(
-        default_factory=list,
-        max_length=64,
-        description="What the scan found remarkable, one sentence each.",
-        json_schema_extra=ATOMIC,
-    )
 
     model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
 

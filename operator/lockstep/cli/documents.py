@@ -84,7 +84,7 @@ async def resolved(reach: Access, reference: str, platform: str) -> tuple[ImageS
         ImageError: with the reason why it can't be pinned.
     """
     source, wanted = await reach.open(reference)
-    return source, await resolve(source, reference, wanted, parse_platform(platform), reach.limits)
+    return source, await resolve(source, wanted, parse_platform(platform), reach.limits)
 
 
 def parsed(body: bytes, where: str) -> EnvironmentDocument:

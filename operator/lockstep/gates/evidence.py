@@ -76,8 +76,6 @@ class PodFact:
     name: str
     ready: bool
     phase: str
-    image: str
-    """The reference in the pod's spec."""
     image_id: str
     """`status.containerStatuses[].imageID`: what the node says it runs; empty until it runs."""
     restarts: int
@@ -94,7 +92,6 @@ class PodFact:
     """How the pod differs from the pod that was asked for; None when it does not."""
     unchanged: bool = False
     """True when the API server vouches that the pod's spec has never been changed since it was made."""
-    deleting: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def permits_traffic(self) -> bool:
-        """Tell whether every gate of the chain has answered and permits, and nothing holds (design, "Passing")."""
+        """Tell whether every gate of the chain has answered and permits, and nothing holds."""
         return bool(self.results) and all(result.permits for result in self.results) and not self.holds
 
     @property

@@ -38,7 +38,7 @@ async def ask_image(subject: Subject, reference: str, limits: Limits) -> Fact[Op
     """Pin an image reference for the subject's platform."""
     try:
         source, wanted = await subject.images.open(reference, subject.policy)
-        return OpenedImage(await resolve(source, reference, wanted, subject.platform, limits), source)
+        return OpenedImage(await resolve(source, wanted, subject.platform, limits), source)
     except ImageError as error:
         return unknown_of(error)
 

@@ -84,16 +84,12 @@ class ImageConfig:
     user: str = ""
     volumes: tuple[str, ...] = ()
     """Directories that the runtime mounts, writable, over those of the image; what the image has there is copied into them."""
-    labels: tuple[tuple[str, str], ...] = ()
-    """Self-declared by whoever built the image; never evidence."""
 
 
 @dataclass(frozen=True)
 class ResolvedImage:
     """A reference that has been pinned: everything below is named by verified digests."""
 
-    reference: str
-    """As the user wrote it."""
     repository: str
     """`registry/repository`, without tag and digest."""
     digest: str

@@ -68,7 +68,6 @@ class _Settings(_Object):
     working_dir: str | None = Field(default=None, alias="WorkingDir")
     user: str | None = Field(default=None, alias="User")
     volumes: dict[str, Any] | None = Field(default=None, alias="Volumes")
-    labels: dict[str, str] | None = Field(default=None, alias="Labels")
 
 
 class _Config(_Object):
@@ -79,12 +78,11 @@ class _Config(_Object):
     rootfs: _RootFs
 
 
-async def resolve(source: ImageSource, reference: str, wanted: str, platform: ImagePlatform, limits: Limits) -> ResolvedImage:
+async def resolve(source: ImageSource, wanted: str, platform: ImagePlatform, limits: Limits) -> ResolvedImage:
     """Pin a reference for one platform.
 
     Args:
         source: where the repository is read.
-        reference: the reference as the user wrote it, for people.
         wanted: the tag or digest.
         platform: whose variant is taken from an index; another platform's image is refused.
         limits: bounds of what is read.
@@ -111,7 +109,6 @@ async def resolve(source: ImageSource, reference: str, wanted: str, platform: Im
             f"the manifest has {len(manifest.layers)} layers, the configuration {len(config.diff_ids)} diff_ids",
         )
     return ResolvedImage(
-        reference=reference,
         repository=source.repository,
         digest=top.digest,
         index_digest=index_digest,
@@ -195,7 +192,6 @@ async def _config(source: ImageSource, descriptor: _Descriptor, limits: Limits) 
         working_dir=settings.working_dir or "/",
         user=settings.user or "",
         volumes=tuple(sorted(settings.volumes or {})),
-        labels=tuple(sorted((settings.labels or {}).items())),
     )
 
 

@@ -108,13 +108,12 @@ def test_an_object_is_read_as_the_api_server_returns_it() -> None:
     }
     found = ModelDeployment.from_object(raw)
     assert (found.name, found.namespace, found.uid, found.generation) == ("iris", "team", a.UID, 3)
-    assert (found.resource_version, found.deleting) == ("42", True)
     assert found.status.active == RevisionStatus(revision="r1", run_id=a.RUN)
 
 
 def test_a_manifest_without_a_namespace_or_status_is_read_too() -> None:
     found = ModelDeployment.from_object({"metadata": {"name": "iris"}, "spec": MANIFEST})
-    assert (found.namespace, found.generation, found.deleting) == ("default", 0, False)
+    assert (found.namespace, found.generation) == ("default", 0)
     assert found.status == ModelDeploymentStatus()
 
 

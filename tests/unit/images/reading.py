@@ -57,7 +57,7 @@ async def read(
 ) -> str:
     """Resolve and scan; return the interpreter's version."""
     async with client(host, credentials, limits, options) as source:
-        image = await resolve(source, "x", "1", LINUX, limits or Limits())
+        image = await resolve(source, "1", LINUX, limits or Limits())
         return (await scan(source, image, limits or Limits())).document.python.version
 
 

@@ -38,7 +38,7 @@ async def read(reference: str, host: str = "") -> ImageScan:
     async with aiohttp.ClientSession() as session:
         options = RegistryOptions(frozenset([host]))
         source, wanted = open_image(reference, session=session, credentials=Credentials(), options=options, limits=Limits())
-        return await scan(source, await resolve(source, reference, wanted, LINUX, Limits()), Limits())
+        return await scan(source, await resolve(source, wanted, LINUX, Limits()), Limits())
 
 
 @REAL
@@ -111,7 +111,7 @@ def archived(folder: Path) -> Path:
 async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> None:
     path = archived(tmp_path)
     kept = LayoutSource.archive(path)
-    image = await resolve(kept, "x", "1", LINUX, Limits())
+    image = await resolve(kept, "1", LINUX, Limits())
     async with kept.blob(image.layers[0]) as chunks:
         assert await anext(chunks)
         assert str(path) in open_files()
@@ -121,7 +121,7 @@ async def test_an_archive_is_closed_when_it_has_been_read(tmp_path: Path) -> Non
 async def test_an_archive_that_is_replaced_on_the_way_is_no_crash(tmp_path: Path) -> None:
     path = archived(tmp_path)
     kept = LayoutSource.archive(path)
-    image = await resolve(kept, "x", "1", LINUX, Limits())
+    image = await resolve(kept, "1", LINUX, Limits())
     path.write_bytes(b"no archive" * 100)
     with pytest.raises(ImageError) as caught:
         async with kept.blob(image.layers[0]):

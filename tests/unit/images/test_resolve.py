@@ -44,7 +44,6 @@ async def test_a_tag_leads_to_a_verified_image() -> None:
     assert found.config.env == (("A", "b=c"), ("D", ""))
     assert (found.config.user, found.config.working_dir) == ("app", "/app")
     assert found.config.volumes == ("/cache", "/data")
-    assert found.config.labels == (("Env", "y"), ("env", "x"))
 
 
 async def test_an_index_leads_to_the_platforms_image() -> None:

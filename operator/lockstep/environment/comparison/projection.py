@@ -344,7 +344,7 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
 
 
 def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
-    """Return the digest over what of a document has to be equal (design section 4)."""
+    """Return the digest over what of a document has to be equal under a policy."""
     packages = compared_packages(document, spec, settled.apart)
     system = system_packages(document.system)
     code = own_code(document)

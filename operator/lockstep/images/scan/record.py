@@ -23,7 +23,6 @@ def scan_to_record(scan: ImageScan) -> dict[str, Any]:
         "documentDigest": scan.document.digest,
         "documentDeflated": base64.b64encode(zlib.compress(document, 9)).decode(),
         "models": json.dumps([model.payload() for model in scan.models], sort_keys=True),
-        "findings": [finding[:1024] for finding in scan.findings[:64]],
     }
 
 
@@ -43,7 +42,6 @@ def scan_from_record(spec: dict[str, Any]) -> ImageScan:
             analyser=spec["analyser"],
             document=document,
             models=models,
-            findings=tuple(spec.get("findings", ())),
         )
     except (KeyError, TypeError, ValueError, zlib.error, binascii.Error, InvalidDocumentError) as error:
         raise InvalidRecordError(str(error)) from error

@@ -1,6 +1,6 @@
 """What the scan of an image's layers found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lockstep.environment.document import EnvironmentDocument
@@ -74,5 +74,3 @@ class ImageScan:
     """Version of the analyser; another version scans again."""
     document: EnvironmentDocument
     models: tuple[ImageModel, ...] = ()
-    findings: tuple[str, ...] = field(default=())
-    """What a person should know and no gate decides on (an unowned interpreter, an ignored layer annotation)."""

@@ -30,7 +30,6 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         name=pod["metadata"]["name"],
         ready=conditions.get("Ready", {}).get("status") == "True",
         phase=status.get("phase", "Pending"),
-        image=next((c.get("image", "") for c in pod["spec"]["containers"] if c.get("name") == CONTAINER), ""),
         image_id=container.get("imageID", ""),
         restarts=container.get("restartCount", 0),
         waiting_reason=waiting.get("reason"),
@@ -41,7 +40,6 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
         tampered=tampering(pod, snapshot),
         unchanged=pod["metadata"].get("generation") == 1,
-        deleting="deletionTimestamp" in pod["metadata"],
     )
 
 

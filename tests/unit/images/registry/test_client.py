@@ -45,7 +45,7 @@ async def test_a_registry_is_read_over_https_and_only_where_its_certificate_is_t
         )
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
             source = RegistrySource(session, reference, Credentials(), options, limits)
-            image = await resolve(source, "x", "1", LINUX, limits)
+            image = await resolve(source, "1", LINUX, limits)
             assert (await scan(source, image, limits)).document.python.version == "3.11.2"
         async with aiohttp.ClientSession() as session:
             source = RegistrySource(session, reference, Credentials(), options, limits)

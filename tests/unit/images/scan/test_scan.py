@@ -383,7 +383,7 @@ async def test_a_layout_on_disk_is_read(tmp_path: Path) -> None:
     expected = await scan(source, await source.resolved(), Limits())
     layout = LayoutSource.directory(tmp_path / "layout")
     for wanted in ("1", "", "latest", digest):
-        image = await resolve(layout, "oci:layout", wanted, LINUX, Limits())
+        image = await resolve(layout, wanted, LINUX, Limits())
         assert (await scan(layout, image, Limits())).document == expected.document
     with pytest.raises(ImageError) as caught:
         await layout.manifest("absent")

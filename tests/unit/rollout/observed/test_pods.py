@@ -145,10 +145,6 @@ def test_a_server_that_said_nothing_has_only_its_reason() -> None:
     assert facts(status(state={"terminated": {"reason": "OOMKilled", "exitCode": 137}})).terminated_reason == "OOMKilled"
 
 
-def test_a_pod_that_is_being_deleted_says_so() -> None:
-    assert facts(lambda p: p["metadata"].update(deletionTimestamp="2026-11-20T12:00:00Z")).deleting
-
-
 def test_only_the_controller_of_an_object_controls_it() -> None:
     pod = running()
     (reference,) = pod["metadata"]["ownerReferences"]
