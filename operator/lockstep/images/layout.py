@@ -14,6 +14,7 @@ from lockstep.images.source import Manifest, media_type_of
 
 _CHUNK = 1024 * 1024
 _MAX_MANIFEST = 4 * _CHUNK
+_INDEX = "application/vnd.oci.image.index.v1+json"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -50,16 +51,24 @@ class LayoutSource:
         return str(self._path)
 
     async def manifest(self, wanted: str) -> Manifest:
-        """See `ImageSource.manifest`. An empty name or `latest` takes the only image of the layout."""
+        """See `ImageSource.manifest`. An empty name or `latest` takes the only image of the layout.
+
+        `index.json` is an index itself (image-spec image-layout.md): with several entries of one name, or of none, each for
+        a platform, it leads to the image as every index does.
+        """
         if wanted.startswith("sha256:"):
             return self._manifest(wanted)
         entries = self._index()
-        named = [entry for entry in entries if (entry.get("annotations") or {}).get(_REF_NAME) == wanted]
+        named = [entry for entry in entries if _name(entry) == wanted]
         chosen = named or (entries if wanted in ("", "latest") else [])
-        if len(chosen) != 1:
-            names = ", ".join(str((e.get("annotations") or {}).get(_REF_NAME)) for e in entries) or "none"
-            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} has not exactly one image {wanted!r}; it has: {names}")
-        return self._manifest(str(chosen[0]["digest"]))
+        digests = {str(entry.get("digest")) for entry in chosen}
+        if len(digests) == 1:
+            return self._manifest(digests.pop())
+        if len({_name(entry) for entry in chosen}) == 1 and all(entry.get("platform") for entry in chosen):
+            body = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": chosen}).encode()
+            return Manifest(_INDEX, sha256_of(body), body)
+        names = sorted({name for entry in entries if (name := _name(entry)) is not None})
+        raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} has not exactly one image {wanted!r}; {_listed(names)}")
 
     def _index(self) -> list[dict[str, Any]]:
         try:
@@ -67,7 +76,17 @@ class LayoutSource:
                 entries = json.loads(file.read(_MAX_MANIFEST))["manifests"]
             return [dict(entry) for entry in entries]
         except (OSError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
-            raise ImageError(Reason.IMAGE_NOT_FOUND, f"{self._path} is no OCI image layout: {error}") from error
+            message = f"{self._path} is no OCI image layout: {error}{self._advice()}"
+            raise ImageError(Reason.IMAGE_NOT_FOUND, message) from error
+
+    def _advice(self) -> str:
+        """Say what helps where it is what older versions of `docker save` write."""
+        try:
+            with self._open("manifest.json"):
+                command = f"skopeo copy docker-archive:{self._path} oci-archive:image.tar"
+                return f"; it is an archive of docker save, which is converted by: {command}"
+        except (OSError, KeyError, tarfile.TarError):
+            return ""
 
     def _manifest(self, digest: str) -> Manifest:
         body = b"".join(self._chunks(digest, _MAX_MANIFEST))
@@ -95,6 +114,15 @@ class LayoutSource:
     async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
         """See `ImageSource.referrers`. A layout has no such list; what is tagged as cosign does is found all the same."""
         return []
+
+
+def _name(entry: dict[str, Any]) -> str | None:
+    name = (entry.get("annotations") or {}).get(_REF_NAME)
+    return str(name) if name is not None else None
+
+
+def _listed(names: list[str]) -> str:
+    return f"it has: {', '.join(names)}; name one behind a colon" if names else "none of its images has a name"
 
 
 async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:

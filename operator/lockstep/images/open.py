@@ -4,6 +4,8 @@ from pathlib import Path
 
 import aiohttp
 
+from lockstep.api.reasons import Reason
+from lockstep.images.image import ImageError
 from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.reference import parse_reference
@@ -12,12 +14,12 @@ from lockstep.images.registry.credentials import Credentials
 from lockstep.images.registry.options import RegistryOptions
 from lockstep.images.source import ImageSource
 
-_LAYOUT, _ARCHIVE = "oci:", "oci-archive:"
+_LAYOUT, _ARCHIVE, _DOCKER = "oci:", "oci-archive:", "docker-archive:"
 
 
 def is_local(reference: str) -> bool:
     """Tell whether a reference names a layout on disk."""
-    return reference.startswith((_LAYOUT, _ARCHIVE))
+    return reference.startswith((_LAYOUT, _ARCHIVE, _DOCKER))
 
 
 def open_image(
@@ -35,6 +37,10 @@ def open_image(
     """
     if reference.startswith(_ARCHIVE):
         return LayoutSource.archive(Path(reference.removeprefix(_ARCHIVE))), ""
+    if reference.startswith(_DOCKER):
+        path = reference.removeprefix(_DOCKER)
+        advice = f"convert it: skopeo copy {_DOCKER}{path} {_ARCHIVE}image.tar, then give {_ARCHIVE}image.tar"
+        raise ImageError(Reason.REFERENCE_INVALID, f"archives of docker save are not read; {advice}")
     if reference.startswith(_LAYOUT):
         path, _, tag = reference.removeprefix(_LAYOUT).partition(":")
         return LayoutSource.directory(Path(path)), tag

@@ -9,11 +9,15 @@ from lockstep.api.reasons import Reason
 from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
+from lockstep.images.platforms import normalized, runnable
 from lockstep.images.source import ImageSource, Manifest, no_key_twice
 
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 ACCEPTED = ", ".join((*MANIFESTS, *_INDEXES))
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_SAME_PLATFORM = 8
+"""Manifests of an index for one platform: an image and what describes it."""
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,12 +40,16 @@ class _Platform(_Object):
     architecture: str
     variant: str | None = None
 
+    def plain(self) -> ImagePlatform:
+        return ImagePlatform(self.os, self.architecture, self.variant or None)
+
 
 class _Descriptor(_Object):
     media_type: str = Field(alias="mediaType", max_length=255)
     digest: str = Field(pattern=_DIGEST)
     size: int = Field(ge=0)
     platform: _Platform | None = None
+    artifact_type: str | None = Field(default=None, alias="artifactType")
     urls: list[str] = Field(default_factory=list)
 
     def plain(self) -> Descriptor:
@@ -53,6 +61,7 @@ class _Index(_Object):
 
 
 class _Manifest(_Object):
+    artifact_type: str | None = Field(default=None, alias="artifactType")
     config: _Descriptor
     layers: list[_Descriptor]
 
@@ -94,14 +103,17 @@ async def resolve(source: ImageSource, wanted: str, platform: ImagePlatform, lim
     index_digest = None
     if _kind(top) == "index":
         index_digest = top.digest
-        child = _choose(_parse(_Index, top.body, "index"), platform, limits)
-        top = await source.manifest(child.digest)
+        top = await _choose(source, _parse(_Index, top.body, "index"), platform, limits)
         if _kind(top) != "manifest":
             raise ImageError(Reason.MANIFEST_INVALID, "the index leads to another index")
     manifest = _parse(_Manifest, top.body, "manifest")
+    if manifest.config.media_type not in _CONFIGS:
+        kind = manifest.artifact_type or manifest.config.media_type
+        raise ImageError(Reason.MANIFEST_INVALID, f"it is no image, but an artifact of the type {kind[:100]!r}")
     _check(manifest, limits)
     config = await _config(source, manifest.config, limits)
-    if (config.platform.os, config.platform.architecture) != (platform.os, platform.architecture):
+    has, needed = normalized(config.platform), normalized(platform)
+    if (has.os, has.architecture) != (needed.os, needed.architecture):
         raise ImageError(Reason.PLATFORM_NOT_FOUND, f"the image is for {config.platform}, needed is {platform}")
     if len(config.diff_ids) != len(manifest.layers):
         raise ImageError(
@@ -139,25 +151,31 @@ def _parse(model: type[Model], body: bytes, what: str) -> Model:
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON, or has a key twice") from error
 
 
-def _choose(index: _Index, platform: ImagePlatform, limits: Limits) -> _Descriptor:
+async def _choose(source: ImageSource, index: _Index, platform: ImagePlatform, limits: Limits) -> Manifest:
+    """Return the manifest of the image for a platform, past what is no image (image-spec manifest.md, "artifactType").
+
+    Attestations, signatures and indexes for lazy pulling stand beside the image, some of them under its platform.
+    """
     if len(index.manifests) > limits.children:
         raise ImageError(Reason.LIMIT_EXCEEDED, f"the index has more than {limits.children} manifests")
-    fitting = [
-        child
-        for child in index.manifests
-        if child.media_type in MANIFESTS
-        and child.platform is not None
-        and (child.platform.os, child.platform.architecture) == (platform.os, platform.architecture)
-    ]
-    if platform.variant is not None:
-        exact = [child for child in fitting if child.platform is not None and child.platform.variant == platform.variant]
-        fitting = exact or fitting
-    digests = {child.digest for child in fitting}
-    if not digests:
-        raise ImageError(Reason.PLATFORM_NOT_FOUND, f"the index has no image for {platform}")
-    if len(digests) > 1:
-        raise ImageError(Reason.MANIFEST_INVALID, f"the index has {len(digests)} different images for {platform}")
-    return fitting[0]
+    images = [child for child in index.manifests if child.media_type in MANIFESTS and not child.artifact_type]
+    stated = [(child.digest, normalized(child.platform.plain())) for child in images if child.platform is not None]
+    for wanted in runnable(platform):
+        fitting = list(dict.fromkeys(digest for digest, stands_for in stated if stands_for == wanted))
+        if len(fitting) > _SAME_PLATFORM:
+            raise ImageError(Reason.LIMIT_EXCEEDED, f"the index has more than {_SAME_PLATFORM} manifests for {platform}")
+        manifests = [await source.manifest(digest) for digest in fitting]
+        found = [manifest for manifest in manifests if _is_image(manifest)] if len(manifests) > 1 else manifests
+        if len(found) > 1:
+            raise ImageError(Reason.MANIFEST_INVALID, f"the index has {len(found)} different images for {platform}")
+        if found:
+            return found[0]
+    others = ", ".join(sorted({str(one) for _, one in stated if one.os != "unknown"}))
+    raise ImageError(Reason.PLATFORM_NOT_FOUND, f"the index has no image for {platform}; it has {others or 'none at all'}")
+
+
+def _is_image(manifest: Manifest) -> bool:
+    return _kind(manifest) == "manifest" and _parse(_Manifest, manifest.body, "manifest").config.media_type in _CONFIGS
 
 
 def _check(manifest: _Manifest, limits: Limits) -> None:

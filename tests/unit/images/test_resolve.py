@@ -83,6 +83,50 @@ async def test_the_variant_decides_where_it_is_asked_for() -> None:
     assert (await source.resolved("1", ARM)).digest == one
 
 
+async def test_an_index_for_lazy_pulling_beside_the_image_is_no_second_image() -> None:
+    soci = "application/vnd.amazon.soci.index.v2+json"
+    for mark in ({"artifactType": soci}, {}):
+        source = MemorySource()
+        image = source.image([LAYER], tag=None)
+        config = source.describe(b"{}", soci)
+        artifact = source.image([], tag=None, manifest={"artifactType": soci, "config": config})
+        source.index(source.child(image, LINUX), source.child(artifact, LINUX, **mark))
+        assert (await source.resolved()).digest == image
+
+
+async def test_what_is_no_image_is_refused_as_what_it_is() -> None:
+    source = MemorySource()
+    source.image([], manifest={"config": source.describe(b"{}", "application/vnd.cncf.helm.config.v1+json")})
+    with pytest.raises(ImageError, match="an artifact of the type 'application/vnd"):
+        await source.resolved()
+
+
+@pytest.mark.parametrize(
+    ("node", "offered", "taken"),
+    [
+        ("linux/amd64", ["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"], "linux/amd64"),
+        ("linux/amd64/v3", ["linux/amd64", "linux/amd64/v2", "linux/amd64/v4"], "linux/amd64/v2"),
+        ("linux/amd64", ["linux/amd64/v2"], None),
+        ("linux/amd64", ["linux/amd64/v1"], "linux/amd64/v1"),
+        ("linux/arm64", ["linux/arm64/v9", "linux/arm64/v8"], "linux/arm64/v8"),
+        ("linux/arm64/v8", ["linux/arm64"], "linux/arm64"),
+        ("linux/arm64", ["linux/arm64/v9"], None),
+        ("linux/arm", ["linux/arm/v5", "linux/arm/v6"], "linux/arm/v6"),
+        ("linux/arm/v6", ["linux/arm/v7"], None),
+    ],
+)
+async def test_the_nearest_level_that_a_node_runs_is_taken(node: str, offered: list[str], taken: str | None) -> None:
+    source = MemorySource()
+    platforms = [ImagePlatform.parse(one) for one in offered]
+    # Equal images would be one digest.
+    made = {str(p): source.image([LAYER], tag=None, platform=p, config={"env": [f"P={p}"]}) for p in platforms}
+    source.index(*(source.child(made[str(p)], p) for p in platforms))
+    if taken is None:
+        assert await refused(source, ImagePlatform.parse(node)) is Reason.PLATFORM_NOT_FOUND
+    else:
+        assert (await source.resolved("1", ImagePlatform.parse(node))).digest == made[taken]
+
+
 async def test_an_index_inside_an_index_is_refused() -> None:
     source = MemorySource()
     inner = source.index(tag="inner")
