@@ -403,6 +403,19 @@ async def test_what_a_pod_that_never_became_ready_answered_is_kept_when_it_is_go
     assert world.deployments() == {before: 2}
 
 
+async def test_who_is_reconciled_only_after_the_deadline_learns_why_too() -> None:
+    world = await next_world()
+    await world.look()
+    candidate = world.owner.status.candidate
+    assert candidate is not None
+    world.workloads.fates[str(candidate.image)] = Fate.STARTING
+    await world.look()
+    world.clock.advance(3600)
+    await world.looks(10)
+    assert world.condition("Ready") == ("False", "PodNotReady")
+    assert "GET /ping was answered with 503" in world.message("Ready")
+
+
 # --- names that others gave the image --------------------------------------------------------------------------------------
 
 ELSEWHERE = f"evil.example.com/x@sha256:{'e' * 64}"

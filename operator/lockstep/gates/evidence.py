@@ -124,7 +124,9 @@ class CandidatePods:
     refused: str | None = None
     """Why the API server makes no pods: message of the ReplicaFailure condition when there is one."""
     unready: Mapping[str, str] = field(default_factory=dict)
-    """What pods that run and are not ready answer to the readiness probe's question, by pod, as a sentence."""
+    """What pods that run and are not ready answer to the readiness probe's question, by pod, as a sentence; empty while the
+    first answer, which comes within seconds, is on its way.
+    """
     reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
     """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 

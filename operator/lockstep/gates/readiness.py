@@ -183,7 +183,7 @@ def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | No
         return None
     message = f"{len(ready)} of {wanted} pods are ready"
     waiting = next((pod for pod in pods.pods if pod.waiting_reason), None)
-    name, answer = next(iter(pods.unready.items()), ("", ""))
+    name, answer = next(((name, answer) for name, answer in pods.unready.items() if answer), ("", ""))
     why = f": pod {name}: {answer}" if answer else ""
     if not late:
         # What the node says beside its reason counts seconds up, and each change would be a new status.
@@ -193,6 +193,9 @@ def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | No
     if waiting is not None:
         message += f": pod {waiting.name}: {waiting.waiting_reason}: {waiting.waiting_message or 'no reason given'}"
         return _rejected(Reason.POD_NOT_READY, message, "change what keeps the pod from starting")
+    if not why and pods.unready:
+        # A refusal is final: it waits for the answer that says why.
+        return Result(NAME, GateOutcome.PENDING, Reason.PODS_STARTING, message)
     if not why:
         return _rejected(Reason.POD_NOT_READY, message, "start the image elsewhere and look at what its server says")
     step = "compare spec.server (port, protocol, model name, readyPath) with what the server offers"

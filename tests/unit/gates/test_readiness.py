@@ -122,6 +122,11 @@ def test_what_an_unready_pod_answers_to_its_probe_is_told(late: bool) -> None:
         assert "compare spec.server (port, protocol, model name, readyPath)" in str(result.next_step)
 
 
+def test_a_refusal_at_the_deadline_waits_for_the_answer_that_says_why() -> None:
+    result = judged(late=True, unready={"iris-2": ""}, **one(ready=False))
+    assert (result.outcome, result.reason, result.final) == (GateOutcome.PENDING, Reason.PODS_STARTING, False)
+
+
 def test_a_final_refusal_says_how_to_try_again() -> None:
     result = judged(**one(tampered="its image is evil"))
     assert result.next_step is not None

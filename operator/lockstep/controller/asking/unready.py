@@ -32,7 +32,7 @@ class UnreadyPods:
         """By the pods' uids."""
 
     def answers(self, asking: Asking, pods: Sequence[Object]) -> Mapping[str, str]:
-        """Return what some of the pods answered so far, by their names, and ask them now and then."""
+        """Return what some of the pods answered so far, by their names, and ask them now and then; empty until they have."""
         told: dict[str, str] = {}
         if asking.elapsed < _SECONDS:
             return told
@@ -43,7 +43,7 @@ class UnreadyPods:
             if address and (known is None or self._clock.monotonic() - known.at >= _SECONDS):
                 known = self._answers[uid] = _Answer(known.text if known else "", self._clock.monotonic())
                 self._background.start(uid, self._ask(asking, known, name, address))
-            if known is not None and known.text:
+            if known is not None:
                 told[name] = known.text
         while len(self._answers) > _KEPT:
             self._answers.popitem(last=False)
