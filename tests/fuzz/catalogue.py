@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from lockstep.environment.binaries.elf import python_version
 from lockstep.environment.binaries.sharedobject import MAX_NEEDED, read_shared_object
-from lockstep.environment.catalogue.launch.entryscript import entry_point, looked_up
+from lockstep.environment.catalogue.launch.entryscript import entry_point, loaded_entry_point
 from lockstep.environment.catalogue.launch.follow import started
 from lockstep.environment.catalogue.launch.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch
@@ -128,7 +128,7 @@ def entryscript(data: bytes) -> None:
     """A script that is taken for an installer's is Python, and calls what it imports and nothing else."""
     text = data.decode("utf-8", "replace")
     found = entry_point(text)
-    looked_up(text)
+    loaded_entry_point(text)
     if found is not None and text.startswith("#!"):
         with suppress(SyntaxError, ValueError):
             calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]

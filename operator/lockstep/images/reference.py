@@ -81,7 +81,9 @@ def reported_repository(image_id: str) -> str:
 
 
 def _is_host(registry: str) -> bool:
-    """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
+    """Return whether it is a host and not the first part of a path: it has a dot or a port, or is localhost (as in
+    distribution/reference).
+    """
     port = registry.partition(":")[2]
     if port and not 0 < int(port) <= _MAX_PORT:
         return False

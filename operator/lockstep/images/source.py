@@ -63,7 +63,7 @@ def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def media_type_of(body: bytes) -> str:
-    """Return the media type that a manifest states about itself, else the OCI type of what it looks like (it may be left out).
+    """Return the media type that a manifest states, else the OCI type that its fields suggest (a manifest need not state it).
 
     Raises:
         ImageError: it is no JSON object.

@@ -1,4 +1,4 @@
-"""What a binary says of itself: CPython's version, the C library's. Told once, so that its body need not be kept."""
+"""What a binary says of itself: CPython's version, the C library's. Read once, so that its body need not be kept."""
 
 import re
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.candidates import agreed
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.interpreters import agreed
 from lockstep.environment.catalogue.launch.interpreter import effective_path, interpreter, prefix
 from lockstep.environment.catalogue.launch.launch import Launch, UnclearScriptError
 from lockstep.environment.catalogue.launch.path import SearchPath
@@ -41,7 +41,7 @@ def describe(
         models: directories of the logged models inside; they may bring code.
 
     Raises:
-        CatalogueError, UnreadableFileError: the environment can't be told.
+        CatalogueError, UnreadableFileError: the environment can't be determined.
     """
 
     def of(found: Serving) -> EnvironmentDocument:

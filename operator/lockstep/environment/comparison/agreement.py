@@ -1,4 +1,4 @@
-"""Tells whether two documents say the same of one environment, whoever collected them and on whatever hardware."""
+"""Whether two documents say the same of one environment, whoever collected them and on whatever hardware."""
 
 from typing import Any
 

@@ -34,6 +34,6 @@ def companions(names: Iterable[str], packages: Mapping[str, Package]) -> set[str
 
 
 def _plugs_into(group: str, imports: set[str]) -> bool:
-    """Tell whether a group begins with an import name: `xarray`, `pandas_plotting_backends`."""
+    """Return whether a group begins with an import name: `xarray`, `pandas_plotting_backends`."""
     parts = group.split("_")
     return any("_".join(parts[:count]) in imports for count in range(1, len(parts) + 1))

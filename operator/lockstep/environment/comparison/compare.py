@@ -21,7 +21,7 @@ from lockstep.environment.comparison.projection import (
     unowned_digest,
 )
 from lockstep.environment.comparison.versions import compared_version
-from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, LibraryKind, Package
+from lockstep.environment.document import UNDETERMINED, BytecodeKind, EnvironmentDocument, LibraryKind, Package
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 
 __all__ = ["Comparison", "Difference", "DifferenceKind", "RequiredSetError", "compare"]
@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Tell whether no compared fact differs."""
+        """Whether no compared fact differs."""
         return not self.differences
 
 
@@ -129,7 +129,7 @@ def _platform(trained: EnvironmentDocument, image: EnvironmentDocument, spec: En
             sentence = f"{subject}: trained on {was}, image is for {has}"
             yield Difference(DifferenceKind.PLATFORM, subject, was, has, sentence)
     if spec.libc is LibcRule.NOT_OLDER and theirs.libc is not None and _older(theirs.libc, ours.libc):
-        has = ours.libc or "no C library that can be told"
+        has = ours.libc or "no C library that could be determined"
         sentence = f"libc: trained with {theirs.libc}, image has {has}, which must be of the same family and not older"
         yield Difference(DifferenceKind.PLATFORM, "libc", theirs.libc, ours.libc, sentence)
 
@@ -206,7 +206,7 @@ def _changed(was: Package, has: Package) -> str:
 
 
 def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
-    """Tell whether two versions differ in their local labels and in nothing else."""
+    """Return whether two versions differ in their local labels and in nothing else."""
     without = spec.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
     relaxed = spec.model_copy(update={"packages": without})
     differ = compared_version(was, spec) != compared_version(has, spec)
@@ -221,8 +221,8 @@ def _libraries(settled: Scope) -> Iterator[Difference]:
             needing.setdefault(name, []).append(package)
     for name, packages in sorted(needing.items()):
         who = f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} it"
-        if name.startswith(UNTOLD):
-            subject, image = name.removeprefix(UNTOLD), "can't be told"
+        if name.startswith(UNDETERMINED):
+            subject, image = name.removeprefix(UNDETERMINED), "can't be told"
             sentence = f"which libraries {subject} needs {image} in the image ({who})"
         else:
             subject, image = name, "missing"
@@ -356,7 +356,7 @@ def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sc
             f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
         )
     if spec.startup is StartupRule.COMPARE and image.startup and trained.startup is None:
-        yield "start-up hooks are not compared: the record does not tell those of training"
+        yield "start-up hooks are not compared: the record does not state those of training"
     local = [n for n in settled.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
     if local:
         yield f"installed from a directory, so that the version says little: {', '.join(sorted(local))}"

@@ -95,7 +95,9 @@ Names = Mapping[str, Package]
 
 
 def _apart(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
-    """Return the packages to keep apart: which of `tensorflow` and `tensorflow-cpu` runs where both are can't be told."""
+    """Return the packages to keep apart: where `tensorflow` and `tensorflow-cpu` are both installed, which one runs can't be
+    determined.
+    """
     found: set[str] = set()
     everyone = {package.name for document in (trained, image) for package in document.packages}
     for document in (trained, image):
@@ -126,7 +128,7 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec, apar
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a name matches one of some wildcard patterns."""
+    """Return whether a name matches one of some wildcard patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -140,7 +142,7 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
     theirs, ours = compared_packages(trained, spec, apart), compared_packages(image, spec, apart)
     wanted = _wanted(trained, theirs, spec, apart)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
-    wanted |= _unasked(wanted, theirs, ours, spec, told=trained.startup is not None)
+    wanted |= _unasked(wanted, theirs, ours, spec, hooks_recorded=trained.startup is not None)
     if spec.packages.extras is not Extras.ALLOW:
         allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
@@ -228,7 +230,7 @@ def _rebuilt(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Env
 
 
 def _same_wheel(one: Package, other: Package) -> bool:
-    """Tell whether two packages came from an index as the same kind of wheel, and none that was built on its machine."""
+    """Return whether two packages came from an index as the same kind of wheel, and none that was built on its machine."""
     portable = all(tag.rpartition("-")[2].startswith(("any", "manylinux", "musllinux")) for tag in one.tags)
     return bool(one.tags) and one.tags == other.tags and portable and one.origin is None and other.origin is None
 
@@ -265,15 +267,15 @@ def own_code(document: EnvironmentDocument) -> dict[str, str]:
     return document.code | {shadow.module: shadow.sha256 for shadow in (document.shadows or {}).values()}
 
 
-def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, told: bool) -> set[str]:
+def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, hooks_recorded: bool) -> set[str]:
     """Return what changes predictions without being required: hooks, accelerators and plugins, on either side.
 
-    A record that does not tell of them (`told`) says nothing about those that only the image has.
+    A record that does not state its start-up hooks (`hooks_recorded`) says nothing about those that only the image has.
     """
     found = companions(wanted, theirs) | companions(wanted, ours)
     if spec.startup is StartupRule.COMPARE:
         found |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
-    return found if told else found & theirs.keys()
+    return found if hooks_recorded else found & theirs.keys()
 
 
 def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec, apart: Set[str]) -> set[str]:
@@ -289,7 +291,7 @@ def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec
 
 
 def comparable_content(trained: Package, image: Package) -> bool:
-    """Tell whether two packages are the same kind of wheel, so that their contents can be compared."""
+    """Return whether two packages are the same kind of wheel, so that their contents can be compared."""
     return bool(trained.content and image.content and trained.tags and trained.tags == image.tags)
 
 

@@ -28,7 +28,7 @@ _CHOOSES = re.compile(
 
 
 def is_forbidden(name: str) -> bool:
-    """Tell whether the schema refuses a variable of the pods, whatever the policy says."""
+    """Return whether the schema refuses a variable of the pods, whatever the policy says."""
     return _FORBIDDEN.fullmatch(name) is not None
 
 
@@ -44,7 +44,7 @@ def known(name: str) -> Known | None:
 
 
 def is_harmless(name: str, value: str) -> bool:
-    """Tell whether anybody who deploys may give a variable this value."""
+    """Return whether anybody who deploys may give a variable this value."""
     if name in HARMLESS:
         return is_plain(value)
     entry = known(name)
@@ -52,7 +52,7 @@ def is_harmless(name: str, value: str) -> bool:
 
 
 def turns(name: str, before: str, value: str) -> bool:
-    """Tell whether a variable that the image sets to `before` is a number or switch that is turned to another such value.
+    """Return whether a variable that the image sets to `before` is a number or switch that is turned to another such value.
 
     Words and places are none: one that the image's authors chose from may be a model, a module or a file.
     """
@@ -60,7 +60,7 @@ def turns(name: str, before: str, value: str) -> bool:
 
 
 def runs_code(name: str, value: str, server: str | None = None) -> str | None:
-    """Say what a variable of an image's own configuration does where the scan does not look; None if it does nothing such.
+    """Return what a variable of an image's own configuration does where the scan does not read; None if it does no such thing.
 
     Args:
         name: the variable.

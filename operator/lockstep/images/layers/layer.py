@@ -26,7 +26,7 @@ _OVERLAY_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "user.containers.ove
 
 
 Interests = Callable[[str], Interest]
-"""Tells by its path what is kept of a file."""
+"""Returns, by a file's path, what is kept of the file."""
 
 
 def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: Interests, limits: Limits) -> LayerRecord:
@@ -40,7 +40,7 @@ def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: 
         limits: bounds.
 
     Raises:
-        ImageError: with the reason why the layer can't be told.
+        ImageError: with the reason why the layer can't be determined.
     """
     compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
     record = LayerRecord()

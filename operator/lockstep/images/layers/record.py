@@ -9,7 +9,7 @@ from typing import Any
 import zstandard
 
 from lockstep.environment.binaries.program import Program
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined
 from lockstep.environment.tree import Entry, FileKind, FileStat
 
 _LEVEL = 6
@@ -109,8 +109,8 @@ def _known(entry: Entry) -> dict[str, Any]:
         known["t"] = [entry.stat.size, entry.stat.modified]
     if entry.program is not None:
         known["p"] = [entry.program.python, entry.program.libc]
-    if entry.object is not Untold.NOT_READ:
-        known["o"] = entry.object.name if isinstance(entry.object, Untold) else list(astuple(entry.object))
+    if entry.object is not Undetermined.NOT_READ:
+        known["o"] = entry.object.name if isinstance(entry.object, Undetermined) else list(astuple(entry.object))
     return known
 
 
@@ -130,7 +130,7 @@ def _entry(row: list[Any], number: int) -> Entry:
         head=base64.b64decode(known["h"]) if "h" in known else None,
         stat=FileStat(known["t"][0], known["t"][1], number, number) if "t" in known else None,
         program=Program(*known["p"]) if "p" in known else None,
-        object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
+        object=_object(known["o"]) if "o" in known else Undetermined.NOT_READ,
         executable=row[2],
     )
 
@@ -140,8 +140,8 @@ def _legacy(text: str) -> tuple[bytes, bytes]:
     return raw[:_MD5], raw[_MD5:]
 
 
-def _object(known: str | list[Any]) -> SharedObject | Untold:
-    return Untold[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
+def _object(known: str | list[Any]) -> SharedObject | Undetermined:
+    return Undetermined[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
 
 
 def _text(body: bytes) -> str | list[str]:

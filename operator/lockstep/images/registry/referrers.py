@@ -11,11 +11,11 @@ from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.registry.transport import origin, web_url
 
 MAX_REFERRERS = 64
-"""Referrers of one kind that are read of one image. Whoever may push can add more; then nothing is told of the image."""
+"""Referrers of one kind that are read of one image. Whoever may push can add more; then nothing is said of the image."""
 MAX_PAGES = 16
 INDEX = "application/vnd.oci.image.index.v1+json"
-_UNTOLD = ("", "application/vnd.oci.empty.v1+json")
-"""Artifact types that tell nothing: go-containerregistry, and so cosign 2, writes the second one into the fallback index."""
+_UNSTATED = ("", "application/vnd.oci.empty.v1+json")
+"""Artifact types that say nothing: go-containerregistry, and so cosign 2, writes the second one into the fallback index."""
 _NEXT = re.compile(r'<([^<>]{1,2048})>\s*;\s*rel="?next"?')
 
 
@@ -68,7 +68,7 @@ def next_page(link: str, url: str) -> str | None:
 
 
 def _may_be(entry: Any, artifact_type: str) -> bool:
-    return isinstance(entry, dict) and (entry.get("artifactType") or "") in (artifact_type, *_UNTOLD)
+    return isinstance(entry, dict) and (entry.get("artifactType") or "") in (artifact_type, *_UNSTATED)
 
 
 def _descriptor(entry: dict[str, Any]) -> Descriptor:

@@ -76,7 +76,7 @@ class Layers:
             party: on whose behalf; parties take turns.
 
         Raises:
-            ImageError: with the reason why the layer can't be told.
+            ImageError: with the reason why the layer can't be determined.
         """
         key = LayerKey(descriptor.digest, descriptor.media_type, diff_id)
         at = source.repository.partition("/")[0], key

@@ -32,7 +32,7 @@ class Scanner:
             party: on whose behalf; parties take turns.
 
         Raises:
-            ImageError: with the reason why the image can't be told.
+            ImageError: with the reason why the image can't be determined.
         """
         try:
             async with asyncio.timeout(self._limits.seconds):

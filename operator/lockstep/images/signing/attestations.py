@@ -31,7 +31,7 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
 
 
 def attestation(raw: bytes, digest: str, keys: Mapping[str, PublicKey]) -> Attestation:
-    """Verify one envelope. What no known key signed is not read any further than to tell that it is a statement."""
+    """Verify one envelope. What no known key signed is not read any further than to see that it is a statement."""
     try:
         envelope = parse_envelope(raw, IN_TOTO)
         signers = envelope.signers(keys)
@@ -43,7 +43,7 @@ def attestation(raw: bytes, digest: str, keys: Mapping[str, PublicKey]) -> Attes
 
 
 def is_worth_reading(envelope: Envelope, signers: frozenset[str]) -> bool:
-    """Tell whether a payload is parsed: strangers' only where it is small, since parsed JSON takes a lot of memory."""
+    """Return whether a payload is parsed: strangers' only where it is small, since parsed JSON takes a lot of memory."""
     return bool(signers) or len(envelope.payload) <= _STRANGERS
 
 

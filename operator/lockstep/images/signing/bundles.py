@@ -1,6 +1,6 @@
 """Sigstore bundles that refer to an image (cosign specs/BUNDLE_SPEC.md): the form that cosign 3 writes.
 
-Only what a key signed is looked at. Certificates and transparency logs in a bundle are neither demanded nor believed.
+Only what a key signed is read. Certificates and transparency logs in a bundle are neither demanded nor believed.
 """
 
 import asyncio

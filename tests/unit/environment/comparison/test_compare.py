@@ -504,7 +504,7 @@ def test_start_up_hooks_are_compared_in_both_directions() -> None:
 def test_hooks_of_a_record_that_tells_none_are_not_compared_and_that_is_noted() -> None:
     found = compare(document(), document(startup={"a.pth": A}), spec())
     assert found.equal
-    assert found.notes == ("start-up hooks are not compared: the record does not tell those of training",)
+    assert found.notes == ("start-up hooks are not compared: the record does not state those of training",)
     assert not equal(document(startup={}), document(startup={"a.pth": A}))
 
 
@@ -537,9 +537,9 @@ def test_a_plugin_of_a_compared_package_is_compared(group: str, compared: bool) 
 
 
 def test_a_record_that_does_not_tell_of_them_says_nothing_about_those_of_the_image() -> None:
-    untold = {**PANDAS, "startup": None}
-    assert equal(document("pandas 2.0", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
-    assert not equal(document("pandas 2.0", "numexpr 2.8", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
+    unstated = {**PANDAS, "startup": None}
+    assert equal(document("pandas 2.0", **unstated), document("pandas 2.0", "numexpr 2.9", startup={}))
+    assert not equal(document("pandas 2.0", "numexpr 2.8", **unstated), document("pandas 2.0", "numexpr 2.9", startup={}))
 
 
 def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:

@@ -93,7 +93,7 @@ def check_conda_functions(tree: FileTree, root: str) -> None:
     """
     path = f"{root}/etc/profile.d/conda.sh"
     text = _text(tree, path)
-    # Its own functions set the PATH, so that only what it never names tells that somebody else's lines were added.
+    # Its own functions set the PATH, so that only what it never names shows that somebody else's lines were added.
     if f"CONDA_EXE='{root}/bin/conda'" not in text or re.search(r"\bPYTHON(?:PATH|HOME)\b|\bpip\b", text):
         raise NotUnderstoodError(f"{path} is not what conda wrote for that place")
 
@@ -102,7 +102,7 @@ def conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch
     """Return what goes on after `conda activate ENVIRONMENT` (a name or an absolute prefix) of the conda at `root`.
 
     Raises:
-        NotUnderstoodError: it can't be told which environment that is, or what else its activation does.
+        NotUnderstoodError: it can't be determined which environment that is, or what else its activation does.
     """
     if launch.env.get("CONDA_SHLVL", "0") not in ("", "0"):
         raise NotUnderstoodError("conda is activated already (CONDA_SHLVL), which changes what it replaces on the PATH")

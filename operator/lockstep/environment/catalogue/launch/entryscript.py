@@ -26,11 +26,11 @@ _LINES = re.compile(
     )
 )
 # What setuptools wrote before: the entry point is looked up by the distribution's name when the script runs.
-_LOOKED_UP = re.compile(
+_LOAD_CALL = re.compile(
     rf"""sys\.exit\(load_entry_point\('([\w.-]+?)(?:==[^']*)?', ?'console_scripts', ?'({_NAME}[\w.-]*)'\)\(\)\)"""
 )
-_LOOKS_UP = re.compile("|".join((_COMMENT, r"import re|import sys", _MAIN, _CUT, r"__requires__ = '[^'\n]*'")))
-_LOOKING_UP = frozenset(
+_OTHER_LINES = re.compile("|".join((_COMMENT, r"import re|import sys", _MAIN, _CUT, r"__requires__ = '[^'\n]*'")))
+_LOADER_LINES = frozenset(
     (
         "from pkg_resources import load_entry_point",
         "try:",
@@ -70,13 +70,13 @@ def entry_point(text: str) -> str | None:
     return f"{imported[0][0]}:{called[0]}"
 
 
-def looked_up(text: str) -> tuple[str, str] | None:
-    """Return distribution and name of the entry point that a script looks up and calls, as setuptools wrote them."""
+def loaded_entry_point(text: str) -> tuple[str, str] | None:
+    """Return distribution and name of the entry point that a script looks up and calls, as setuptools wrote such scripts."""
     found: list[tuple[str, str]] = []
     for line in _lines(text):
-        if looks := _LOOKED_UP.fullmatch(line):
-            found.append((looks[1], looks[2]))
-        elif line not in _LOOKING_UP and not _LOOKS_UP.fullmatch(line):
+        if call := _LOAD_CALL.fullmatch(line):
+            found.append((call[1], call[2]))
+        elif line not in _LOADER_LINES and not _OTHER_LINES.fullmatch(line):
             return None
     return found[0] if len(found) == 1 else None
 

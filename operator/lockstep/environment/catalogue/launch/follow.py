@@ -1,4 +1,4 @@
-"""Which Python interpreter an image starts, told from its command line and files alone."""
+"""Which Python interpreter an image starts, determined from its command line and files alone."""
 
 from dataclasses import replace
 
@@ -21,8 +21,8 @@ def started(tree: FileTree, launch: Launch) -> Started:
     """Follow wrappers, shells, shebangs and the PATH to the interpreter.
 
     Raises:
-        CatalogueError: InterpreterNotFound when nothing is started, InterpreterAmbiguous when it can't be told.
-        UnclearScriptError: it can't be told because of a shell script whose text is known.
+        CatalogueError: InterpreterNotFound when nothing is started, InterpreterAmbiguous when it can't be determined.
+        UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
     now = launch
     for _ in range(_MAX_STEPS):
@@ -39,8 +39,8 @@ def _next(tree: FileTree, program: str, launch: Launch) -> Launch:
     name = program.rpartition("/")[2]
     if name in _CONDAS:
         return after_conda_run(tree, launch, program)
-    if name in wrappers.UNTOLD:
-        why, _, advice = wrappers.UNTOLD[name].partition(": ")
+    if name in wrappers.UNDETERMINED:
+        why, _, advice = wrappers.UNDETERMINED[name].partition(": ")
         raise ambiguous(" ".join(launch.argv), why, advice)
     if program in wrappers.CATCHSEGV:
         return launch.runs(*launch.argv[1:])
@@ -112,7 +112,7 @@ def _script(tree: FileTree, argument: str, launch: Launch) -> str:
 
 
 def _is_archive(tree: FileTree, path: str) -> bool:
-    """Tell whether a script is a zip archive, which Python executes whatever its name and its first lines say."""
+    """Return whether a script is a zip archive, which Python executes whatever its name and its first lines say."""
     try:
         body = tree.read(path) or b""
     except UnreadableFileError as error:

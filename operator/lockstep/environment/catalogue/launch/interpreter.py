@@ -1,4 +1,4 @@
-"""The interpreter's version and its effective `sys.path`, told from files alone (CPython's getpath and site modules)."""
+"""The interpreter's version and its effective `sys.path`, from files alone (CPython's getpath and site modules)."""
 
 import posixpath
 import re
@@ -132,7 +132,7 @@ def interpreter(tree: FileTree, where: Prefix) -> Interpreter:
     """
     version = _from_binary(tree, where) or _from_header(tree, where) or _from_packages(tree, where)
     if version is None or not version.startswith(f"{where.series}."):
-        raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the full version of {where.executable} can't be told")
+        raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the full version of {where.executable} can't be determined")
     return Interpreter(implementation=where.implementation, version=version)
 
 
@@ -251,13 +251,13 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
     if user:
         yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
     if where.base == "/usr" and _is_debians(tree, where):
-        # Debian's interpreter looks there instead (Debian Python Policy, 2.5).
+        # Debian's interpreter searches these instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
         yield f"/usr/lib/python{where.series}/dist-packages"
         return
     if where.base == "/usr" and where.library == "lib64":
-        # Fedora's and Red Hat's interpreter looks into /usr/local first; some releases only where the user's site is on.
+        # Fedora's and Red Hat's interpreter searches /usr/local first; some releases only where the user's site is on.
         local = [site for site in where.sites("/usr/local") if tree.listdir(site)]
         if local and not user:
             message = f"whether {local[0]} is on the path without the user's site differs between releases"
@@ -267,7 +267,7 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
 
 
 def _is_debians(tree: FileTree, where: Prefix) -> bool:
-    """Tell Debian's interpreter by its own site module, or where that is not known by Debian's layout or database."""
+    """Return whether the interpreter is Debian's: by its own site module, else by Debian's layout or package database."""
     try:
         body = tree.read(f"{where.standard_library}/site.py")
     except UnreadableFileError:

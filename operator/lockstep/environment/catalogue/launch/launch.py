@@ -74,8 +74,9 @@ READABLE = (
 
 
 def ambiguous(what: str, why: str, advice: str = ADVICE) -> CatalogueError:
-    """Return the error for a start that can't be told; `advice` says what to do instead."""
-    return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"which Python {what[:200]!r} starts can't be told: {why}; {advice}")
+    """Return the error for a start that can't be determined; `advice` says what to do instead."""
+    message = f"which Python {what[:200]!r} starts could not be determined: {why}; {advice}"
+    return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
 
 
 class UnclearScriptError(CatalogueError):

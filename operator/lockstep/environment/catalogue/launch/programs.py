@@ -1,4 +1,4 @@
-"""Finding programs, and telling binaries from scripts that bear their names."""
+"""Finds programs, and distinguishes binaries from scripts that bear their names."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def check_places(paths: Iterable[str]) -> None:
     """
     for path in paths:
         if path.startswith(tuple(f"{folder}/" for folder in _KERNELS)) or path in _KERNELS:
-            raise ambiguous(path, "what is there depends on the process that looks", "name the directory itself")
+            raise ambiguous(path, "what is there depends on the process that reads it", "name the directory itself")
 
 
 def find(tree: FileTree, launch: Launch) -> str:
@@ -61,7 +61,7 @@ def _runs(tree: FileTree, path: str) -> bool:
 
 
 def is_binary(tree: FileTree, program: str) -> bool:
-    """Tell whether a program is a binary (ELF) and no script.
+    """Return whether a program is a binary (ELF) and no script.
 
     Raises:
         CatalogueError: InterpreterAmbiguous when not even its first bytes are known.
@@ -73,7 +73,7 @@ def is_binary(tree: FileTree, program: str) -> bool:
 
 
 def is_interpreter(tree: FileTree, program: str) -> bool:
-    """Tell an interpreter from a program of another name, and from a script that bears the name.
+    """Return whether a program is an interpreter, not a program of another name and not a script that bears the name.
 
     Raises:
         CatalogueError: InterpreterAmbiguous when it bears the name and is neither.

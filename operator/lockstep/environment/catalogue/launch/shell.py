@@ -37,7 +37,7 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
 
     Raises:
         UnclearScriptError: the script does more than is followed.
-        CatalogueError: InterpreterAmbiguous for anything else that can't be told.
+        CatalogueError: InterpreterAmbiguous for anything else that can't be determined.
     """
     what = " ".join(launch.argv)
     check_variables(launch)
@@ -51,7 +51,7 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
     if not rest or rest[0].startswith(("-", "+")):
         raise ambiguous(what, "the shell is started with options that are not followed")
     if "/" not in rest[0] and tree.kind(launch.absolute(rest[0])) is None:
-        raise ambiguous(what, "a shell looks for that script in more than one place")
+        raise ambiguous(what, "a shell searches for that script in more than one place")
     path = launch.absolute(rest[0])
     text = _read(tree, path)
     if long_path := _LONG_PATH.match(text.partition("\n")[2].partition("\n")[0]):

@@ -51,7 +51,7 @@ USER_CHANGERS = frozenset({"gosu", "su-exec"})
 CATCHSEGV = frozenset({"/usr/bin/catchsegv", "/bin/catchsegv"})
 """A shell script of glibc's that starts what follows it with a library preloaded."""
 
-UNTOLD: Mapping[str, str] = {
+UNDETERMINED: Mapping[str, str] = {
     "uv": "uv run may synchronise or choose the environment when it starts: start the environment's own console script",
     "uvx": "uvx makes an environment when it starts: start the console script of an installed environment",
     "pipenv": "pipenv keeps its environment in a place that its settings name: start the environment's own console script",
@@ -61,7 +61,7 @@ UNTOLD: Mapping[str, str] = {
     "sudo": "sudo changes the environment as sudoers says: use USER in the Dockerfile, or gosu",
     "su": "su starts a shell that reads profiles: use USER in the Dockerfile, or gosu",
 }
-"""Programs of which it is known that what they start can't be told from files, with what to do instead."""
+"""Programs of which it is known that what they start can't be determined from files, with what to do instead."""
 
 
 def unwrapped(launch: Launch, wrapper: Wrapper) -> Launch:

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.binaries.sharedobject import MAX_NAME, SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import MAX_NAME, SharedObject, Undetermined
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libc import libc
 from lockstep.environment.catalogue.native.linkerpaths import glibc_directories, musl_directories
-from lockstep.environment.document import UNTOLD
+from lockstep.environment.document import UNDETERMINED
 from lockstep.environment.tree import FileKind, FileTree
 
 MAX_STEPS = 5_000_000
-"""Directories looked into for one environment; PyTorch with CUDA takes some ten thousand."""
+"""Directories that are searched for one environment; PyTorch with CUDA takes some ten thousand."""
 # musl takes these for itself, whatever follows the dot (musl, ldso/dynlink.c, load_library).
 _MUSL_OWN = ("libc.", "libpthread.", "librt.", "libm.", "libdl.", "libutil.", "libxnet.")
 
@@ -55,7 +55,7 @@ class Libraries:
             interpreter: path of the program.
             env: its variables, of which `LD_LIBRARY_PATH` counts.
             machine: as `uname -m` prints it (`x86_64`).
-            max_steps: directories that may be looked into.
+            max_steps: directories that may be searched.
         """
         self._tree = tree
         self._max_steps = max_steps
@@ -64,7 +64,7 @@ class Libraries:
         self._steps = 0
         self._names: dict[str, frozenset[str]] = {}
         self._folders: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._objects: dict[str, SharedObject | Untold | None] = {}
+        self._objects: dict[str, SharedObject | Undetermined | None] = {}
         self._default = tuple(self._existing(musl_directories(tree) if self._musl else glibc_directories(tree, machine)))
         program = tree.resolve(interpreter) or interpreter
         folder = _folder(program)
@@ -88,14 +88,14 @@ class Libraries:
             provided: names that other packages provide, which this one imports first.
 
         Returns:
-            Names of libraries, and `?` followed by the name of a file whose needs can't be told.
+            Names of libraries, and `?` followed by the name of a file whose needs can't be determined.
 
         Raises:
             CatalogueError: LimitExceeded when it takes too many steps.
         """
         own = list(self._of_this_machine(objects))
         closure = _Closure(set(self._process), provided | self.names(objects))
-        closure.missing |= {UNTOLD + _name(path) for path in objects if self._object(path) is Untold.BROKEN}
+        closure.missing |= {UNDETERMINED + _name(path) for path in objects if self._object(path) is Undetermined.BROKEN}
         needed = {name for _, found in own for name in found.needed}
         # What another one needs is loaded by it, and inherits its search path; the rest is loaded by the process itself.
         for path, found in sorted(own, key=lambda one: ((one[1].soname or _name(one[0])) in needed, one[0])):
@@ -139,8 +139,8 @@ class Libraries:
                 if isinstance(found, SharedObject):
                     closure.loaded |= {found.soname} if found.soname else set()
                     self._enter(closure, path, Loaded(_folder(path), found, loaded))
-                elif found is Untold.BROKEN:
-                    closure.missing.add(UNTOLD + _name(path))
+                elif found is Undetermined.BROKEN:
+                    closure.missing.add(UNDETERMINED + _name(path))
 
     def _search(self, name: str, loader: Loaded) -> str | None:
         if "/" in name:
@@ -210,11 +210,13 @@ class Libraries:
         return known
 
     def _fits(self, path: str, loader: SharedObject) -> bool:
-        """Tell whether the linker would take a file: one of another machine is passed over, one never looked at counts."""
+        """Return whether the linker would take a file: one of another machine is passed over, one never read counts."""
         found = self._object(path)
-        return _same(found, loader) if isinstance(found, SharedObject) else found in (Untold.BROKEN, Untold.NOT_READ)
+        return (
+            _same(found, loader) if isinstance(found, SharedObject) else found in (Undetermined.BROKEN, Undetermined.NOT_READ)
+        )
 
-    def _object(self, path: str) -> SharedObject | Untold | None:
+    def _object(self, path: str) -> SharedObject | Undetermined | None:
         if path not in self._objects:
             self._objects[path] = self._tree.shared_object(path)
         return self._objects[path]

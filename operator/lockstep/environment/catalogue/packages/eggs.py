@@ -1,4 +1,4 @@
-"""Archives on a `sys.path`: zipped eggs, of which the metadata is read, and what else can't be told."""
+"""Archives on a `sys.path`: zipped eggs, of which the metadata is read, and others, whose content can't be determined."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ def metadata(tree: FileTree, path: str) -> bytes | None:
     try:
         body = tree.read(path) or b""
     except UnreadableFileError as error:
-        raise _untold(path, f"and can't be read: {error.why}") from error
+        raise _undetermined_error(path, f"and can't be read: {error.why}") from error
     end = _end(body, path)
     if end is None:
         return None
@@ -42,12 +42,12 @@ def metadata(tree: FileTree, path: str) -> bytes | None:
             members = _members(archive, path)
             if path.lower().endswith(".egg"):
                 if _METADATA not in members:
-                    raise _untold(path, f"and has no {_METADATA}")
+                    raise _undetermined_error(path, f"and has no {_METADATA}")
                 return _read(archive, members[_METADATA], path)
     except _BROKEN as error:
         raise _malformed(path, str(error) or type(error).__name__) from error
     if any(not name.endswith("/") for name in members):
-        raise _untold(path, "and what archives other than eggs bring is not read")
+        raise _undetermined_error(path, "and what archives other than eggs bring is not read")
     return None
 
 
@@ -57,14 +57,14 @@ def _end(body: bytes, path: str) -> int | None:
     if at < 0 or len(body) > MAX_ARCHIVE:
         if at < 0:
             return None
-        raise _untold(path, f"and has {len(body)} bytes, the limit is {MAX_ARCHIVE}")
+        raise _undetermined_error(path, f"and has {len(body)} bytes, the limit is {MAX_ARCHIVE}")
     if len(body) - at < _END.size:
         raise _malformed(path, "it ends in the middle of a record")
     _, _, _, _, _, size, offset, comment = _END.unpack_from(body, at)
     if at + _END.size + comment != len(body) or size == 0xFFFFFFFF or offset == 0xFFFFFFFF:
         raise _malformed(path, "its end is read differently by different programs")
     if size > _MAX_DIRECTORY:
-        raise _untold(path, f"and its list of names has {size} bytes, the limit is {_MAX_DIRECTORY}")
+        raise _undetermined_error(path, f"and its list of names has {size} bytes, the limit is {_MAX_DIRECTORY}")
     return at
 
 
@@ -92,7 +92,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> bytes
     return body
 
 
-def _untold(path: str, why: str) -> CatalogueError:
+def _undetermined_error(path: str, why: str) -> CatalogueError:
     message = f"the archive {path} is on the path {why}; install what it holds, or take it off the path"
     return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
 

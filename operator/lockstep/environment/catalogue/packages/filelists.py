@@ -44,7 +44,7 @@ class FileLists:
             raise unverifiable(path, f"the interpreter's packages name more than {MAX_FILES} files")
 
     def holds(self, tree: FileTree, path: str) -> bool:
-        """Tell whether a file has a content that a package states.
+        """Return whether a file has a content that a package states.
 
         Raises:
             UnreadableFileError: its digest was not taken.

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Sequence
 from functools import cached_property
 
-from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, looked_up
+from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
 from lockstep.environment.catalogue.packages.distributions import Installed
 from lockstep.environment.catalogue.packages.filelists import FileLists, conda_file_lists, file_lists
 from lockstep.environment.catalogue.packages.modules import Module
@@ -18,7 +18,7 @@ _MODULES = (".py", ".so")
 
 
 class Intact:
-    """Tells which files of a distribution are not the ones that it brought.
+    """Determines which files of a distribution are not the ones that it brought.
 
     Args:
         tree: the root file system.
@@ -81,7 +81,7 @@ class Intact:
         return conda_file_lists(self._tree, self._prefix)
 
     def _is_answered(self, one: Installed, path: str) -> bool:
-        """Tell whether something else would be imported by the name of a module that is missing."""
+        """Return whether something else would be imported by the name of a module that is missing."""
         name = _import_name(path)
         for other in {name, name.removesuffix("/__init__"), f"{name}/__init__"}:
             found = self._by_name.get(other)
@@ -106,15 +106,15 @@ class Intact:
         return self._is_written_by_installers(one, path) or self._is_stated(path)
 
     def _is_written_by_installers(self, one: Installed, path: str) -> bool:
-        """Tell whether a command's script is the one that an installer writes, whichever it was."""
+        """Return whether a command's script is the one that an installer writes, whichever it was."""
         try:
             text = (self._tree.read(path) or b"").decode("utf-8", "replace")
         except UnreadableFileError:
             return False
         name = path.rpartition("/")[2]
-        looks = looked_up(text)
+        loaded = loaded_entry_point(text)
         declared = self._commands[one.folder].get(name)
-        return declared is not None and (entry_point(text) == declared or (looks is not None and looks[1] == name))
+        return declared is not None and (entry_point(text) == declared or (loaded is not None and loaded[1] == name))
 
     def _executed(self, scripts: Sequence[str]) -> dict[str, list[str]]:
         """Find scripts on the way that bear the name of a distribution's command and are not that command."""
@@ -124,7 +124,7 @@ class Intact:
             path = self._tree.resolve(script) or script
             for one in (one for one in self._found if name in self._commands[one.folder]):
                 listed = any(_joined(one.site, row.path) == path for row in one.rows if _is_command(row))
-                # What its RECORD lists is looked at with the rest of it.
+                # What its RECORD lists is checked with the rest of it.
                 if not listed and not self._is_written_by_installers(one, script):
                     found.setdefault(one.folder, []).append(script)
         return found

@@ -44,7 +44,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class _Portion:
-    """One directory in which the modules of a package are looked for."""
+    """One directory in which the modules of a package are searched for."""
 
     entry: str
     folder: str

@@ -54,7 +54,7 @@ class Ownership:
         return {f"{one.rstrip('=')}" for one in stated if one}
 
     def by_system(self, entry: str) -> bool:
-        """Tell whether the operating system's package manager owns what is in a directory on the path."""
+        """Return whether the operating system's package manager owns what is in a directory on the path."""
         return entry == DEBIANS_OWN
 
     def _by_name(self, file: str, entry: str) -> Installed | None:

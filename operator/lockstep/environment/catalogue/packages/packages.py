@@ -34,7 +34,7 @@ def packages(
         found: the distributions in the order of the path.
         libraries: finds shared libraries as the dynamic linker would.
         hashed: names of the distributions whose files are compared with their RECORD; None for all.
-        intact: tells which files are not those that their distribution brought; None where nobody asks.
+        intact: determines which files are not those that their distribution brought; None where nobody asks.
         max_steps: requirements that are followed.
 
     Raises:

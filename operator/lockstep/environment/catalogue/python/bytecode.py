@@ -19,7 +19,7 @@ def bytecode(tree: FileTree, path: SearchPath, modules: Iterable[Module], owners
     Byte code that stands alone is fine where a distribution brought it and says by which digest.
 
     Raises:
-        UnreadableFileError: what is known of a file does not tell.
+        UnreadableFileError: what is known of a file is not enough.
     """
     found: dict[str, BytecodeKind] = {}
     caches = _Caches(tree, path)

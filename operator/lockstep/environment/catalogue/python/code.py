@@ -120,7 +120,9 @@ def _with_models(tree: FileTree, path: SearchPath, base: dict[str, str], folders
 
 
 def _is_regular(module: str, among: Mapping[str, str]) -> bool:
-    """Tell a module, or one of a regular package, from one of a namespace package, whose parts may lie in many places."""
+    """Return whether a module stands alone or in a regular package, not in a namespace package, whose parts may lie in many
+    places.
+    """
     top, slash, _ = module.partition("/")
     return not slash or any(f"{top}/__init__{suffix}" in among for suffix in (".py", ".so", ".pyc"))
 

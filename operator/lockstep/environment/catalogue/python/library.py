@@ -45,7 +45,9 @@ def library(tree: FileTree, where: Prefix, path: SearchPath, modules: Iterable[M
 
 
 def _is_idle(module: Module) -> bool:
-    """Tell modules that nothing imports, hooks, which are compared as such, and byte code alone, which is judged elsewhere."""
+    """Return whether a module is left out: one that nothing imports, a hook, which is compared as such, or byte code alone,
+    which is judged elsewhere.
+    """
     top = module.path.partition("/")[0].partition(".")[0]
     return top in NEVER_IMPORTED or top in HOOKS or module.kind is Kind.BYTECODE
 
@@ -97,7 +99,7 @@ def _brought_by(stats: Sequence[FileStat]) -> int:
 
 
 def _is_another(tree: FileTree, where: Prefix, modules: Sequence[Module], layer: int) -> bool:
-    """Tell whether a layer brought another build: its interpreter, or every compiled module, has another content too."""
+    """Return whether a layer brought another build: its interpreter, or every compiled module, has another content too."""
     binaries = [stat for path in _binaries(tree, where) if (stat := tree.stat(path)) is not None]
     compiled = [stat for one in modules if one.kind is Kind.EXTENSION and (stat := tree.stat(one.file)) is not None]
     return any(stat.layer >= layer for stat in binaries) or (bool(compiled) and all(stat.layer >= layer for stat in compiled))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 
 class SettingsError(ValueError):
-    """A setting has a value that only executing the file would tell; the message says which."""
+    """A setting has a value that only executing the file would show; the message says which."""
 
 
 def settings(body: bytes, names: Collection[str]) -> dict[str, str]:
@@ -32,7 +32,7 @@ def settings(body: bytes, names: Collection[str]) -> dict[str, str]:
                 plain.add(id(target))
     for node in ast.walk(tree):
         if (name := next((one for one in _bound(node) if one in names or one == "*"), None)) and id(node) not in plain:
-            how = "a module's names are all imported" if name == "*" else f"{name} is set to what only running it tells"
+            how = "a module's names are all imported" if name == "*" else f"{name} is set to what only running it shows"
             raise SettingsError(how)
     return found
 

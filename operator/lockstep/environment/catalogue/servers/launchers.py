@@ -36,7 +36,9 @@ def unknown(called: Called) -> Effect:
     Raises:
         CatalogueError: InterpreterAmbiguous.
     """
-    raise called.untold("it starts other programs, and which is not followed", "let the image start the server itself")
+    raise called.undetermined_error(
+        "it starts other programs, and which is not followed", "let the image start the server itself"
+    )
 
 
 def _through(called: Called, command: Sequence[str], folder: str, *, here: bool = False) -> Effect:

@@ -40,9 +40,9 @@ def mlflow(called: Called) -> Effect:
     if words.arguments[:2] != ("models", "serve"):
         return Effect()
     if stated := words.last("--env-file"):
-        raise called.untold(f"it reads {stated[:200]}, and the variables of a file are not read", "set them by ENV")
+        raise called.undetermined_error(f"it reads {stated[:200]}, and the variables of a file are not read", "set them by ENV")
     if (words.last("--env-manager") or "virtualenv") != "local" and not words.has("--no-conda"):
-        raise called.untold(
+        raise called.undetermined_error(
             "it makes an environment of its own when the container starts, which is not in the image",
             "add --env-manager local, so that the image's own environment serves",
         )
@@ -61,19 +61,19 @@ def _web_server(called: Called, workers: str) -> tuple[str, ...]:
         return "uvicorn", "--workers", workers, "mlflow.pyfunc.scoring_server.app:app"
     if _has(called, "wsgi.py"):
         return "gunicorn", "-w", workers, "mlflow.pyfunc.scoring_server.wsgi:app"
-    raise called.untold("which web server this MLflow starts is not known", "use a released version of MLflow")
+    raise called.undetermined_error("which web server this MLflow starts is not known", "use a released version of MLflow")
 
 
 def mlflow_container(called: Called) -> Effect:
     """The image that `mlflow models build-docker` makes: its own environment serves (mlflow/models/container)."""
     if called.arguments[:1] != ("local",):
-        raise called.untold(
+        raise called.undetermined_error(
             f"MLflow made an environment of its own for the model ({' '.join(called.arguments)}), which is not followed",
             "build the image with mlflow models build-docker --env-manager local",
         )
     if (called.variable("MLFLOW_DISABLE_ENV_CREATION") or "").lower() not in ("true", "1"):
         advice = "set MLFLOW_DISABLE_ENV_CREATION=true by ENV, and install what the model needs when the image is built"
-        raise called.untold("it installs what the model asks for when the container starts", advice)
+        raise called.undetermined_error("it installs what the model asks for when the container starts", advice)
     workers = called.variable("MLFLOW_MODELS_WORKERS") or "2"
     following = _through_bash(called, called.launch, *_web_server(called, workers))
     return Effect(model="/opt/ml/model", next=following)
@@ -88,7 +88,9 @@ def _through_bash(called: Called, launch: Launch, *command: str) -> Launch:
     bash = launch.runs("bash", "-c", "exec :")
     program = find(called.tree, bash)
     if not is_binary(called.tree, program):
-        raise called.untold(f"{program} is no shell", "start the server from a PATH on which bash is the system's own")
+        raise called.undetermined_error(
+            f"{program} is no shell", "start the server from a PATH on which bash is the system's own"
+        )
     shell.check_variables(bash)
     return launch.runs(*command)
 
@@ -111,7 +113,9 @@ def mlserver(called: Called) -> Effect:
         return Effect()
     # pydantic-settings reads it for every setting that has none.
     if called.is_file(called.at(".env")):
-        raise called.untold(f"MLServer reads {called.at('.env')}, and the variables of a file are not read", "set them by ENV")
+        raise called.undetermined_error(
+            f"MLServer reads {called.at('.env')}, and the variables of a file are not read", "set them by ENV"
+        )
     folder = called.at(words.arguments[1])
     found = sorted(_model_settings(called, folder))
     models = {_model(called, path) for path in found}
@@ -139,7 +143,9 @@ def _model_settings(called: Called, folder: str) -> Iterator[str]:
                 seen.add(resolved)
                 folders.append(path)
             if len(seen) > _MAX_FOLDERS:
-                raise called.untold(f"{folder} has more than {_MAX_FOLDERS} directories", "start it in the models' folder")
+                raise called.undetermined_error(
+                    f"{folder} has more than {_MAX_FOLDERS} directories", "start it in the models' folder"
+                )
 
 
 def _model(called: Called, path: str) -> str:
@@ -150,12 +156,12 @@ def _model(called: Called, path: str) -> str:
         environment = [name for name in ("environment_path", "environment_tarball") if parameters.get(name)]
         environment += [f"MLSERVER_MODEL_{name}" for name in ("ENVIRONMENT_PATH", "ENVIRONMENT_TARBALL") if _set(called, name)]
     except UnreadableFileError as error:
-        raise called.untold(f"{path} is not kept ({error.why})", "let it have at most 1 MiB") from error
+        raise called.undetermined_error(f"{path} is not kept ({error.why})", "let it have at most 1 MiB") from error
     except (ValueError, AttributeError, RecursionError) as error:
-        raise called.untold(f"{path} can't be read", "correct it: MLServer takes a JSON object") from error
+        raise called.undetermined_error(f"{path} can't be read", "correct it: MLServer takes a JSON object") from error
     if environment:
         advice = "install what the model needs in MLServer's own environment"
-        raise called.untold(f"{environment[0]} in {path} names an environment that MLServer unpacks", advice)
+        raise called.undetermined_error(f"{environment[0]} in {path} names an environment that MLServer unpacks", advice)
     return _served(called, path, uri) if uri is not None else posixpath.dirname(path)
 
 

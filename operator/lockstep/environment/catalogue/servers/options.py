@@ -41,7 +41,7 @@ class Words:
         return next((value for name, value in reversed(self.options) if name in names), None)
 
     def has(self, *names: str) -> bool:
-        """Tell whether an option with one of these names is there."""
+        """Return whether an option with one of these names is there."""
         return any(name in names for name, _ in self.options)
 
     def argument(self) -> str | None:

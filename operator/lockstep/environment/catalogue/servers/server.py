@@ -47,19 +47,19 @@ class Called:
         try:
             return read(self.arguments if words is None else words, options)
         except NotReadError as error:
-            raise self.untold(str(error), "leave that option out, or write --option=value") from error
+            raise self.undetermined_error(str(error), "leave that option out, or write --option=value") from error
 
-    def untold(self, why: str, advice: str) -> Exception:
+    def undetermined_error(self, why: str, advice: str) -> Exception:
         """Return the refusal of this start."""
         return ambiguous(" ".join(self.launch.argv), why, advice)
 
     def is_file(self, path: str) -> bool:
-        """Tell whether a regular file stands where a path leads."""
+        """Return whether a regular file stands where a path leads."""
         resolved = self.tree.resolve(path)
         return resolved is not None and self.tree.kind(resolved) is FileKind.FILE
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether a directory stands where a path leads."""
+        """Return whether a directory stands where a path leads."""
         resolved = self.tree.resolve(path)
         return resolved is not None and self.tree.kind(resolved) is FileKind.DIRECTORY
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, looked_up
+from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
 from lockstep.environment.catalogue.launch.follow import started
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous
@@ -41,7 +41,7 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
 
     Raises:
         CatalogueError: InterpreterNotFound, InterpreterAmbiguous.
-        UnclearScriptError: it can't be told because of a shell script whose text is known.
+        UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
     first = start = started(tree, launch)
     found = Serving(start, first)
@@ -102,7 +102,7 @@ def known(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
     text = body.decode("utf-8", "replace")
     entry = entry_point(text)
     if entry is None:
-        name = (looked_up(text) or ("", start.program.rpartition("/")[2]))[1]
+        name = (loaded_entry_point(text) or ("", start.program.rpartition("/")[2]))[1]
         entry = next(commands(tree, path, name), None)
     return BY_ENTRY.get(entry) if entry is not None else None
 

@@ -117,7 +117,7 @@ def gunicorn(called: Called) -> Effect:
     try:
         more = called.read(_GUNICORN, shlex.split(called.launch.env.get("GUNICORN_CMD_ARGS", "")))
     except ValueError as error:
-        raise called.untold("GUNICORN_CMD_ARGS can't be read", "close its quotes") from error
+        raise called.undetermined_error("GUNICORN_CMD_ARGS can't be read", "close its quotes") from error
     config = words.last("-c", "--config") or more.last("-c", "--config")
     files = tuple(_gunicorn_config(called, config))
     stated = _settings(called, files)
@@ -136,7 +136,7 @@ def gunicorn(called: Called) -> Effect:
 
 def _gunicorn_config(called: Called, stated: str | None) -> Iterator[str]:
     if stated is not None and stated.startswith("python:"):
-        raise called.untold("gunicorn's settings are in a module", "name the file of the settings instead: -c FILE")
+        raise called.undetermined_error("gunicorn's settings are in a module", "name the file of the settings instead: -c FILE")
     path = called.at(stated.removeprefix("file:") if stated is not None else "gunicorn.conf.py")
     if called.is_file(path):
         yield path
@@ -148,10 +148,10 @@ def _settings(called: Called, files: tuple[str, ...]) -> dict[str, str]:
         return {name: value for body in bodies for name, value in settings(body, ("chdir", "pythonpath")).items()}
     except UnreadableFileError as error:
         why = f"its settings are in {error.path}, which is not kept ({error.why})"
-        raise called.untold(why, "name that file gunicorn.conf.py, and let it have at most 64 KiB") from error
+        raise called.undetermined_error(why, "name that file gunicorn.conf.py, and let it have at most 64 KiB") from error
     except SettingsError as error:
         advice = "set chdir and pythonpath to plain strings there, or by --chdir and --pythonpath"
-        raise called.untold(f"{files[0]}: {error}", advice) from error
+        raise called.undetermined_error(f"{files[0]}: {error}", advice) from error
 
 
 def hypercorn(called: Called) -> Effect:
@@ -161,7 +161,7 @@ def hypercorn(called: Called) -> Effect:
     module = parts[1] if len(parts) == 3 else parts[0]
     config = words.last("-c", "--config") or ""
     if config.startswith("python:"):
-        raise called.untold("hypercorn's settings are in a module", "name their file instead: -c file:FILE")
+        raise called.undetermined_error("hypercorn's settings are in a module", "name their file instead: -c file:FILE")
     file = called.at(config.removeprefix("file:"))
     code = (file,) if config.startswith("file:") and called.is_file(file) else ()
     return Effect((Place(posixpath.dirname(called.at(module))),), code=code)
@@ -184,7 +184,9 @@ def flask(called: Called) -> Effect:
     if app is None:
         for name in (".env", ".flaskenv"):
             if called.is_file(called.at(name)):
-                raise called.untold(f"flask reads {called.at(name)}, and {_ENV_FILE}", "set FLASK_APP by ENV, or give --app")
+                raise called.undetermined_error(
+                    f"flask reads {called.at(name)}, and {_ENV_FILE}", "set FLASK_APP by ENV, or give --app"
+                )
     return Effect((Place(_above_packages(called, called.at((app or "app").partition(":")[0]))),))
 
 
@@ -229,10 +231,10 @@ def waitress(called: Called) -> Effect:
 def _first(called: Called, words: Words) -> str:
     if words.unknown is not None:
         advice = "leave that option out, or write --option=value"
-        raise called.untold(f"its option {words.unknown[:80]} is not known", advice)
+        raise called.undetermined_error(f"its option {words.unknown[:80]} is not known", advice)
     return words.arguments[0] if words.arguments else ""
 
 
 def _no_env_file(called: Called, stated: str | None) -> None:
     if stated is not None:
-        raise called.untold(f"it reads {stated[:200]}, and {_ENV_FILE}", _ENV_ADVICE)
+        raise called.undetermined_error(f"it reads {stated[:200]}, and {_ENV_FILE}", _ENV_ADVICE)

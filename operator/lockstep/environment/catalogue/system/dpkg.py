@@ -16,7 +16,7 @@ _NOT_THERE = {"not-installed", "config-files", "half-installed"}
 
 
 def has_dpkg(tree: FileTree) -> bool:
-    """Tell whether the distribution is one of Debian's family."""
+    """Return whether the distribution is one of Debian's family."""
     return tree.kind(STATUS) is not None or tree.kind(STATUS_FOLDER) is not None
 
 

@@ -32,7 +32,7 @@ def rpm(tree: FileTree) -> dict[str, str]:
     """
     sources = sorted(_sources(tree))
     if len(sources) > 1:
-        raise unverifiable(sources[0], f"{sources[1]} names packages too, and which of the two counts can't be told")
+        raise unverifiable(sources[0], f"{sources[1]} names packages too, and which of the two counts can't be determined")
     versions: dict[tuple[str, str], set[str]] = {}
     for path in sources:
         for package in _packages(tree, path):

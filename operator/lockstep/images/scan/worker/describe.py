@@ -51,7 +51,7 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     """Return document and models as JSON.
 
     Raises:
-        ImageError: with the reason why the image can't be told.
+        ImageError: with the reason why the image can't be determined.
     """
     tree, launch = _tree(asked["layers"], limits, stream), _launch(asked["launch"])
     try:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libraries import Libraries
 from lockstep.environment.catalogue.packages.distributions import installed
@@ -258,7 +258,7 @@ def test_packages_that_all_require_one_another_end() -> None:
 
 def test_files_without_a_body_are_not_read_as_objects() -> None:
     files = EntryTree({"/x": Entry(FileKind.FILE), "/y": Entry(FileKind.FILE, body=shared("a"))})
-    assert files.shared_object("/x") is Untold.NOT_READ
+    assert files.shared_object("/x") is Undetermined.NOT_READ
     assert files.shared_object("/none") is None
     one = files.shared_object("/y")
     assert isinstance(one, SharedObject)

@@ -28,14 +28,14 @@ _CHANGES_PACKAGES = re.compile(
     r"|\b(?:conda|mamba|micromamba)\s"
     r"|\b(?:curl|wget|git|tar|unzip|cp|mv|ln|rsync|base64|xxd|eval|source|mount|chroot)\b"
     r"|\b(?:gosu|su-exec|sudo|su|runuser|setpriv|HOME|LD_PRELOAD|BASH_ENV)\b"
-    # Where a known server looks for the application, and code that is in no file.
+    # Where a known server searches for the application, and code that is in no file.
     r"|--(?:app-dir|pythonpath|chdir|working-dir|env-file)\b|\b(?:UVICORN_APP_DIR|GUNICORN_CMD_ARGS|GRANIAN_WORKING_DIR|FLASK_APP)\b"
     r"|\bexec\s+(?:\S*/)?(?:python|pypy)[0-9.]*\s+-c?(?=\s|$)|\|\s*(?:\S*/)?(?:python|pypy)[0-9.]*|\b(?:python|pypy)[0-9.]*\s+-?\s*<"
     r"|(?:^|[\s;&|({])\.[ \t]|\.(?:sh|bash)\b|\benv\s+-|\b(?:python|pypy)[0-9.]*[\"']?\s+-[A-Za-z]*[IESsP]",
     re.MULTILINE,
 )
 _ACTIVATES = re.compile(r"(?:^|(?<=[\s;&]))(?:source|\.)[ \t]+[\"']?(/[\w./-]*)/bin/activate[\"']?(?=[\s;&]|$)", re.MULTILINE)
-# Where servers that it may start look for the application.
+# Where servers that it may start search for the application.
 _GOES_TO = re.compile(r"""\b(?:cd|pushd)[ \t]+(["']?)([\w./-]+)\1(?=[\s;&|)]|$)""")
 _WORDS = re.compile(r"[A-Za-z][\w.+-]*")
 _SHELL_SCRIPT = re.compile(rb"#![^\n]*sh\b")
@@ -49,7 +49,7 @@ def agreed(tree: FileTree, unclear: UnclearScriptError, describe: Describe) -> E
 
     Args:
         tree: the root file system.
-        unclear: why it can't be told which of them starts.
+        unclear: why it can't be determined which of them starts.
         describe: derives the document of one of them.
 
     Raises:
@@ -157,7 +157,7 @@ def _programs(tree: FileTree, unclear: UnclearScriptError) -> Iterator[str]:
 
 
 def _has_framework(tree: FileTree, start: Started) -> bool:
-    """Tell whether a framework's module or metadata stands on the interpreter's path."""
+    """Return whether a framework's module or metadata stands on the interpreter's path."""
     for path in search_path(tree, prefix(tree, start), start):
         for name in tree.listdir(path):
             module = name.partition(".")[0]
