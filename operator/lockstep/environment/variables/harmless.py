@@ -80,15 +80,15 @@ _GUNICORN_PLACES = frozenset({"-c", "--config", "--chdir", "--pythonpath"})
 
 def gunicorn_numbers(value: str) -> bool:
     """Return whether options of gunicorn set numbers, addresses, logs and gunicorn's own kinds of workers, and nothing else."""
-    return _gunicorn(value, _GUNICORN_OPTIONS)
+    return _has_only_gunicorn_options(value, _GUNICORN_OPTIONS)
 
 
 def gunicorn_places(value: str) -> bool:
     """Return whether options of gunicorn set besides nothing but where it reads its settings and imports from."""
-    return _gunicorn(value, _GUNICORN_OPTIONS | _GUNICORN_PLACES)
+    return _has_only_gunicorn_options(value, _GUNICORN_OPTIONS | _GUNICORN_PLACES)
 
 
-def _gunicorn(value: str, options: frozenset[str]) -> bool:
+def _has_only_gunicorn_options(value: str, options: frozenset[str]) -> bool:
     try:
         words = shlex.split(value)
     except ValueError:

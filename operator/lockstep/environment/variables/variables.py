@@ -32,7 +32,7 @@ def is_forbidden(name: str) -> bool:
     return _FORBIDDEN.fullmatch(name) is not None
 
 
-def known(name: str) -> Known | None:
+def find_known_variable(name: str) -> Known | None:
     """Return what is known of a variable of the pods that can do harm; None for a harmless one and for a stranger.
 
     In any case of letters: pydantic-settings, and so MLServer, reads `mlserver_model_uri` as well.
@@ -47,11 +47,11 @@ def is_harmless(name: str, value: str) -> bool:
     """Return whether anybody who deploys may give a variable this value."""
     if name in HARMLESS:
         return is_plain(value)
-    entry = known(name)
+    entry = find_known_variable(name)
     return entry is not None and entry.harmless(value)
 
 
-def turns(name: str, before: str, value: str) -> bool:
+def turns_switch(name: str, before: str, value: str) -> bool:
     """Return whether a variable that the image sets to `before` is a number or switch that is turned to another such value.
 
     Words and places are none: one that the image's authors chose from may be a model, a module or a file.

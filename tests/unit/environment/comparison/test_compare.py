@@ -576,7 +576,7 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 def test_the_rules_are_part_of_the_digest() -> None:
     sets: dict[str, frozenset[str]] = {field.name: frozenset() for field in fields(Scope) if field.name != "libraries"}
-    settled = Scope(**sets, libraries={})
+    scope = Scope(**sets, libraries={})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     packages += [{"unowned": "Deny"}, {"allowedUnowned": ["x"]}]
@@ -589,7 +589,7 @@ def test_the_rules_are_part_of_the_digest() -> None:
         spec(startup="Ignore"),
     ]
     rules += [spec(packages=one) for one in packages]
-    digests = {environment_digest(document(), settled, rule) for rule in rules}
+    digests = {environment_digest(document(), scope, rule) for rule in rules}
     assert len(digests) == len(rules)
 
 
