@@ -49,7 +49,7 @@ _CONDA_LOCATIONS = ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS", "CONDARC", "CONDA_ROOT
 _RUN_FLAGS = frozenset({"--no-capture-output", "--live-stream", "-v", "--verbose", "-vv", "-vvv"})
 
 
-def venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
+def activate_venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
     """Return what a shell goes on with after `. PREFIX/bin/activate`.
 
     Raises:
@@ -98,7 +98,7 @@ def check_conda_functions(tree: FileTree, root: str) -> None:
         raise NotUnderstoodError(f"{path} is not what conda wrote for that place")
 
 
-def conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch:
+def activate_conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch:
     """Return what goes on after `conda activate ENVIRONMENT` (a name or an absolute prefix) of the conda at `root`.
 
     Raises:
@@ -106,18 +106,18 @@ def conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch
     """
     if launch.env.get("CONDA_SHLVL", "0") not in ("", "0"):
         raise NotUnderstoodError("conda is activated already (CONDA_SHLVL), which changes what it replaces on the PATH")
-    prefix = environment if environment.startswith("/") else _named(tree, launch, root, environment)
+    prefix = environment if environment.startswith("/") else _find_named_environment(tree, launch, root, environment)
     if tree.resolve(f"{prefix}/conda-meta") is None:
         raise NotUnderstoodError(f"{prefix} is no conda environment")
     variables: dict[str, str] = {}
     # conda's shell hook activates the base first, so what that sets stays set.
     for place in dict.fromkeys((root, prefix)):
-        variables |= _activation(tree, place)
+        variables |= _activation_variables(tree, place)
     folders = [f"{prefix}/bin", f"{root}/condabin", launch.path]
     return launch.sets(variables | {"PATH": ":".join(folders), "CONDA_PREFIX": prefix, "CONDA_SHLVL": "1"})
 
 
-def _named(tree: FileTree, launch: Launch, root: str, name: str) -> str:
+def _find_named_environment(tree: FileTree, launch: Launch, root: str, name: str) -> str:
     if name in ("base", "root"):
         return root
     settings = [f"{folder}/{file}" for folder in (root, "/etc/conda", "/root/.conda") for file in (".condarc", "condarc")]
@@ -136,7 +136,7 @@ def _named(tree: FileTree, launch: Launch, root: str, name: str) -> str:
     return found[0]
 
 
-def _activation(tree: FileTree, prefix: str) -> Mapping[str, str]:
+def _activation_variables(tree: FileTree, prefix: str) -> Mapping[str, str]:
     """Read the variables that an environment sets (`conda env config vars`), and refuse scripts that move packages."""
     folder = f"{prefix}/etc/conda/activate.d"
     for name in tree.listdir(folder):
@@ -154,7 +154,7 @@ def _activation(tree: FileTree, prefix: str) -> Mapping[str, str]:
     return stated
 
 
-def after_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
+def follow_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
     """Return what `conda run [-n NAME | -p PREFIX] COMMAND` starts; mamba's and micromamba's are alike.
 
     Args:
@@ -188,12 +188,12 @@ def after_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
     if any("\n" in word for word in rest) or launch.env.get("BASH_ENV"):
         raise ambiguous(what, "the shell between conda and the command runs more than the command", advice)
     try:
-        return conda(tree, launch, _root(tree, launch, program), environment or "base").runs(*rest)
+        return activate_conda(tree, launch, _conda_root(tree, launch, program), environment or "base").runs(*rest)
     except NotUnderstoodError as error:
         raise ambiguous(what, str(error), advice) from error
 
 
-def _root(tree: FileTree, launch: Launch, program: str) -> str:
+def _conda_root(tree: FileTree, launch: Launch, program: str) -> str:
     folder, _, name = (tree.resolve(program) or program).rpartition("/")
     stated = launch.env.get("MAMBA_ROOT_PREFIX", "").rstrip("/")
     root = stated if name == "micromamba" else folder.rpartition("/")[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import shell, wrappers
-from lockstep.environment.catalogue.launch.activation import after_conda_run
+from lockstep.environment.catalogue.launch.activation import follow_conda_run
 from lockstep.environment.catalogue.launch.launch import ADVICE, READABLE, Launch, Started, ambiguous
 from lockstep.environment.catalogue.launch.programs import find, is_binary, is_interpreter
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
@@ -17,7 +17,7 @@ _ARCHIVES = (".pyz", ".zip", ".pex", ".shiv", ".egg")
 _END_OF_ZIP, _END_OF_ZIP_WITHIN = b"PK\x05\x06", 22 + 65535
 
 
-def started(tree: FileTree, launch: Launch) -> Started:
+def follow_launch(tree: FileTree, launch: Launch) -> Started:
     """Follow wrappers, shells, shebangs and the PATH to the interpreter.
 
     Raises:
@@ -30,34 +30,34 @@ def started(tree: FileTree, launch: Launch) -> Started:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, "the image has no entrypoint and no command")
         program = find(tree, now)
         if is_interpreter(tree, program):
-            return _called(tree, program, now)
-        now = _next(tree, program, now)
+            return _read_arguments(tree, program, now)
+        now = _follow_step(tree, program, now)
     raise ambiguous(" ".join(launch.argv), "too many programs start one another")
 
 
-def _next(tree: FileTree, program: str, launch: Launch) -> Launch:
+def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
     name = program.rpartition("/")[2]
     if name in _CONDAS:
-        return after_conda_run(tree, launch, program)
+        return follow_conda_run(tree, launch, program)
     if name in wrappers.UNDETERMINED:
         why, _, advice = wrappers.UNDETERMINED[name].partition(": ")
         raise ambiguous(" ".join(launch.argv), why, advice)
     if program in wrappers.CATCHSEGV:
         return launch.runs(*launch.argv[1:])
     if not is_binary(tree, program):
-        return _through_shebang(tree, program, launch)
+        return _follow_shebang(tree, program, launch)
     if name == "env":
-        return wrappers.after_env(launch)
+        return wrappers.follow_env(launch)
     if name in wrappers.WRAPPERS:
-        return wrappers.unwrapped(launch, wrappers.WRAPPERS[name])
+        return wrappers.unwrap(launch, wrappers.WRAPPERS[name])
     if name in wrappers.USER_CHANGERS:
-        return wrappers.as_user(launch)
+        return wrappers.follow_user_change(launch)
     if name in shell.SHELLS:
-        return shell.followed(tree, launch)
+        return shell.follow_shell(tree, launch)
     raise ambiguous(program, "it is neither Python nor a script")
 
 
-def _through_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
+def _follow_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     try:
         body = tree.read(program)
     except UnreadableFileError as error:
@@ -70,7 +70,7 @@ def _through_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     return launch.runs(*interpreter, program, *launch.argv[1:])
 
 
-def _called(tree: FileTree, executable: str, launch: Launch) -> Started:
+def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
     """Read the interpreter's own command line (CPython's `Python/getopt.c`)."""
     options: set[str] = set()
     rest = list(launch.argv[1:])
@@ -98,10 +98,10 @@ def _called(tree: FileTree, executable: str, launch: Launch) -> Started:
         return replace(found, code="-")
     if not rest:
         return found
-    return replace(found, script=_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
+    return replace(found, script=_resolve_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
 
 
-def _script(tree: FileTree, argument: str, launch: Launch) -> str:
+def _resolve_script(tree: FileTree, argument: str, launch: Launch) -> str:
     path = launch.absolute(argument)
     path = tree.resolve(path) or path
     if tree.kind(path) is FileKind.DIRECTORY:

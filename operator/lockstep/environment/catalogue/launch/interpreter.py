@@ -199,16 +199,16 @@ def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequen
     added = [path for site in sites for path in (site, *_pth(tree, site))]
     before = archive if where.implementation != "pypy" else []
     early = [*own, *before, *library, *added]
-    every = _placed([*script, *early], places)
+    every = _add_places([*script, *early], places)
     cache = start.pycache_prefix if start.pycache_prefix is not None else env.get("PYTHONPYCACHEPREFIX")
     destinations = tuple(dict.fromkeys(tree.destination(path) for path in every))
     check_places(destinations)
     return SearchPath(
-        entries=_there(tree, every),
+        entries=_existing_entries(tree, every),
         stated=destinations,
-        library=frozenset(_resolved(tree, library)),
-        site=_resolved(tree, sites),
-        early=_there(tree, early),
+        library=frozenset(_resolve_all(tree, library)),
+        site=_resolve_all(tree, sites),
+        early=_existing_entries(tree, early),
         series=where.series,
         customized="S" not in start.options,
         user_customized="S" not in start.options and user and (where.venv is None or where.system_site),
@@ -216,7 +216,7 @@ def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequen
     )
 
 
-def _placed(path: Sequence[str], places: Sequence[Place]) -> list[str]:
+def _add_places(path: Sequence[str], places: Sequence[Place]) -> list[str]:
     """Return the path after a program has put its directories there."""
     found = list(path)
     for place in places:
@@ -227,7 +227,7 @@ def _placed(path: Sequence[str], places: Sequence[Place]) -> list[str]:
     return found
 
 
-def _there(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+def _existing_entries(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     """Return the directories and archives among some paths that are there, symbolic links followed, each once."""
     kept: dict[str, str] = {}
     for path in paths:
@@ -239,7 +239,7 @@ def _there(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _resolved(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+def _resolve_all(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(resolved for path in paths if (resolved := tree.resolve(path)) is not None))
 
 
@@ -250,7 +250,7 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
             return
     if user:
         yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
-    if where.base == "/usr" and _is_debians(tree, where):
+    if where.base == "/usr" and _is_debian_python(tree, where):
         # Debian's interpreter searches these instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
@@ -266,7 +266,7 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
     yield from where.sites(where.base)
 
 
-def _is_debians(tree: FileTree, where: Prefix) -> bool:
+def _is_debian_python(tree: FileTree, where: Prefix) -> bool:
     """Return whether the interpreter is Debian's: by its own site module, else by Debian's layout or package database."""
     try:
         body = tree.read(f"{where.standard_library}/site.py")

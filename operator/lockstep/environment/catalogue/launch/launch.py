@@ -1,4 +1,4 @@
-"""How a container starts, and the interpreter that this leads to (`follow.started`)."""
+"""How a container starts, and the interpreter that this leads to (`follow.follow_launch`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -37,7 +37,7 @@ def find(tree: FileTree, launch: Launch) -> str:
         path = launch.absolute(program)
         if tree.resolve(path) is None:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which it does not have")
-        if not _runs(tree, path):
+        if not _is_executable(tree, path):
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which nobody may execute")
         return path
     for folder in launch.path.split(":"):
@@ -48,12 +48,12 @@ def find(tree: FileTree, launch: Launch) -> str:
         resolved = tree.resolve(path)
         file = resolved is not None and tree.kind(resolved) is FileKind.FILE
         # What may not be executed is passed over (execvp(3)), so that a decoy earlier on the PATH is never started.
-        if file and _runs(tree, path):
+        if file and _is_executable(tree, path):
             return path
     raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which is not on its PATH")
 
 
-def _runs(tree: FileTree, path: str) -> bool:
+def _is_executable(tree: FileTree, path: str) -> bool:
     executable = tree.executable(path)
     if executable is None:
         raise ambiguous(path, "some users may execute it and others may not")

@@ -28,7 +28,7 @@ _NO_PROGRAMS = _HARMLESS | {
 }
 
 
-def followed(tree: FileTree, launch: Launch) -> Launch:
+def follow_shell(tree: FileTree, launch: Launch) -> Launch:
     """Return what a shell starts.
 
     Args:
@@ -106,10 +106,10 @@ class _Shell:
         if not script:
             raise NotUnderstoodError("it is a shell script that starts nothing")
         for command in script[:-1]:
-            self._step(command)
-        return self._last(script[-1])
+            self._run_command(command)
+        return self._start_last(script[-1])
 
-    def _step(self, command: Command) -> None:
+    def _run_command(self, command: Command) -> None:
         if all(_ASSIGNMENT.fullmatch(word.raw) for word in command):
             for word in command:
                 self._assign(word, export=False)
@@ -127,13 +127,13 @@ class _Shell:
                 self._source(_literals(rest))
             case "conda" if self._conda is not None and rest and rest[0].literal == "activate" and len(rest) <= 2:
                 environment = (*_literals(rest[1:]), "base")[0]
-                self._activated(activation.conda(self._tree, self._launch, self._conda, environment))
+                self._note_activation(activation.activate_conda(self._tree, self._launch, self._conda, environment))
             case _ if name in _HARMLESS:
                 pass
             case _:
                 raise NotUnderstoodError(f"it is a shell script that runs {str(name)[:80]!r} first")
 
-    def _last(self, command: Command) -> Launch:
+    def _start_last(self, command: Command) -> Launch:
         words = list(command)
         if words[0].raw == "exec":
             words = words[1:]
@@ -145,7 +145,7 @@ class _Shell:
                 self._assign(word, export=True)
         argv: list[str] = []
         for word in words:
-            argv += self._arguments if word.raw == ARGUMENTS else [word.expanded(self._literal)]
+            argv += self._arguments if word.raw == ARGUMENTS else [word.expand(self._literal)]
         if not argv or words[0].literal in _NO_PROGRAMS:
             raise NotUnderstoodError("it is a shell script that ends without starting a program")
         if argv[0].startswith("-") or "=" in argv[0] or (argv[0] == "conda" and self._conda is not None):
@@ -168,7 +168,7 @@ class _Shell:
         found = _ASSIGNMENT.fullmatch(word.raw)
         if found is None:
             raise NotUnderstoodError(f"it is a shell script with {word.raw[:80]!r}")
-        name, value = found[1], Word(found[2]).expanded(self._value)
+        name, value = found[1], Word(found[2]).expand(self._value)
         if name in CHANGE_SHELLS or name.startswith("BASH_"):
             raise NotUnderstoodError(f"it is a shell script that sets {name}")
         # A variable that the shell did not inherit stays its own until it is exported.
@@ -196,11 +196,11 @@ class _Shell:
             self._conda = path.removesuffix("/etc/profile.d/conda.sh")
             activation.check_conda_functions(self._tree, self._conda)
         elif path.endswith("/bin/activate") and len(words) == 1:
-            self._activated(activation.venv(self._tree, self._launch, path.removesuffix("/bin/activate")))
+            self._note_activation(activation.activate_venv(self._tree, self._launch, path.removesuffix("/bin/activate")))
         else:
             raise NotUnderstoodError(f"it is a shell script that reads {' '.join(words)[:80]!r}")
 
-    def _activated(self, launch: Launch) -> None:
+    def _note_activation(self, launch: Launch) -> None:
         self._launch = launch
         # What an activation sets is no longer what the script set before.
         self._own.clear()

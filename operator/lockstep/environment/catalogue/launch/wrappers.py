@@ -64,7 +64,7 @@ UNDETERMINED: Mapping[str, str] = {
 """Programs of which it is known that what they start can't be determined from files, with what to do instead."""
 
 
-def unwrapped(launch: Launch, wrapper: Wrapper) -> Launch:
+def unwrap(launch: Launch, wrapper: Wrapper) -> Launch:
     """Return what a wrapper starts."""
     rest = list(launch.argv[1:])
     while rest and rest[0].startswith("-"):
@@ -76,7 +76,7 @@ def unwrapped(launch: Launch, wrapper: Wrapper) -> Launch:
     return launch.runs(*rest[wrapper.positional :])
 
 
-def as_user(launch: Launch) -> Launch:
+def follow_user_change(launch: Launch) -> Launch:
     """Return what `gosu USER COMMAND` starts: HOME is the user's, as its documentation says."""
     if len(launch.argv) < 3 or launch.argv[1].startswith("-"):
         raise ambiguous(" ".join(launch.argv), "it names no user and no command")
@@ -84,7 +84,7 @@ def as_user(launch: Launch) -> Launch:
     return replace(launch, argv=launch.argv[2:], env=env, user=launch.argv[1])
 
 
-def after_env(launch: Launch) -> Launch:
+def follow_env(launch: Launch) -> Launch:
     """Return what `env [-S TEXT] [NAME=VALUE...] COMMAND` starts (env(1)).
 
     Raises:

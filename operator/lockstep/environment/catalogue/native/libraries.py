@@ -65,10 +65,12 @@ class Libraries:
         self._names: dict[str, frozenset[str]] = {}
         self._folders: dict[tuple[str, str], tuple[str, ...]] = {}
         self._objects: dict[str, SharedObject | Undetermined | None] = {}
-        self._default = tuple(self._existing(musl_directories(tree) if self._musl else glibc_directories(tree, machine)))
+        self._default = tuple(
+            self._existing_directories(musl_directories(tree) if self._musl else glibc_directories(tree, machine))
+        )
         program = tree.resolve(interpreter) or interpreter
         folder = _folder(program)
-        self._variable = self._expanded(env.get("LD_LIBRARY_PATH", "").replace(";", ":"), folder)
+        self._variable = self._expand(env.get("LD_LIBRARY_PATH", "").replace(";", ":"), folder)
         found = self._object(program)
         self._main = Loaded(folder, found) if isinstance(found, SharedObject) else None
         self._process = self._loaded_at_start()
@@ -99,31 +101,31 @@ class Libraries:
         needed = {name for _, found in own for name in found.needed}
         # What another one needs is loaded by it, and inherits its search path; the rest is loaded by the process itself.
         for path, found in sorted(own, key=lambda one: ((one[1].soname or _name(one[0])) in needed, one[0])):
-            self._enter(closure, path, Loaded(_folder(path), found))
-            self._follow(closure)
-        return tuple(sorted({_shown(name) for name in closure.missing}))
+            self._add_object(closure, path, Loaded(_folder(path), found))
+            self._search_needs(closure)
+        return tuple(sorted({_printable_name(name) for name in closure.missing}))
 
     def _loaded_at_start(self) -> set[str]:
         closure = _Closure(set())
         if self._main is not None:
             closure.todo.append(self._main)
-            self._follow(closure)
+            self._search_needs(closure)
         return closure.loaded
 
     def _of_this_machine(self, paths: Iterable[str]) -> Iterator[tuple[str, SharedObject]]:
         for path in paths:
             found = self._object(path)
             # Packages bring objects for other machines too, which are never loaded.
-            if isinstance(found, SharedObject) and (self._main is None or _same(found, self._main.object)):
+            if isinstance(found, SharedObject) and (self._main is None or _is_same_machine(found, self._main.object)):
                 yield path, found
 
-    def _enter(self, closure: _Closure, path: str, loaded: Loaded) -> None:
+    def _add_object(self, closure: _Closure, path: str, loaded: Loaded) -> None:
         resolved = self._tree.resolve(path) or path
         if resolved not in closure.seen:
             closure.seen.add(resolved)
             closure.todo.append(loaded)
 
-    def _follow(self, closure: _Closure) -> None:
+    def _search_needs(self, closure: _Closure) -> None:
         """Search for what the objects need, in the dynamic linker's order: breadth first."""
         while closure.todo:
             loaded = closure.todo.popleft()
@@ -138,17 +140,17 @@ class Libraries:
                 found = self._object(path)
                 if isinstance(found, SharedObject):
                     closure.loaded |= {found.soname} if found.soname else set()
-                    self._enter(closure, path, Loaded(_folder(path), found, loaded))
+                    self._add_object(closure, path, Loaded(_folder(path), found, loaded))
                 elif found is Undetermined.BROKEN:
                     closure.missing.add(UNDETERMINED + _name(path))
 
     def _search(self, name: str, loader: Loaded) -> str | None:
         if "/" in name:
-            paths = (f"{folder}/{_name(name)}" for folder in self._expanded(_folder(name), loader.folder))
-            return next((path for path in paths if self._fits(path, loader.object)), None)
+            paths = (f"{folder}/{_name(name)}" for folder in self._expand(_folder(name), loader.folder))
+            return next((path for path in paths if self._is_loadable(path, loader.object)), None)
         for folder in self._directories(loader):
-            self._step()
-            if name in self._listed(folder) and self._fits(path := f"{folder.rstrip('/')}/{name}", loader.object):
+            self._count_step()
+            if name in self._list_names(folder) and self._is_loadable(path := f"{folder.rstrip('/')}/{name}", loader.object):
                 return path
         return None
 
@@ -157,63 +159,65 @@ class Libraries:
         if self._musl:
             # musl makes no difference between the two, and climbs through both (ldso/dynlink.c, load_library).
             yield from self._variable
-            for one in self._chain(loader):
-                yield from self._expanded(one.object.runpath or one.object.rpath or "", one.folder)
+            for one in self._loaders(loader):
+                yield from self._expand(one.object.runpath or one.object.rpath or "", one.folder)
         else:
             if loader.object.runpath is None:
-                for one in self._chain(loader):
-                    yield from self._expanded(one.object.rpath or "" if one.object.runpath is None else "", one.folder)
+                for one in self._loaders(loader):
+                    yield from self._expand(one.object.rpath or "" if one.object.runpath is None else "", one.folder)
             yield from self._variable
-            yield from self._expanded(loader.object.runpath or "", loader.folder)
+            yield from self._expand(loader.object.runpath or "", loader.folder)
         yield from self._default
 
-    def _chain(self, loader: Loaded) -> Iterator[Loaded]:
+    def _loaders(self, loader: Loaded) -> Iterator[Loaded]:
         """Yield an object, what loaded it, and so on; the program is the last."""
         one: Loaded | None = loader
         while one is not None:
-            self._step()
+            self._count_step()
             if one is not self._main:
                 yield one
             one = one.loader
         if self._main is not None:
             yield self._main
 
-    def _expanded(self, path: str, origin: str) -> tuple[str, ...]:
+    def _expand(self, path: str, origin: str) -> tuple[str, ...]:
         """Return the directories of a search path that exist; relative ones depend on where the process stands: none."""
         known = self._folders.get((path, origin))
         if known is None:
-            texts = (_tokens(part, origin, self._machine) for part in path.split(":"))
-            known = self._folders[path, origin] = tuple(self._existing(one for text in texts for one in text))
+            texts = (_expand_tokens(part, origin, self._machine) for part in path.split(":"))
+            known = self._folders[path, origin] = tuple(self._existing_directories(one for text in texts for one in text))
         return known
 
-    def _existing(self, folders: Iterable[str]) -> list[str]:
+    def _existing_directories(self, folders: Iterable[str]) -> list[str]:
         """Return the directories that exist, each once. `..` counts from where a link leads, as in the kernel."""
         found: dict[str, None] = {}
         for folder in folders:
-            self._step()
+            self._count_step()
             resolved = self._tree.resolve(folder) if folder.startswith("/") else None
             if resolved is not None and self._tree.kind(resolved) is FileKind.DIRECTORY:
                 found[resolved] = None
         return list(found)
 
-    def _step(self) -> None:
+    def _count_step(self) -> None:
         self._steps += 1
         if self._steps > self._max_steps:
             raise CatalogueError(
                 Reason.LIMIT_EXCEEDED, f"the search for shared libraries takes more than {self._max_steps} steps"
             )
 
-    def _listed(self, folder: str) -> frozenset[str]:
+    def _list_names(self, folder: str) -> frozenset[str]:
         known = self._names.get(folder)
         if known is None:
             known = self._names[folder] = frozenset(self._tree.listdir(folder))
         return known
 
-    def _fits(self, path: str, loader: SharedObject) -> bool:
+    def _is_loadable(self, path: str, loader: SharedObject) -> bool:
         """Return whether the linker would take a file: one of another machine is passed over, one never read counts."""
         found = self._object(path)
         return (
-            _same(found, loader) if isinstance(found, SharedObject) else found in (Undetermined.BROKEN, Undetermined.NOT_READ)
+            _is_same_machine(found, loader)
+            if isinstance(found, SharedObject)
+            else found in (Undetermined.BROKEN, Undetermined.NOT_READ)
         )
 
     def _object(self, path: str) -> SharedObject | Undetermined | None:
@@ -222,11 +226,11 @@ class Libraries:
         return self._objects[path]
 
 
-def _same(one: SharedObject, other: SharedObject) -> bool:
+def _is_same_machine(one: SharedObject, other: SharedObject) -> bool:
     return (one.machine, one.bits) == (other.machine, other.bits)
 
 
-def _tokens(text: str, origin: str, machine: str) -> Iterator[str]:
+def _expand_tokens(text: str, origin: str, machine: str) -> Iterator[str]:
     """Expand the dynamic string tokens; `$LIB` is a directory that each distribution chooses, so all are given."""
     for token, value in (("ORIGIN", origin), ("PLATFORM", machine)):
         text = text.replace(f"${{{token}}}", value).replace(f"${token}", value)
@@ -234,7 +238,7 @@ def _tokens(text: str, origin: str, machine: str) -> Iterator[str]:
         yield text.replace("${LIB}", lib).replace("$LIB", lib)
 
 
-def _shown(name: str) -> str:
+def _printable_name(name: str) -> str:
     """Return a name as documents can hold it."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[: MAX_NAME + 1])
 

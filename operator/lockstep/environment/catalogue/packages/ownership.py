@@ -29,7 +29,7 @@ class Ownership:
         for one in found:
             rows = one.rows or _installed_files(tree, one)
             for row in rows:
-                path = _joined(one.site, row.path)
+                path = _join_path(one.site, row.path)
                 first = self._files.setdefault(path, (one, row))
                 if first[1].hash != row.hash:
                     self._others.setdefault(path, set()).add(row.hash)
@@ -40,7 +40,7 @@ class Ownership:
     def owner(self, file: str, entry: str) -> Installed | None:
         """Return the distribution that a file below the path entry belongs to; None when it belongs to none."""
         listed = self._files.get(file)
-        return listed[0] if listed is not None else self._by_name(file, entry)
+        return listed[0] if listed is not None else self._owner_by_name(file, entry)
 
     def row(self, file: str) -> Row | None:
         """Return what a distribution says of a file; None when none lists it."""
@@ -53,16 +53,16 @@ class Ownership:
         stated = {row.hash, *self._others.get(file, ())} if row is not None else set()
         return {f"{one.rstrip('=')}" for one in stated if one}
 
-    def by_system(self, entry: str) -> bool:
+    def is_owned_by_system(self, entry: str) -> bool:
         """Return whether the operating system's package manager owns what is in a directory on the path."""
         return entry == DEBIANS_OWN
 
-    def _by_name(self, file: str, entry: str) -> Installed | None:
+    def _owner_by_name(self, file: str, entry: str) -> Installed | None:
         top = file.removeprefix(f"{entry}/").partition("/")[0].partition(".")[0]
         return self._names.get(f"{entry}/{top}")
 
 
-def _joined(site: str, path: str) -> str:
+def _join_path(site: str, path: str) -> str:
     return posixpath.normpath(f"{site}/{path}") if ".." in path or "./" in path or "//" in path else f"{site}/{path}"
 
 

@@ -8,7 +8,7 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libraries import Libraries
 from lockstep.environment.catalogue.packages.distributions import Installed
 from lockstep.environment.catalogue.packages.intact import Intact
-from lockstep.environment.catalogue.packages.record import content_digest, present
+from lockstep.environment.catalogue.packages.record import actual_rows, content_digest
 from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 
@@ -49,7 +49,7 @@ def packages(
     return tuple(
         _with_missing(
             one,
-            _as_it_is(tree, one, intact) if hashed is None or one.package.name in hashed else one.package,
+            _with_actual_content(tree, one, intact) if hashed is None or one.package.name in hashed else one.package,
             loaded,
             libraries,
         )
@@ -57,16 +57,16 @@ def packages(
     )
 
 
-def _as_it_is(tree: FileTree, one: Installed, intact: Intact | None) -> Package:
+def _with_actual_content(tree: FileTree, one: Installed, intact: Intact | None) -> Package:
     """Return the package with its actual content, and the files that are not what its RECORD claims."""
-    actual = present(tree, one.site, one.rows)
+    actual = actual_rows(tree, one.site, one.rows)
     differing = [row for row, claimed in zip(actual, one.rows, strict=True) if row != claimed]
     more: dict[str, Any] = {}
     if differing:
         changed = sorted({row.path for row in differing})
         named = tuple(path[:512] for path in changed[:MAX_CHANGED])
         more = {"content": content_digest(actual), "changed": named, "changed_count": len(changed)}
-    if intact is not None and (edited := intact.edited(one, differing)):
+    if intact is not None and (edited := intact.edited_files(one, differing)):
         more |= {"edited": tuple(path[:512] for path in edited[:MAX_CHANGED]), "edited_count": len(edited)}
     return Package(**dict(one.package) | more) if more else one.package
 

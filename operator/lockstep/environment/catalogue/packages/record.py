@@ -61,7 +61,7 @@ def _digest(found: Iterable[Row]) -> str | None:
     return sha256_of("\n".join(lines).encode()) if lines else None
 
 
-def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
+def actual_rows(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with what is really there: where a file of the wheel is another one, its own hash takes the place.
 
     Rows whose hash is not sha256 stand as they are when there is a file: another digest of it is not known.
@@ -70,7 +70,7 @@ def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
         UnreadableFileError: a file of the wheel was not hashed.
     """
     return tuple(
-        Row(row.path, _hash(tree, f"{site}/{row.path}", row.hash)) if row.belongs_to_the_wheel else row for row in found
+        Row(row.path, _actual_hash(tree, f"{site}/{row.path}", row.hash)) if row.belongs_to_the_wheel else row for row in found
     )
 
 
@@ -80,7 +80,7 @@ def row_hash(digest: str) -> str:
     return f"sha256={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
-def _hash(tree: FileTree, path: str, stated: str) -> str:
+def _actual_hash(tree: FileTree, path: str, stated: str) -> str:
     digest = tree.sha256(path)
     if digest is None:
         return MISSING

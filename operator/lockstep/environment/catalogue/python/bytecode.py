@@ -24,22 +24,22 @@ def bytecode(tree: FileTree, path: SearchPath, modules: Iterable[Module], owners
     found: dict[str, BytecodeKind] = {}
     caches = _Caches(tree, path)
     for module in modules:
-        if module.kind is Kind.BYTECODE and not _brought(tree, module, owners):
+        if module.kind is Kind.BYTECODE and not _is_brought_by_distribution(tree, module, owners):
             found[module.file] = BytecodeKind.SOURCELESS
         elif module.kind is Kind.SOURCE:
             for cache in caches.of(module.file):
-                kind = _cached(tree, cache, module.file)
+                kind = _judge_cache(tree, cache, module.file)
                 if kind is not None:
                     found[cache] = kind
     return dict(sorted(found.items())[:MAX_BYTECODE])
 
 
-def _brought(tree: FileTree, module: Module, owners: Ownership) -> bool:
+def _is_brought_by_distribution(tree: FileTree, module: Module, owners: Ownership) -> bool:
     row, digest = owners.row(module.file), tree.sha256(module.file)
     return row is not None and digest is not None and row.hash == row_hash(digest)
 
 
-def _cached(tree: FileTree, cache: str, source: str) -> BytecodeKind | None:
+def _judge_cache(tree: FileTree, cache: str, source: str) -> BytecodeKind | None:
     """Read a cache's header: magic number, flags, and either the source's hash or its time and size (PEP 552)."""
     head = tree.head(cache)
     if head is None or len(head) < HEAD:
@@ -68,11 +68,11 @@ class _Caches:
         folder, _, name = source.rpartition("/")
         cached = f"{self._prefix.rstrip('/')}{folder}" if self._prefix is not None else f"{folder}/__pycache__"
         if cached not in self._folders:
-            self._folders[cached] = self._listed(cached)
+            self._folders[cached] = self._list_caches(cached)
         for file in self._folders[cached].get(name.removesuffix(".py"), ()):
             yield f"{cached}/{file}"
 
-    def _listed(self, folder: str) -> dict[str, list[str]]:
+    def _list_caches(self, folder: str) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for file in self._tree.listdir(folder):
             stem, _, rest = file.partition(".")

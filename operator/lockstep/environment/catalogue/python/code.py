@@ -53,12 +53,12 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     unowned: list[Module] = []
     beside: list[Module] = []
     for module in found:
-        if module.entry in path.library or owners.by_system(module.entry) or _is_no_code(module.path):
+        if module.entry in path.library or owners.is_owned_by_system(module.entry) or _is_no_code(module.path):
             continue
         owner = owners.owner(module.file, module.entry)
         if owner is None or (owner.package.origin is not None and owner.package.origin.kind != "archive"):
             own[module.path] = module
-            _check(len(own))
+            _check_count(len(own))
         elif owner.package.origin is not None:
             archives.setdefault(owner.package.name, []).append(module)
         if owner is None and module.entry in path.site:
@@ -71,8 +71,8 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     folders = [f"{model.rstrip('/')}/code" for model in models]
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
-        _beside(tree, (*unowned, *beside), owners)
-        | _shadows(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
+        _find_shadows_beside(tree, (*unowned, *beside), owners)
+        | _find_shadows_on_path(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
         {path: digest for path, digest in _digests(tree, unowned).items() if digest not in HARMLESS},
     )
 
@@ -83,7 +83,7 @@ def _is_no_code(path: str) -> bool:
     return top in HOOKS or top.startswith("__editable__")
 
 
-def _check(count: int) -> None:
+def _check_count(count: int) -> None:
     if count > MAX_MODULES:
         message = f"there are more than {MAX_MODULES} modules outside any distribution on the interpreter's path"
         raise CatalogueError(Reason.LIMIT_EXCEEDED, message)
@@ -105,12 +105,12 @@ def _with_models(tree: FileTree, path: SearchPath, base: dict[str, str], folders
         modules: list[Module] = []
         for module in Finder(tree, [folder], path.series).modules():
             modules.append(module)
-            _check(len(modules))
+            _check_count(len(modules))
         brought = _digests(tree, modules)
-        whole = {module.partition("/")[0].partition(".")[0] for module in brought if _is_regular(module, brought)}
+        whole = {module.partition("/")[0].partition(".")[0] for module in brought if _is_in_regular_package(module, brought)}
         kept = {name: value for name, value in base.items() if name.partition("/")[0].partition(".")[0] not in whole}
         view = kept | brought
-        _check(len(view))
+        _check_count(len(view))
         if view not in views:
             views.append(view)
     if not views:
@@ -119,7 +119,7 @@ def _with_models(tree: FileTree, path: SearchPath, base: dict[str, str], folders
     return {name: digest for name, digest in first.items() if all(view.get(name) == digest for view in others)}
 
 
-def _is_regular(module: str, among: Mapping[str, str]) -> bool:
+def _is_in_regular_package(module: str, among: Mapping[str, str]) -> bool:
     """Return whether a module stands alone or in a regular package, not in a namespace package, whose parts may lie in many
     places.
     """
@@ -127,7 +127,7 @@ def _is_regular(module: str, among: Mapping[str, str]) -> bool:
     return not slash or any(f"{top}/__init__{suffix}" in among for suffix in (".py", ".so", ".pyc"))
 
 
-def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
+def _find_shadows_beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
     """Find modules that run instead of another's of the same name beside them: an extension instead of a package's source."""
     found: dict[str, Shadow] = {}
     for module in modules:
@@ -137,7 +137,7 @@ def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dic
         if base.endswith("/__init__"):
             hidden.append(f"{folder}.py")
         owner = next((one for path in hidden if owners.row(path) and (one := owners.owner(path, module.entry))), None)
-        if owner is None or _is_one(owner, owners.owner(module.file, module.entry)):
+        if owner is None or _is_same_distribution(owner, owners.owner(module.file, module.entry)):
             continue
         if (digest := tree.sha256(module.file)) is not None:
             name = module.path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
@@ -145,11 +145,11 @@ def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dic
     return found
 
 
-def _is_one(owner: Installed, other: Installed | None) -> bool:
+def _is_same_distribution(owner: Installed, other: Installed | None) -> bool:
     return other is not None and owner.package.name == other.package.name
 
 
-def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
+def _find_shadows_on_path(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
     """Find modules that come on the path before an installed package's or the standard library's of their name.
 
     They are somebody's own, or another distribution's: who brings a directory of the path can claim what is in it.
@@ -162,12 +162,12 @@ def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequen
             if name in NEVER_IMPORTED or name in HOOKS:
                 continue
             owner = owners.owner(module.file, module.entry)
-            installed = owner is not None or owners.by_system(entry) or entry in path.library
+            installed = owner is not None or owners.is_owned_by_system(entry) or entry in path.library
             before, its = first.setdefault(name, (module, owner))
             if before is module or not installed or before.entry in path.library or name in found:
                 continue
             # One distribution in two places is known by the first; what the system brought is known by nobody.
-            if owners.by_system(before.entry) or (owner is not None and _is_one(owner, its)):
+            if owners.is_owned_by_system(before.entry) or (owner is not None and _is_same_distribution(owner, its)):
                 continue
             digest = tree.sha256(before.file)
             package = owner.package.name if owner is not None else None

@@ -47,19 +47,21 @@ def mlflow(called: Called) -> Effect:
             "add --env-manager local, so that the image's own environment serves",
         )
     uri = words.last("--model-uri", "-m")
-    model = _location(called, uri) if uri else None
+    model = _resolve_uri(called, uri) if uri else None
     if words.has("--enable-mlserver"):
         variables = {"MLSERVER_MODEL_URI": uri or "", "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_mlflow.MLflowRuntime"}
-        return Effect(model=model, next=_through_bash(called, called.launch.sets(variables), "mlserver", "start", uri or ""))
+        return Effect(
+            model=model, next=_start_through_bash(called, called.launch.sets(variables), "mlserver", "start", uri or "")
+        )
     workers = words.last("--workers", "-w") or called.variable("MLFLOW_MODELS_WORKERS") or "1"
-    return Effect(model=model, next=_through_bash(called, called.launch, *_web_server(called, workers)))
+    return Effect(model=model, next=_start_through_bash(called, called.launch, *_web_server(called, workers)))
 
 
 def _web_server(called: Called, workers: str) -> tuple[str, ...]:
     # Before 2.22 it was a WSGI application, which gunicorn served.
-    if _has(called, "app.py"):
+    if _has_scoring_file(called, "app.py"):
         return "uvicorn", "--workers", workers, "mlflow.pyfunc.scoring_server.app:app"
-    if _has(called, "wsgi.py"):
+    if _has_scoring_file(called, "wsgi.py"):
         return "gunicorn", "-w", workers, "mlflow.pyfunc.scoring_server.wsgi:app"
     raise called.undetermined_error("which web server this MLflow starts is not known", "use a released version of MLflow")
 
@@ -75,15 +77,15 @@ def mlflow_container(called: Called) -> Effect:
         advice = "set MLFLOW_DISABLE_ENV_CREATION=true by ENV, and install what the model needs when the image is built"
         raise called.undetermined_error("it installs what the model asks for when the container starts", advice)
     workers = called.variable("MLFLOW_MODELS_WORKERS") or "2"
-    following = _through_bash(called, called.launch, *_web_server(called, workers))
+    following = _start_through_bash(called, called.launch, *_web_server(called, workers))
     return Effect(model="/opt/ml/model", next=following)
 
 
-def _has(called: Called, name: str) -> bool:
+def _has_scoring_file(called: Called, name: str) -> bool:
     return any(called.is_file(f"{entry}/{_SCORING}/{name}") for entry in called.path)
 
 
-def _through_bash(called: Called, launch: Launch, *command: str) -> Launch:
+def _start_through_bash(called: Called, launch: Launch, *command: str) -> Launch:
     """Return what `bash -c "exec COMMAND"` starts; which bash that is and what its variables do is as for any shell."""
     bash = launch.runs("bash", "-c", "exec :")
     program = find(called.tree, bash)
@@ -95,7 +97,7 @@ def _through_bash(called: Called, launch: Launch, *command: str) -> Launch:
     return launch.runs(*command)
 
 
-def _location(called: Called, uri: str) -> str:
+def _resolve_uri(called: Called, uri: str) -> str:
     """Return the directory that a URI means, or the URI where it means none of the image's."""
     parts = urlsplit(uri)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
@@ -118,10 +120,10 @@ def mlserver(called: Called) -> Effect:
         )
     folder = called.at(words.arguments[1])
     found = sorted(_model_settings(called, folder))
-    models = {_model(called, path) for path in found}
+    models = {_read_model_location(called, path) for path in found}
     if not found:
         uri = called.variable("MLSERVER_MODEL_URI")
-        models = {_served(called, called.at("model"), uri)} if uri else set()
+        models = {_served_path(called, called.at("model"), uri)} if uri else set()
     homes = tuple(Place(posixpath.dirname(path)) for path in reversed(found))
     return Effect(
         places=(Place(called.here), Place(folder), *homes),
@@ -148,13 +150,17 @@ def _model_settings(called: Called, folder: str) -> Iterator[str]:
                 )
 
 
-def _model(called: Called, path: str) -> str:
+def _read_model_location(called: Called, path: str) -> str:
     try:
         stated: Any = json.loads(called.tree.read(path) or b"")
         parameters = stated.get("parameters") or {}
         uri = parameters.get("uri") or called.variable("MLSERVER_MODEL_URI")
         environment = [name for name in ("environment_path", "environment_tarball") if parameters.get(name)]
-        environment += [f"MLSERVER_MODEL_{name}" for name in ("ENVIRONMENT_PATH", "ENVIRONMENT_TARBALL") if _set(called, name)]
+        environment += [
+            f"MLSERVER_MODEL_{name}"
+            for name in ("ENVIRONMENT_PATH", "ENVIRONMENT_TARBALL")
+            if _has_model_variable(called, name)
+        ]
     except UnreadableFileError as error:
         raise called.undetermined_error(f"{path} is not kept ({error.why})", "let it have at most 1 MiB") from error
     except (ValueError, AttributeError, RecursionError) as error:
@@ -162,14 +168,14 @@ def _model(called: Called, path: str) -> str:
     if environment:
         advice = "install what the model needs in MLServer's own environment"
         raise called.undetermined_error(f"{environment[0]} in {path} names an environment that MLServer unpacks", advice)
-    return _served(called, path, uri) if uri is not None else posixpath.dirname(path)
+    return _served_path(called, path, uri) if uri is not None else posixpath.dirname(path)
 
 
-def _set(called: Called, name: str) -> bool:
+def _has_model_variable(called: Called, name: str) -> bool:
     return called.variable(f"MLSERVER_MODEL_{name}") is not None
 
 
-def _served(called: Called, settings: str, uri: object) -> str:
+def _served_path(called: Called, settings: str, uri: object) -> str:
     text = str(uri)
     if urlsplit(text).scheme not in ("", "file"):
         return text

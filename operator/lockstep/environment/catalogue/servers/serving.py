@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous
 from lockstep.environment.catalogue.launch.place import Place
@@ -43,11 +43,13 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
         CatalogueError: InterpreterNotFound, InterpreterAmbiguous.
         UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
-    first = start = started(tree, launch)
+    first = start = follow_launch(tree, launch)
     found = Serving(start, first)
     for _ in range(_MAX_SERVERS):
         path = search_path(tree, prefix(tree, start), start)
-        server, arguments = _given_code(start) if start.code is not None else (known(tree, start, path), start.arguments)
+        server, arguments = (
+            _server_of_code(start) if start.code is not None else (find_server(tree, start, path), start.arguments)
+        )
         scripts = (*found.scripts, start.program) if start.program is not None and not start.module else found.scripts
         if server is None:
             return Serving(start, first, (), found.server, found.model, found.code, scripts)
@@ -63,12 +65,12 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
         )
         if effect.next is None:
             return found
-        start = _following(tree, start, effect.next)
+        start = _follow_next(tree, start, effect.next)
     raise ambiguous(" ".join(launch.argv), "too many servers start one another")
 
 
-def _following(tree: FileTree, before: Started, launch: Launch) -> Started:
-    after = started(tree, launch)
+def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
+    after = follow_launch(tree, launch)
     one, other = prefix(tree, before), prefix(tree, after)
     if one != other:
         folder = before.executable.rpartition("/")[0]
@@ -78,7 +80,7 @@ def _following(tree: FileTree, before: Started, launch: Launch) -> Started:
     return after
 
 
-def _given_code(start: Started) -> tuple[Server, tuple[str, ...]]:
+def _server_of_code(start: Started) -> tuple[Server, tuple[str, ...]]:
     """Return the server that code of the command line starts, with its arguments; any other code is refused."""
     for pattern, server in BY_CODE:
         if found := pattern.fullmatch((start.code or "").strip()):
@@ -88,7 +90,7 @@ def _given_code(start: Started) -> tuple[Server, tuple[str, ...]]:
     raise ambiguous(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
 
 
-def known(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
+def find_server(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
     """Return the known server that an interpreter is given to run; None for any other program."""
     if start.program is None:
         return None

@@ -91,7 +91,7 @@ _FASTAPI_FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "a
 def uvicorn(called: Called) -> Effect:
     """`--app-dir`, by default the working directory (uvicorn/main.py, `run`)."""
     words = called.read(_UVICORN)
-    _no_env_file(called, words.last("--env-file") or called.variable("UVICORN_ENV_FILE"))
+    _refuse_env_file(called, words.last("--env-file") or called.variable("UVICORN_ENV_FILE"))
     folder = words.last("--app-dir")
     folder = (called.variable("UVICORN_APP_DIR") or "") if folder is None else folder
     workers = words.last("--workers") or called.variable("UVICORN_WORKERS") or called.variable("WEB_CONCURRENCY") or "1"
@@ -99,10 +99,10 @@ def uvicorn(called: Called) -> Effect:
     if workers.strip() != "1" or words.has("--reload") or called.variable("UVICORN_RELOAD"):
         # Each worker is an interpreter of its own that begins in the working directory (multiprocessing, "spawn").
         places.insert(0, Place(called.here))
-    return Effect(tuple(places), model=_scored(called))
+    return Effect(tuple(places), model=_scored_model(called))
 
 
-def _scored(called: Called) -> str | None:
+def _scored_model(called: Called) -> str | None:
     """Return the model of MLflow's scoring application, which whoever starts it hands it by a variable."""
     uri = called.variable("__pyfunc_model_path__")
     if uri is None or not any("mlflow.pyfunc.scoring_server" in one for one in called.arguments):
@@ -130,7 +130,9 @@ def gunicorn(called: Called) -> Effect:
     paths = [one for one in (stated.get("pythonpath") or "").strip().split(",") if stated.get("pythonpath")]
     absolute = [posixpath.normpath(posixpath.join(folder, one)) for one in paths]
     return Effect(
-        tuple(Place(one, Position.FIRST_UNLESS_THERE) for one in (here, folder, *absolute)), model=_scored(called), code=files
+        tuple(Place(one, Position.FIRST_UNLESS_THERE) for one in (here, folder, *absolute)),
+        model=_scored_model(called),
+        code=files,
     )
 
 
@@ -157,7 +159,7 @@ def _settings(called: Called, files: tuple[str, ...]) -> dict[str, str]:
 def hypercorn(called: Called) -> Effect:
     """The directory of the application's module, which may be a path (hypercorn/utils.py, `load_application`)."""
     words = called.read(_HYPERCORN)
-    parts = _first(called, words).split(":")
+    parts = _application_argument(called, words).split(":")
     module = parts[1] if len(parts) == 3 else parts[0]
     config = words.last("-c", "--config") or ""
     if config.startswith("python:"):
@@ -170,16 +172,16 @@ def hypercorn(called: Called) -> Effect:
 def granian(called: Called) -> Effect:
     """`--working-dir`, then the target's directory as seen from the working directory (granian/_internal.py)."""
     words = called.read(_GRANIAN)
-    _no_env_file(called, words.last("--env-files") or called.variable("GRANIAN_ENV_FILES"))
+    _refuse_env_file(called, words.last("--env-files") or called.variable("GRANIAN_ENV_FILES"))
     folder = called.at(words.last("--working-dir") or called.variable("GRANIAN_WORKING_DIR") or "")
-    target = _above_packages(called, called.at(_first(called, words).partition(":")[0]))
+    target = _folder_above_packages(called, called.at(_application_argument(called, words).partition(":")[0]))
     return Effect((Place(folder), Place(target)))
 
 
 def flask(called: Called) -> Effect:
     """The directory of `--app` or FLASK_APP, above its packages (flask/cli.py, `prepare_import`)."""
     words = called.read(_FLASK)
-    _no_env_file(called, words.last("-e", "--env-file") or called.variable("FLASK_ENV_FILE"))
+    _refuse_env_file(called, words.last("-e", "--env-file") or called.variable("FLASK_ENV_FILE"))
     app = words.last("-A", "--app") or called.variable("FLASK_APP")
     if app is None:
         for name in (".env", ".flaskenv"):
@@ -187,10 +189,10 @@ def flask(called: Called) -> Effect:
                 raise called.undetermined_error(
                     f"flask reads {called.at(name)}, and {_ENV_FILE}", "set FLASK_APP by ENV, or give --app"
                 )
-    return Effect((Place(_above_packages(called, called.at((app or "app").partition(":")[0]))),))
+    return Effect((Place(_folder_above_packages(called, called.at((app or "app").partition(":")[0]))),))
 
 
-def _above_packages(called: Called, path: str) -> str:
+def _folder_above_packages(called: Called, path: str) -> str:
     path = path.removesuffix(".py")
     if path.endswith("/__init__"):
         path = posixpath.dirname(path)
@@ -213,7 +215,7 @@ def fastapi(called: Called) -> Effect:
         return Effect((here,))
     # An entrypoint in pyproject.toml, which is not read, takes the working directory.
     before = (here,) if not stated and called.is_file(called.at("pyproject.toml")) else ()
-    return Effect((*before, Place(_above_packages(called, found))))
+    return Effect((*before, Place(_folder_above_packages(called, found))))
 
 
 def celery(called: Called) -> Effect:
@@ -228,13 +230,13 @@ def waitress(called: Called) -> Effect:
     return Effect((Place(called.here, Position.LAST),))
 
 
-def _first(called: Called, words: Words) -> str:
+def _application_argument(called: Called, words: Words) -> str:
     if words.unknown is not None:
         advice = "leave that option out, or write --option=value"
         raise called.undetermined_error(f"its option {words.unknown[:80]} is not known", advice)
     return words.arguments[0] if words.arguments else ""
 
 
-def _no_env_file(called: Called, stated: str | None) -> None:
+def _refuse_env_file(called: Called, stated: str | None) -> None:
     if stated is not None:
         raise called.undetermined_error(f"it reads {stated[:200]}, and {_ENV_FILE}", _ENV_ADVICE)

@@ -21,7 +21,7 @@ def conda(tree: FileTree, prefix: str) -> dict[str, str] | None:
         if not file.endswith(".json"):
             continue
         path = f"{folder}/{file}"
-        name, version, build = _named(path, file.removesuffix(".json"))
+        name, version, build = _split_name(path, file.removesuffix(".json"))
         if name in paths:
             raise unverifiable(path, f"{name[:100]!r} has another record: {paths[name][:300]!r}")
         paths[name] = path
@@ -37,7 +37,7 @@ def conda_version(tree: FileTree, prefix: str, name: str) -> str | None:
     return stated.split(" ")[0] if stated else None
 
 
-def _named(path: str, stem: str) -> tuple[str, str, str]:
+def _split_name(path: str, stem: str) -> tuple[str, str, str]:
     parts = stem.rsplit("-", 2)
     if len(parts) != 3 or not all(parts) or " " in stem:
         raise unverifiable(path, "its name is not made of a package's name, version and build")
