@@ -102,7 +102,7 @@ class _Prefixed:
         return self._inner.read(size)
 
 
-def decompressed(blob: Readable, media_type: str, limits: Limits) -> Readable:
+def open_tar_stream(blob: Readable, media_type: str, limits: Limits) -> Readable:
     """Return the tar stream of a layer; media type and first bytes have to say the same.
 
     Raises:

@@ -15,7 +15,7 @@ from lockstep.images.reference import Reference
 from lockstep.images.registry.authentication import Authenticator, retry_after
 from lockstep.images.registry.credentials import Credentials
 from lockstep.images.registry.options import RegistryOptions
-from lockstep.images.registry.referrers import INDEX, MAX_PAGES, bounded, fallback_tag, next_page, parse_referrers
+from lockstep.images.registry.referrers import INDEX, MAX_PAGES, fallback_tag, limit_referrers, next_page, parse_referrers
 from lockstep.images.registry.transport import Transport, origin, web_url
 from lockstep.images.resolve import ACCEPTED
 from lockstep.images.source import Manifest, media_type_of
@@ -90,7 +90,7 @@ class RegistrySource:
                 return await self._fallback(digest, artifact_type)
             if body is None:
                 raise ImageError(Reason.REFERRERS_EXCEEDED, f"a list of referrers has more than {self._limits.manifest} bytes")
-            found = bounded(found + parse_referrers(body, artifact_type))
+            found = limit_referrers(found + parse_referrers(body, artifact_type))
             url = following
         raise ImageError(Reason.REFERRERS_EXCEEDED, f"the list of the image's referrers has more than {MAX_PAGES} pages")
 
@@ -102,7 +102,7 @@ class RegistrySource:
             if error.reason is Reason.IMAGE_NOT_FOUND:
                 return []
             raise
-        return bounded(parse_referrers(listed.body, artifact_type))
+        return limit_referrers(parse_referrers(listed.body, artifact_type))
 
     async def _chunks(self, response: aiohttp.ClientResponse, descriptor: Descriptor) -> AsyncIterator[bytes]:
         size = 0
@@ -133,9 +133,9 @@ class RegistrySource:
                 raise self._transport.unreachable(f"the storage that it redirects to answered {response.status}")
             if not await self._authenticator.answer(challenge):
                 message = f"{self._reference.registry} does not let these credentials read {self._reference.repository}"
-                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.withheld())
+                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.describe_withheld())
             response = await self._following(url, headers | self._authenticator.headers())
-        self._authenticator.opened()
+        self._authenticator.note_accepted()
         return response
 
     async def _following(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
