@@ -44,28 +44,28 @@ def describe(
         CatalogueError, UnreadableFileError: the environment can't be determined.
     """
 
-    def describe_serving(found: Serving) -> EnvironmentDocument:
-        return _document(tree, found, machine, collector, models)
+    def describe_serving(serves: Serving) -> EnvironmentDocument:
+        return _document(tree, serves, machine, collector, models)
 
     try:
-        found = serving(tree, launch)
+        serves = serving(tree, launch)
     except UnclearScriptError as unclear:
         return agree_on_document(tree, unclear, describe_serving)
-    return describe_serving(found)
+    return describe_serving(serves)
 
 
 def _document(tree: FileTree, serves: Serving, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:
     where = prefix(tree, serves.start)
     path = effective_path(tree, where, serves.start, serves.places)
     try:
-        found = find_distributions(tree, path.entries)
-        owners = Ownership(tree, found)
+        distributions = find_distributions(tree, path.entries)
+        owners = Ownership(tree, distributions)
         modules = list(Finder(tree, path.entries, path.series).modules())
         code = own_code(tree, path, modules, owners, models)
         hooks = startup(tree, path, owners)
         libraries = Libraries(tree, where.executable, serves.start.launch.env, machine=machine)
-        intact = Intact(tree, found, modules, owners, prefix=where.base, scripts=serves.scripts)
-        described = with_hooks(packages(tree, found, libraries, intact=intact), hooks)
+        intact = Intact(tree, distributions, modules, owners, prefix=where.base, scripts=serves.scripts)
+        described = with_hooks(packages(tree, distributions, libraries, intact=intact), hooks)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),

@@ -115,7 +115,7 @@ def _ambiguous_error(unclear: UnclearScriptError, why: str) -> CatalogueError:
 
 def _find_interpreters(tree: FileTree, unclear: UnclearScriptError) -> list[Started]:
     """Find every interpreter that somebody may execute, one for each set of prefixes."""
-    found: dict[Prefix, Started] = {}
+    starts: dict[Prefix, Started] = {}
     for path in _find_programs(tree, unclear):
         if tree.executable(path) is False:
             continue
@@ -123,16 +123,16 @@ def _find_interpreters(tree: FileTree, unclear: UnclearScriptError) -> list[Star
             if not is_interpreter(tree, path):
                 continue
             start = Started(path, _script_in_working_directory(unclear.launch), launch=unclear.launch)
-            found.setdefault(prefix(tree, start), start)
+            starts.setdefault(prefix(tree, start), start)
         except CatalogueError as error:
             # Without a standard library it can't start at all.
             if error.reason is not Reason.INTERPRETER_NOT_FOUND:
                 raise _ambiguous_error(unclear, error.message) from error
         except UnreadableFileError as error:
             raise _ambiguous_error(unclear, str(error)) from error
-        if len(found) > _MAX_CANDIDATES:
+        if len(starts) > _MAX_CANDIDATES:
             raise _ambiguous_error(unclear, f"the image has more than {_MAX_CANDIDATES} interpreters")
-    return list(found.values())
+    return list(starts.values())
 
 
 def _script_in_working_directory(launch: Launch) -> str:

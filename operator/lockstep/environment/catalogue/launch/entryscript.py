@@ -59,10 +59,10 @@ def entry_point(text: str) -> str | None:
     for line in _lines(text):
         if _LINES.fullmatch(line):
             continue
-        if found := _IMPORT.fullmatch(line):
-            imported.append((found[1], found[2]))
-        elif found := _CALL.fullmatch(line):
-            called.append(found[1])
+        if match := _IMPORT.fullmatch(line):
+            imported.append((match[1], match[2]))
+        elif match := _CALL.fullmatch(line):
+            called.append(match[1])
         else:
             return None
     if len(imported) != 1 or len(called) != 1 or called[0].partition(".")[0] != imported[0][1]:
@@ -72,13 +72,13 @@ def entry_point(text: str) -> str | None:
 
 def loaded_entry_point(text: str) -> tuple[str, str] | None:
     """Return distribution and name of the entry point that a script looks up and calls, as setuptools wrote such scripts."""
-    found: list[tuple[str, str]] = []
+    calls: list[tuple[str, str]] = []
     for line in _lines(text):
         if call := _LOAD_CALL.fullmatch(line):
-            found.append((call[1], call[2]))
+            calls.append((call[1], call[2]))
         elif line not in _LOADER_LINES and not _OTHER_LINES.fullmatch(line):
             return None
-    return found[0] if len(found) == 1 else None
+    return calls[0] if len(calls) == 1 else None
 
 
 def _lines(text: str) -> list[str]:
@@ -96,7 +96,7 @@ def console_scripts(tree: FileTree, folder: str) -> dict[str, str]:
         UnreadableFileError: its entry points can't be read.
     """
     body = tree.read(f"{folder}/entry_points.txt")
-    found: dict[str, str] = {}
+    scripts: dict[str, str] = {}
     section = ""
     for line in body.decode("utf-8", "replace").splitlines() if body is not None else ():
         if header := _SECTION.match(line):
@@ -105,5 +105,5 @@ def console_scripts(tree: FileTree, folder: str) -> dict[str, str]:
             name, _, value = line.partition("=")
             # Extras in brackets, which installers take no notice of.
             module, _, attribute = value.partition("[")[0].partition(":")
-            found[name.strip()] = f"{module.strip()}:{attribute.strip()}"
-    return found
+            scripts[name.strip()] = f"{module.strip()}:{attribute.strip()}"
+    return scripts

@@ -74,7 +74,7 @@ def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
     """Read the interpreter's own command line (CPython's `Python/getopt.c`)."""
     options: set[str] = set()
     rest = list(launch.argv[1:])
-    found = Started(executable, None, launch=launch)
+    start = Started(executable, None, launch=launch)
     while rest and rest[0].startswith("-") and len(rest[0]) > 1:
         flag = rest.pop(0)
         if flag == "--check-hash-based-pycs":
@@ -87,18 +87,18 @@ def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
                 value, rest = (flag[at:], rest) if flag[at:] else ("".join(rest[:1]), rest[1:])
                 if letter in "cm":
                     here = f"{launch.working_dir.rstrip('/')}/"
-                    found = replace(found, script=here, options=frozenset(options), arguments=tuple(rest))
-                    return replace(found, code=value) if letter == "c" else replace(found, program=value or None, module=True)
+                    start = replace(start, script=here, options=frozenset(options), arguments=tuple(rest))
+                    return replace(start, code=value) if letter == "c" else replace(start, program=value or None, module=True)
                 if value.startswith("pycache_prefix="):
-                    found = replace(found, pycache_prefix=value.partition("=")[2])
+                    start = replace(start, pycache_prefix=value.partition("=")[2])
                 break
             options.add(letter)
-    found = replace(found, options=frozenset(options), arguments=tuple(rest[1:]))
+    start = replace(start, options=frozenset(options), arguments=tuple(rest[1:]))
     if rest[:1] == ["-"]:
-        return replace(found, code="-")
+        return replace(start, code="-")
     if not rest:
-        return found
-    return replace(found, script=_resolve_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
+        return start
+    return replace(start, script=_resolve_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
 
 
 def _resolve_script(tree: FileTree, argument: str, launch: Launch) -> str:

@@ -71,13 +71,13 @@ class Libraries:
         program = tree.resolve(interpreter) or interpreter
         folder = _folder(program)
         self._variable = self._expand(env.get("LD_LIBRARY_PATH", "").replace(";", ":"), folder)
-        found = self._object(program)
-        self._main = Loaded(folder, found) if isinstance(found, SharedObject) else None
+        shared_object = self._object(program)
+        self._main = Loaded(folder, shared_object) if isinstance(shared_object, SharedObject) else None
         self._process = self._loaded_at_start()
 
     def names(self, objects: Iterable[str]) -> frozenset[str]:
         """Return the names under which some objects (paths) serve others once they are loaded."""
-        return frozenset(found.soname for _, found in self._of_this_machine(objects) if found.soname)
+        return frozenset(shared_object.soname for _, shared_object in self._of_this_machine(objects) if shared_object.soname)
 
     def missing(self, objects: Sequence[str], provided: frozenset[str]) -> tuple[str, ...]:
         """Return the names (sorted) that a package's objects need, themselves or through others, and nothing provides.
@@ -98,10 +98,10 @@ class Libraries:
         own = list(self._of_this_machine(objects))
         closure = _Closure(set(self._process), provided | self.names(objects))
         closure.missing |= {UNDETERMINED + _name(path) for path in objects if self._object(path) is Undetermined.BROKEN}
-        needed = {name for _, found in own for name in found.needed}
+        needed = {name for _, shared_object in own for name in shared_object.needed}
         # What another one needs is loaded by it, and inherits its search path; the rest is loaded by the process itself.
-        for path, found in sorted(own, key=lambda one: ((one[1].soname or _name(one[0])) in needed, one[0])):
-            self._add_object(closure, path, Loaded(_folder(path), found))
+        for path, shared_object in sorted(own, key=lambda one: ((one[1].soname or _name(one[0])) in needed, one[0])):
+            self._add_object(closure, path, Loaded(_folder(path), shared_object))
             self._search_needs(closure)
         return tuple(sorted({_printable_name(name) for name in closure.missing}))
 
@@ -114,10 +114,12 @@ class Libraries:
 
     def _of_this_machine(self, paths: Iterable[str]) -> Iterator[tuple[str, SharedObject]]:
         for path in paths:
-            found = self._object(path)
+            shared_object = self._object(path)
             # Packages bring objects for other machines too, which are never loaded.
-            if isinstance(found, SharedObject) and (self._main is None or _is_same_machine(found, self._main.object)):
-                yield path, found
+            if isinstance(shared_object, SharedObject) and (
+                self._main is None or _is_same_machine(shared_object, self._main.object)
+            ):
+                yield path, shared_object
 
     def _add_object(self, closure: _Closure, path: str, loaded: Loaded) -> None:
         resolved = self._tree.resolve(path) or path
@@ -137,11 +139,11 @@ class Libraries:
                     closure.missing |= {name} - closure.provided
                     continue
                 closure.loaded.add(name)
-                found = self._object(path)
-                if isinstance(found, SharedObject):
-                    closure.loaded |= {found.soname} if found.soname else set()
-                    self._add_object(closure, path, Loaded(_folder(path), found, loaded))
-                elif found is Undetermined.BROKEN:
+                shared_object = self._object(path)
+                if isinstance(shared_object, SharedObject):
+                    closure.loaded |= {shared_object.soname} if shared_object.soname else set()
+                    self._add_object(closure, path, Loaded(_folder(path), shared_object, loaded))
+                elif shared_object is Undetermined.BROKEN:
                     closure.missing.add(UNDETERMINED + _name(path))
 
     def _search(self, name: str, loader: Loaded) -> str | None:
@@ -159,24 +161,26 @@ class Libraries:
         if self._musl:
             # musl makes no difference between the two, and climbs through both (ldso/dynlink.c, load_library).
             yield from self._variable
-            for one in self._loaders(loader):
-                yield from self._expand(one.object.runpath or one.object.rpath or "", one.folder)
+            for ancestor in self._loaders(loader):
+                yield from self._expand(ancestor.object.runpath or ancestor.object.rpath or "", ancestor.folder)
         else:
             if loader.object.runpath is None:
-                for one in self._loaders(loader):
-                    yield from self._expand(one.object.rpath or "" if one.object.runpath is None else "", one.folder)
+                for ancestor in self._loaders(loader):
+                    yield from self._expand(
+                        ancestor.object.rpath or "" if ancestor.object.runpath is None else "", ancestor.folder
+                    )
             yield from self._variable
             yield from self._expand(loader.object.runpath or "", loader.folder)
         yield from self._default
 
     def _loaders(self, loader: Loaded) -> Iterator[Loaded]:
         """Yield an object, what loaded it, and so on; the program is the last."""
-        one: Loaded | None = loader
-        while one is not None:
+        ancestor: Loaded | None = loader
+        while ancestor is not None:
             self._count_step()
-            if one is not self._main:
-                yield one
-            one = one.loader
+            if ancestor is not self._main:
+                yield ancestor
+            ancestor = ancestor.loader
         if self._main is not None:
             yield self._main
 
@@ -190,13 +194,13 @@ class Libraries:
 
     def _existing_directories(self, folders: Iterable[str]) -> list[str]:
         """Return the directories that exist, each once. `..` counts from where a link leads, as in the kernel."""
-        found: dict[str, None] = {}
+        existing: dict[str, None] = {}
         for folder in folders:
             self._count_step()
             resolved = self._tree.resolve(folder) if folder.startswith("/") else None
             if resolved is not None and self._tree.kind(resolved) is FileKind.DIRECTORY:
-                found[resolved] = None
-        return list(found)
+                existing[resolved] = None
+        return list(existing)
 
     def _count_step(self) -> None:
         self._steps += 1
@@ -213,11 +217,11 @@ class Libraries:
 
     def _is_loadable(self, path: str, loader: SharedObject) -> bool:
         """Return whether the linker would take a file: one of another machine is passed over, one never read counts."""
-        found = self._object(path)
+        shared_object = self._object(path)
         return (
-            _is_same_machine(found, loader)
-            if isinstance(found, SharedObject)
-            else found in (Undetermined.BROKEN, Undetermined.NOT_READ)
+            _is_same_machine(shared_object, loader)
+            if isinstance(shared_object, SharedObject)
+            else shared_object in (Undetermined.BROKEN, Undetermined.NOT_READ)
         )
 
     def _object(self, path: str) -> SharedObject | Undetermined | None:

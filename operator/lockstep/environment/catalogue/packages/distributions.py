@@ -53,16 +53,18 @@ def find_distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed,
 
     Archives on the path are read as `eggs.read_metadata` says.
     """
-    found: list[Installed] = []
+    distributions: list[Installed] = []
     for path in paths:
-        here: dict[str, str] = {}
-        for one in _distributions_in(tree, path):
-            name = one.package.name
-            if name in here:
-                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {one.folder}")
-            here[name] = one.folder
-            found.append(one)
-    return tuple(found)
+        folders: dict[str, str] = {}
+        for distribution in _distributions_in(tree, path):
+            name = distribution.package.name
+            if name in folders:
+                raise CatalogueError(
+                    Reason.METADATA_INVALID, f"{name} is installed twice: {folders[name]} and {distribution.folder}"
+                )
+            folders[name] = distribution.folder
+            distributions.append(distribution)
+    return tuple(distributions)
 
 
 def _distributions_in(tree: FileTree, path: str) -> Iterator[Installed]:

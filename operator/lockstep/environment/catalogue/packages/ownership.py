@@ -16,26 +16,26 @@ class Ownership:
 
     Args:
         tree: the root file system.
-        found: the distributions in the order of the path.
+        distributions: the distributions in the order of the path.
 
     Raises:
         UnreadableFileError: a list of files can't be read.
     """
 
-    def __init__(self, tree: FileTree, found: Sequence[Installed]) -> None:
+    def __init__(self, tree: FileTree, distributions: Sequence[Installed]) -> None:
         self._files: dict[str, tuple[Installed, Row]] = {}
         self._names: dict[str, Installed] = {}
         self._others: dict[str, set[str]] = {}
-        for one in found:
-            rows = one.rows or _installed_files(tree, one)
+        for distribution in distributions:
+            rows = distribution.rows or _installed_files(tree, distribution)
             for row in rows:
-                path = _join_path(one.site, row.path)
-                first = self._files.setdefault(path, (one, row))
+                path = _join_path(distribution.site, row.path)
+                first = self._files.setdefault(path, (distribution, row))
                 if first[1].hash != row.hash:
                     self._others.setdefault(path, set()).add(row.hash)
             if not rows:
-                for name in _top_levels(tree, one):
-                    self._names.setdefault(f"{one.site}/{name}", one)
+                for name in _top_levels(tree, distribution):
+                    self._names.setdefault(f"{distribution.site}/{name}", distribution)
 
     def owner(self, file: str, entry: str) -> Installed | None:
         """Return the distribution that a file below the path entry belongs to; None when it belongs to none."""
@@ -66,16 +66,16 @@ def _join_path(site: str, path: str) -> str:
     return posixpath.normpath(f"{site}/{path}") if ".." in path or "./" in path or "//" in path else f"{site}/{path}"
 
 
-def _installed_files(tree: FileTree, one: Installed) -> tuple[Row, ...]:
+def _installed_files(tree: FileTree, distribution: Installed) -> tuple[Row, ...]:
     """Read the list that `setup.py install --record` left: paths relative to the egg-info directory."""
-    body = tree.read(f"{one.folder}/installed-files.txt")
+    body = tree.read(f"{distribution.folder}/installed-files.txt")
     lines = body.decode("utf-8", "replace").splitlines() if body is not None else []
-    folder = one.folder.rpartition("/")[2]
+    folder = distribution.folder.rpartition("/")[2]
     return tuple(Row(posixpath.normpath(f"{folder}/{line.strip()}"), "") for line in lines if line.strip())
 
 
-def _top_levels(tree: FileTree, one: Installed) -> list[str]:
-    body = tree.read(f"{one.folder}/top_level.txt")
+def _top_levels(tree: FileTree, distribution: Installed) -> list[str]:
+    body = tree.read(f"{distribution.folder}/top_level.txt")
     if body is None:
-        return [one.package.name.replace("-", "_")]
+        return [distribution.package.name.replace("-", "_")]
     return [line.strip() for line in body.decode("utf-8", "replace").splitlines() if line.strip()]

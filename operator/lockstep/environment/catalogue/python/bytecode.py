@@ -21,17 +21,17 @@ def bytecode(tree: FileTree, path: SearchPath, modules: Iterable[Module], owners
     Raises:
         UnreadableFileError: what is known of a file is not enough.
     """
-    found: dict[str, BytecodeKind] = {}
+    kinds: dict[str, BytecodeKind] = {}
     caches = _Caches(tree, path)
     for module in modules:
         if module.kind is Kind.BYTECODE and not _is_brought_by_distribution(tree, module, owners):
-            found[module.file] = BytecodeKind.SOURCELESS
+            kinds[module.file] = BytecodeKind.SOURCELESS
         elif module.kind is Kind.SOURCE:
             for cache in caches.of(module.file):
                 kind = _judge_cache(tree, cache, module.file)
                 if kind is not None:
-                    found[cache] = kind
-    return dict(sorted(found.items())[:MAX_BYTECODE])
+                    kinds[cache] = kind
+    return dict(sorted(kinds.items())[:MAX_BYTECODE])
 
 
 def _is_brought_by_distribution(tree: FileTree, module: Module, owners: Ownership) -> bool:
@@ -73,9 +73,9 @@ class _Caches:
             yield f"{cached}/{file}"
 
     def _list_caches(self, folder: str) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        caches: dict[str, list[str]] = {}
         for file in self._tree.listdir(folder):
             stem, _, rest = file.partition(".")
             if rest.endswith(".pyc") and rest.partition(".")[0] in self._tags:
-                found.setdefault(stem, []).append(file)
-        return found
+                caches.setdefault(stem, []).append(file)
+        return caches

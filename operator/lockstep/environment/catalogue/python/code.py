@@ -31,7 +31,9 @@ class Code:
     """Digests by import path of those in site directories that no distribution brought."""
 
 
-def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: Ownership, models: Sequence[str] = ()) -> Code:
+def own_code(
+    tree: FileTree, path: SearchPath, modules: Iterable[Module], owners: Ownership, models: Sequence[str] = ()
+) -> Code:
     """Find the modules on the path that belong to no distribution, or to one that came from a directory, file or repository.
 
     A wheel file's modules are left out where there are too many to be somebody's own: what is left out never passes, since
@@ -40,7 +42,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     Args:
         tree: the root file system.
         path: the effective path.
-        found: its modules.
+        modules: the modules on that path.
         owners: whose files are whose.
         models: directories of logged models; their `code` is put on the path when they are loaded (MLflow's code_paths).
 
@@ -52,7 +54,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     archives: dict[str, list[Module]] = {}
     unowned: list[Module] = []
     beside: list[Module] = []
-    for module in found:
+    for module in modules:
         if module.entry in path.library or owners.is_owned_by_system(module.entry) or _is_no_code(module.path):
             continue
         owner = owners.owner(module.file, module.entry)
@@ -65,9 +67,9 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
             unowned.append(module)
         elif owner is not None and (module.kind is Kind.EXTENSION or module.path.endswith("/__init__.py")):
             beside.append(module)
-    for _, modules in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
-        if len(own) + len(modules) <= MAX_MODULES:
-            own |= {module.path: module for module in modules}
+    for _, packaged in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
+        if len(own) + len(packaged) <= MAX_MODULES:
+            own |= {module.path: module for module in packaged}
     folders = [f"{model.rstrip('/')}/code" for model in models]
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
@@ -129,7 +131,7 @@ def _is_in_regular_package(module: str, among: Mapping[str, str]) -> bool:
 
 def _find_shadows_beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
     """Find modules that run instead of another's of the same name beside them: an extension instead of a package's source."""
-    found: dict[str, Shadow] = {}
+    shadows: dict[str, Shadow] = {}
     for module in modules:
         folder, _, file = module.file.rpartition("/")
         base = f"{folder}/{file.partition('.')[0]}"
@@ -141,8 +143,8 @@ def _find_shadows_beside(tree: FileTree, modules: Iterable[Module], owners: Owne
             continue
         if (digest := tree.sha256(module.file)) is not None:
             name = module.path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
-            found[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
-    return found
+            shadows[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
+    return shadows
 
 
 def _is_same_distribution(owner: Installed, other: Installed | None) -> bool:
@@ -156,7 +158,7 @@ def _find_shadows_on_path(tree: FileTree, path: SearchPath, owners: Ownership, m
     """
     finder = Finder(tree, path.entries, path.series)
     first: dict[str, tuple[Module, Installed | None]] = {}
-    found: dict[str, Shadow] = {}
+    shadows: dict[str, Shadow] = {}
     for entry in (*models, *path.entries):
         for name, module in finder.top_levels(entry).items():
             if name in NEVER_IMPORTED or name in HOOKS:
@@ -164,7 +166,7 @@ def _find_shadows_on_path(tree: FileTree, path: SearchPath, owners: Ownership, m
             owner = owners.owner(module.file, module.entry)
             installed = owner is not None or owners.is_owned_by_system(entry) or entry in path.library
             before, its = first.setdefault(name, (module, owner))
-            if before is module or not installed or before.entry in path.library or name in found:
+            if before is module or not installed or before.entry in path.library or name in shadows:
                 continue
             # One distribution in two places is known by the first; what the system brought is known by nobody.
             if owners.is_owned_by_system(before.entry) or (owner is not None and _is_same_distribution(owner, its)):
@@ -172,5 +174,5 @@ def _find_shadows_on_path(tree: FileTree, path: SearchPath, owners: Ownership, m
             digest = tree.sha256(before.file)
             package = owner.package.name if owner is not None else None
             if digest is not None and (its is None or owner is not None or entry in path.library):
-                found[name] = Shadow(file=before.file, module=before.path, sha256=digest, package=package)
-    return found
+                shadows[name] = Shadow(file=before.file, module=before.path, sha256=digest, package=package)
+    return shadows

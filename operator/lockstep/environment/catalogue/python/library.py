@@ -29,17 +29,17 @@ def library(tree: FileTree, where: Prefix, path: SearchPath, modules: Iterable[M
         CatalogueError: a list of files can't be understood.
         UnreadableFileError: a file's digest was not taken.
     """
-    found = [one for one in modules if one.entry in path.library and not _is_left_out(one)]
+    relevant = [module for module in modules if module.entry in path.library and not _is_left_out(module)]
     lists = file_lists(tree, where.base)
     if f"{where.standard_library}/os.py" in lists:
-        differing = dict(_differing_by_lists(tree, lists, where, found))
+        differing = dict(_differing_by_lists(tree, lists, where, relevant))
     else:
-        differing = _differing_by_layers(tree, where, found)
+        differing = _differing_by_layers(tree, where, relevant)
     differing |= dict.fromkeys(_find_changed_copy(tree, where), LibraryKind.CHANGED)
     differing |= {
-        one.file: LibraryKind.CHANGED
-        for one in modules
-        if one.entry == DEBIANS_OWN and one.file in lists and not lists.holds(tree, one.file)
+        module.file: LibraryKind.CHANGED
+        for module in modules
+        if module.entry == DEBIANS_OWN and module.file in lists and not lists.holds(tree, module.file)
     }
     return dict(sorted(differing.items())[:MAX_NAMED])
 
@@ -55,7 +55,7 @@ def _is_left_out(module: Module) -> bool:
 def _differing_by_lists(
     tree: FileTree, lists: FileLists, where: Prefix, modules: Sequence[Module]
 ) -> Iterator[tuple[str, LibraryKind]]:
-    for file in (*(one.file for one in modules), *_interpreter_files(tree, where)):
+    for file in (*(module.file for module in modules), *_interpreter_files(tree, where)):
         if file not in lists:
             if file != where.executable:
                 yield file, LibraryKind.ADDED
@@ -84,7 +84,7 @@ def _interpreter_files(tree: FileTree, where: Prefix) -> Iterator[str]:
 
 
 def _differing_by_layers(tree: FileTree, where: Prefix, modules: Sequence[Module]) -> dict[str, LibraryKind]:
-    stats = {one.file: stat for one in modules if (stat := tree.stat(one.file)) is not None}
+    stats = {module.file: stat for module in modules if (stat := tree.stat(module.file)) is not None}
     base = _layer_of_library(list(stats.values()))
     fresh = [file for file, stat in stats.items() if stat.layer >= base]
     named = {file for file, stat in stats.items() if stat.layer > base}
@@ -103,5 +103,5 @@ def _layer_of_library(stats: Sequence[FileStat]) -> int:
 def _is_another_build(tree: FileTree, where: Prefix, modules: Sequence[Module], layer: int) -> bool:
     """Return whether a layer brought another build: its interpreter, or every compiled module, has another content too."""
     binaries = [stat for path in _interpreter_files(tree, where) if (stat := tree.stat(path)) is not None]
-    compiled = [stat for one in modules if one.kind is Kind.EXTENSION and (stat := tree.stat(one.file)) is not None]
+    compiled = [stat for module in modules if module.kind is Kind.EXTENSION and (stat := tree.stat(module.file)) is not None]
     return any(stat.layer >= layer for stat in binaries) or (bool(compiled) and all(stat.layer >= layer for stat in compiled))

@@ -44,35 +44,35 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
         UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
     first = start = follow_launch(tree, launch)
-    found = Serving(start, first)
+    result = Serving(start, first)
     for _ in range(_MAX_SERVERS):
         path = search_path(tree, prefix(tree, start), start)
         server, arguments = (
             _server_of_code(start) if start.code is not None else (find_server(tree, start, path), start.arguments)
         )
-        scripts = (*found.scripts, start.program) if start.program is not None and not start.module else found.scripts
+        scripts = (*result.scripts, start.program) if start.program is not None and not start.module else result.scripts
         if server is None:
-            return Serving(start, first, (), found.server, found.model, found.code, scripts)
+            return Serving(start, first, (), result.server, result.model, result.code, scripts)
         effect = server.effect(Called(tree, start.launch, arguments, path))
-        found = Serving(
+        result = Serving(
             start=start,
             first=first,
             places=effect.places,
-            server=found.server or (server.name if not server.launcher else None),
-            model=found.model or effect.model,
-            code=(*found.code, *effect.code),
+            server=result.server or (server.name if not server.launcher else None),
+            model=result.model or effect.model,
+            code=(*result.code, *effect.code),
             scripts=scripts,
         )
         if effect.next is None:
-            return found
+            return result
         start = _follow_next(tree, start, effect.next)
     raise ambiguous(" ".join(launch.argv), "too many servers start one another")
 
 
 def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
     after = follow_launch(tree, launch)
-    one, other = prefix(tree, before), prefix(tree, after)
-    if one != other:
+    prefix_before, prefix_after = prefix(tree, before), prefix(tree, after)
+    if prefix_before != prefix_after:
         folder = before.executable.rpartition("/")[0]
         what = " ".join(launch.argv)
         why = f"{before.program or before.executable} starts it by its name, and {after.executable} is another environment's"
@@ -83,8 +83,8 @@ def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
 def _server_of_code(start: Started) -> tuple[Server, tuple[str, ...]]:
     """Return the server that code of the command line starts, with its arguments; any other code is refused."""
     for pattern, server in BY_CODE:
-        if found := pattern.fullmatch((start.code or "").strip()):
-            return server, found.groups()
+        if match := pattern.fullmatch((start.code or "").strip()):
+            return server, match.groups()
     how = "of its standard input (-)" if start.code == "-" else "of its command line (-c)"
     advice = "put the code into a file in the image and start that"
     raise ambiguous(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)

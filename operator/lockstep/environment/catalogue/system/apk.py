@@ -16,13 +16,13 @@ def apk(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = PackageDatabase()
+    database = PackageDatabase()
     for path in sorted({resolved for path in INSTALLED if (resolved := tree.resolve(path)) is not None}):
-        add_installed(found, tree.read(path) or b"", path)
-    return found.packages()
+        add_installed(database, tree.read(path) or b"", path)
+    return database.packages()
 
 
-def add_installed(found: PackageDatabase, body: bytes, path: str) -> None:
+def add_installed(database: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of an `installed` file: lines of one letter, a colon and a value.
 
     Raises:
@@ -37,4 +37,4 @@ def add_installed(found: PackageDatabase, body: bytes, path: str) -> None:
                 raise unverifiable(path, f"an entry states its {line[0]} twice")
         if not fields.get("P") or not fields.get("V"):
             raise unverifiable(path, "an entry has no name (P) or no version (V)")
-        found.add(fields["P"], fields.get("A", ""), fields["V"], path)
+        database.add(fields["P"], fields.get("A", ""), fields["V"], path)

@@ -27,13 +27,13 @@ def dpkg(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = PackageDatabase()
-    add_status(found, tree.read(STATUS) or b"", STATUS)
+    database = PackageDatabase()
+    add_status(database, tree.read(STATUS) or b"", STATUS)
     # Distroless images keep one file a package there, without a Status line.
     for name in tree.listdir(STATUS_FOLDER):
         if not name.endswith(".md5sums"):
-            add_status(found, tree.read(f"{STATUS_FOLDER}/{name}") or b"", f"{STATUS_FOLDER}/{name}")
-    return found.packages()
+            add_status(database, tree.read(f"{STATUS_FOLDER}/{name}") or b"", f"{STATUS_FOLDER}/{name}")
+    return database.packages()
 
 
 def dpkg_version(tree: FileTree, name: str) -> str | None:
@@ -41,7 +41,7 @@ def dpkg_version(tree: FileTree, name: str) -> str | None:
     return next((version for key, version in dpkg(tree).items() if key.partition(":")[0] == name), None)
 
 
-def add_status(found: PackageDatabase, body: bytes, path: str) -> None:
+def add_status(database: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of a status file.
 
     Raises:
@@ -61,4 +61,4 @@ def add_status(found: PackageDatabase, body: bytes, path: str) -> None:
             continue
         if not fields.get("package") or not fields.get("version"):
             raise unverifiable(path, "an entry has no Package or no Version")
-        found.add(fields["package"], fields.get("architecture", ""), fields["version"], path)
+        database.add(fields["package"], fields.get("architecture", ""), fields["version"], path)

@@ -38,10 +38,10 @@ def rpm(tree: FileTree) -> dict[str, str]:
         for package in _packages(tree, path):
             if package.name != _KEY:
                 versions.setdefault((package.name, package.architecture), set()).add(package.version)
-    found = PackageDatabase()
+    database = PackageDatabase()
     for (name, architecture), several in versions.items():
-        found.add(name, architecture, ", ".join(sorted(several)), sources[0])
-    return found.packages()
+        database.add(name, architecture, ", ".join(sorted(several)), sources[0])
+    return database.packages()
 
 
 def _sources(tree: FileTree) -> Iterator[str]:
