@@ -57,9 +57,9 @@ _KEYS = ("mediaType", "manifests", "layers", "config", "schemaVersion")
 
 def refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a JSON object with a key twice: programs take the first, the last, or join them (for `json.loads`)."""
-    if len(found := dict(pairs)) != len(pairs):
+    if len(result := dict(pairs)) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return result
 
 
 def media_type_of(body: bytes) -> str:

@@ -25,9 +25,9 @@ def program_of(body: bytes) -> Program:
 
 
 def _libc(body: bytes) -> str | None:
-    if found := _GLIBC.search(body):
-        return f"glibc {found[1].decode()}"
+    if match := _GLIBC.search(body):
+        return f"glibc {match[1].decode()}"
     if b"musl libc" not in body:
         return None
-    found = _MUSL.search(body)
-    return f"musl {found[0].decode()}" if found else "musl"
+    match = _MUSL.search(body)
+    return f"musl {match[0].decode()}" if match else "musl"

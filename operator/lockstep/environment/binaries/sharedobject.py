@@ -165,13 +165,13 @@ def _table(segments: list[tuple[str, int, int, int]], tags: dict[str | int, list
 def _string(file: BinaryIO, offset: int, limit: int) -> str:
     """Return the text at an offset of the file, of 1 to `limit` bytes before a zero byte."""
     file.seek(offset)
-    found = bytearray()
-    while len(found) <= limit:
+    name = bytearray()
+    while len(name) <= limit:
         piece = file.read(_PIECE)
         text, end, _ = piece.partition(b"\0")
-        found += text
-        if end and found and len(found) <= limit:
-            return found.decode("utf-8", "surrogateescape")
+        name += text
+        if end and name and len(name) <= limit:
+            return name.decode("utf-8", "surrogateescape")
         if end or not piece:
             break
     raise InvalidObjectError(f"a name is empty or has no end within {limit} bytes")

@@ -100,13 +100,13 @@ def _find_packages_kept_apart(
     """Return the packages to keep apart: where `tensorflow` and `tensorflow-cpu` are both installed, which one runs can't be
     determined.
     """
-    found: set[str] = set()
+    apart: set[str] = set()
     everyone = {package.name for document in (trained, image) for package in document.packages}
     for document in (trained, image):
         names = [name for package in document.packages if (name := compared_name(package.name, spec)) is not None]
         several = {name for name, count in Counter(names).items() if count > 1}
-        found |= {name for name in everyone if compared_name(name, spec) in several}
-    return frozenset(found)
+        apart |= {name for name in everyone if compared_name(name, spec) in several}
+    return frozenset(apart)
 
 
 def _comparison_name(name: str, spec: EnvironmentSpec, apart: Set[str]) -> str | None:
@@ -121,12 +121,12 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec, apar
         spec: the policy's rules.
         apart: packages that go by their own names (`Scope.apart`).
     """
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     for package in document.packages:
         name = _comparison_name(package.name, spec, apart)
         if name is not None and not matches(name, spec.packages.ignore):
-            found[name] = package
-    return found
+            packages[name] = package
+    return packages
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -198,9 +198,9 @@ def _compared_cuda_fields(trained: Cuda | None, image: Cuda | None, wanted: set[
 
 
 def _missing_libraries(trained: Package | None, image: Package | None) -> tuple[str, ...]:
-    known = set(trained.missing) if trained is not None else set()
+    missing_in_training = set(trained.missing) if trained is not None else set()
     missing = image.missing if image is not None else ()
-    return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
+    return tuple(sorted(name for name in set(missing) - missing_in_training if not matches(name, _OF_THE_DRIVER)))
 
 
 def _foreign_library_files(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
@@ -276,10 +276,10 @@ def _implied_packages(wanted: set[str], theirs: Names, ours: Names, spec: Enviro
 
     A record that does not state its start-up hooks (`hooks_recorded`) says nothing about those that only the image has.
     """
-    found = companions(wanted, theirs) | companions(wanted, ours)
+    implied = companions(wanted, theirs) | companions(wanted, ours)
     if spec.startup is StartupRule.COMPARE:
-        found |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
-    return found if hooks_recorded else found & theirs.keys()
+        implied |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
+    return implied if hooks_recorded else implied & theirs.keys()
 
 
 def _packages_in_scope(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec, apart: Set[str]) -> set[str]:
@@ -336,7 +336,7 @@ def edited_files(document: EnvironmentDocument, name: str) -> list[str] | None:
 
 
 def _files_digest(document: EnvironmentDocument, name: str) -> str | None:
-    return next((one.files for one in document.packages if one.name == name), None)
+    return next((package.files for package in document.packages if package.name == name), None)
 
 
 def _missing_among(package: Package | None, libraries: Sequence[str]) -> list[str]:

@@ -32,8 +32,8 @@ class Keep:
             self._body += chunk
         if self._hash is not None:
             self._hash.update(chunk)
-        for one in self._legacy:
-            one.update(chunk)
+        for digest in self._legacy:
+            digest.update(chunk)
         if self._interest.head and len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
         if self._needs is not None:

@@ -65,14 +65,14 @@ class Needs:
         """Search the file up to `until` and hold the surroundings of what is found."""
         if self._marks is None:
             self._marks = self._begin(bytes(self._window[:64]))
-        found = [place for place in self._places if self._searched <= place < until]
+        places = [place for place in self._places if self._searched <= place < until]
         for mark in self._marks:
             at = self._find(mark, self._searched, until)
             while at >= 0 and self._held <= BUDGET:
-                found.append(at)
+                places.append(at)
                 # What lies close by is held with it.
                 at = self._find(mark, at + REACH // 2, until)
-        for place in sorted(found):
+        for place in sorted(places):
             self._hold(max(place - REACH, self._end, self._start), place + REACH)
         self._searched = until
         del self._window[: max(until - REACH - self._start, 0)]

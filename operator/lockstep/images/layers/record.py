@@ -88,30 +88,30 @@ def _write_row(path: str, entry: Entry) -> list[Any]:
         return [path, "l", entry.target]
     if entry.kind is not FileKind.FILE:
         return [path, _LETTERS[entry.kind]]
-    known = _file_facts(entry)
-    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+    facts = _file_facts(entry)
+    return [path, "f", entry.executable, facts] if facts else [path, "f", entry.executable]
 
 
 def _file_facts(entry: Entry) -> dict[str, Any]:
-    known: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if entry.body is not None:
-        known["b"] = _write_bytes(entry.body)
+        facts["b"] = _write_bytes(entry.body)
     if entry.why_unread:
-        known["w"] = entry.why_unread
+        facts["w"] = entry.why_unread
     if entry.sha256 is not None:
         # In the alphabet of RECORD files, so that the compressor finds the two to be the same.
-        known["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
+        facts["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
     if entry.legacy is not None:
-        known["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
+        facts["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
     if entry.head is not None:
-        known["h"] = base64.b64encode(entry.head).decode()
+        facts["h"] = base64.b64encode(entry.head).decode()
     if entry.stat is not None:
-        known["t"] = [entry.stat.size, entry.stat.modified]
+        facts["t"] = [entry.stat.size, entry.stat.modified]
     if entry.program is not None:
-        known["p"] = [entry.program.python, entry.program.libc]
+        facts["p"] = [entry.program.python, entry.program.libc]
     if entry.object is not Undetermined.NOT_READ:
-        known["o"] = entry.object.name if isinstance(entry.object, Undetermined) else list(astuple(entry.object))
-    return known
+        facts["o"] = entry.object.name if isinstance(entry.object, Undetermined) else list(astuple(entry.object))
+    return facts
 
 
 def _read_entry(row: list[Any], number: int) -> Entry:
@@ -120,17 +120,17 @@ def _read_entry(row: list[Any], number: int) -> Entry:
         return Entry(kind, target=row[2])
     if kind is not FileKind.FILE:
         return Entry(kind)
-    known = row[3] if len(row) > 3 else {}
+    facts = row[3] if len(row) > 3 else {}
     return Entry(
         kind,
-        body=_read_bytes(known["b"]) if "b" in known else None,
-        why_unread=known.get("w", ""),
-        sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
-        legacy=_split_legacy(known["d"]) if "d" in known else None,
-        head=base64.b64decode(known["h"]) if "h" in known else None,
-        stat=FileStat(known["t"][0], known["t"][1], number, number) if "t" in known else None,
-        program=Program(*known["p"]) if "p" in known else None,
-        object=_read_object(known["o"]) if "o" in known else Undetermined.NOT_READ,
+        body=_read_bytes(facts["b"]) if "b" in facts else None,
+        why_unread=facts.get("w", ""),
+        sha256="sha256:" + base64.urlsafe_b64decode(facts["s"]).hex() if "s" in facts else None,
+        legacy=_split_legacy(facts["d"]) if "d" in facts else None,
+        head=base64.b64decode(facts["h"]) if "h" in facts else None,
+        stat=FileStat(facts["t"][0], facts["t"][1], number, number) if "t" in facts else None,
+        program=Program(*facts["p"]) if "p" in facts else None,
+        object=_read_object(facts["o"]) if "o" in facts else Undetermined.NOT_READ,
         executable=row[2],
     )
 
@@ -140,8 +140,8 @@ def _split_legacy(text: str) -> tuple[bytes, bytes]:
     return raw[:_MD5], raw[_MD5:]
 
 
-def _read_object(known: str | list[Any]) -> SharedObject | Undetermined:
-    return Undetermined[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
+def _read_object(facts: str | list[Any]) -> SharedObject | Undetermined:
+    return Undetermined[facts] if isinstance(facts, str) else SharedObject(tuple(facts[0]), *facts[1:])
 
 
 def _write_bytes(body: bytes) -> str | list[str]:

@@ -133,7 +133,7 @@ class Authenticator:
     def _token_error(self, response: aiohttp.ClientResponse) -> ImageError:
         wait = retry_after(response)
         if response.status != 429:
-            return self._transport.unreachable(f"its token service has status {response.status}", wait)
+            return self._transport.unreachable_error(f"its token service has status {response.status}", wait)
         message = f"the token service of {self._reference.registry} answered 429"
         return ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, message, retry=True, retry_after=wait)
 

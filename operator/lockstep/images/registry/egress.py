@@ -59,7 +59,7 @@ def _embedded_addresses(address: IPv4Address | IPv6Address) -> list[IPv4Address]
     """Return the IPv4 addresses to which an IPv6 address leads (RFC 4291 2.5.5, RFC 6052, RFC 3056, RFC 4380)."""
     if isinstance(address, IPv4Address):
         return []
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
+        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [one for one in embedded if one is not None]

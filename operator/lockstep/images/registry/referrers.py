@@ -40,16 +40,16 @@ def parse_referrers(body: bytes, artifact_type: str) -> list[Descriptor]:
     return [_descriptor(one) for one in entries if _may_have_type(one, artifact_type)]
 
 
-def limit_referrers(found: list[Descriptor]) -> list[Descriptor]:
+def limit_referrers(descriptors: list[Descriptor]) -> list[Descriptor]:
     """Return what was found.
 
     Raises:
         ImageError: ReferrersExceeded, it is more than is read.
     """
-    if len(found) > MAX_REFERRERS:
+    if len(descriptors) > MAX_REFERRERS:
         message = f"the image has more than {MAX_REFERRERS} referrers that may be signatures or attestations"
         raise ImageError(Reason.REFERRERS_EXCEEDED, message)
-    return found
+    return descriptors
 
 
 def next_page(link: str, url: str) -> str | None:
@@ -58,10 +58,10 @@ def next_page(link: str, url: str) -> str | None:
     Raises:
         ImageError: ManifestInvalid, it leads to another host, which is not asked.
     """
-    found = _NEXT.search(link)
-    if found is None:
+    match = _NEXT.search(link)
+    if match is None:
         return None
-    target = web_url(str(found[1]), URL(url))
+    target = web_url(str(match[1]), URL(url))
     if target is None or origin(target) != origin(URL(url)):
         raise _invalid_error("goes on at another host")
     return str(target)

@@ -104,9 +104,9 @@ class Layers:
                 await asyncio.gather(reading.task, return_exceptions=True)
 
     async def _get(self, key: LayerKey, source: ImageSource, descriptor: Descriptor, party: str) -> bytes:
-        known = await self._cache.get(key)
-        if known is not None:
-            return known
+        cached = await self._cache.get(key)
+        if cached is not None:
+            return cached
         record = await self._workers.run(layer.__name__, self._worker_input(key, source, descriptor), party)
         # Who asked does not wait for the cache: megabytes take it a while.
         keeping = asyncio.create_task(self._cache.put(key, record))

@@ -49,17 +49,17 @@ def models_of(tree: EntryTree) -> tuple[ImageModel, ...]:
         ImageError: LimitExceeded; FileUnreadable where an MLmodel file is none.
         UnreadableFileError: an MLmodel file is too large.
     """
-    found: list[ImageModel] = []
+    models: list[ImageModel] = []
     for path in tree.paths("/MLmodel"):
         body = tree.read(path)
         if body is None:
             continue
-        if len(found) == _MAX_MODELS:
+        if len(models) == _MAX_MODELS:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
-        found.append(_model(tree, path, body))
-    if sum(len(model.files.packed()) for model in found if model.files is not None) > _MAX_PACKED:
+        models.append(_model(tree, path, body))
+    if sum(len(model.files.packed()) for model in models if model.files is not None) > _MAX_PACKED:
         raise ImageError(Reason.LIMIT_EXCEEDED, "the models in the image have too many files")
-    return tuple(found)
+    return tuple(models)
 
 
 def _model(tree: EntryTree, path: str, body: bytes) -> ImageModel:
@@ -70,11 +70,11 @@ def _model(tree: EntryTree, path: str, body: bytes) -> ImageModel:
         raise ImageError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
     model = ImageModel(path=folder, sha256=sha256_of(body), model_id=stated.model_id, run_id=stated.run_id)
     try:
-        found = dict(_Below(tree).files(folder))
-        files = ModelFiles.of({path: file for path, file in found.items() if file is not None})
+        files_by_path = dict(_Below(tree).files(folder))
+        files = ModelFiles.of({path: file for path, file in files_by_path.items() if file is not None})
     except (_UndeterminedError, InvalidModelFilesError) as error:
         return ImageModel(**(vars(model) | {"undetermined": str(error)}))
-    caches = tuple(sorted(path for path, file in found.items() if file is None))
+    caches = tuple(sorted(path for path, file in files_by_path.items() if file is None))
     harmless = tuple(path for path in files.files if _is_harmless(tree, folder, path))
     return ImageModel(**(vars(model) | {"files": files, "caches": caches, "harmless": harmless}))
 

@@ -51,8 +51,8 @@ async def _layers_to_keep(source: ImageSource, existing: Manifest, digest: str, 
     """Return the layers that stay, as they are."""
     replaced = set()
     for layer in layers_of(existing, MEDIA_TYPE):
-        known = verify_attestation(await read_blob(source, layer), digest, {signer.fingerprint: signer})
-        if known.signers and known.predicate_type == ENVIRONMENT:
+        attestation = verify_attestation(await read_blob(source, layer), digest, {signer.fingerprint: signer})
+        if attestation.signers and attestation.predicate_type == ENVIRONMENT:
             replaced.add(layer.digest)
     return [layer for layer in strict_json(existing.body)["layers"] if layer["digest"] not in replaced]
 

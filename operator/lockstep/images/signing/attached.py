@@ -53,10 +53,10 @@ def layers_of(manifest: Manifest, media_type: str) -> list[AttachedLayer]:
     if manifest.media_type not in MANIFESTS:
         raise ImageError(Reason.MANIFEST_INVALID, f"the manifest {manifest.digest} of signatures is no image manifest")
     try:
-        found = _Attached.model_validate(strict_json(manifest.body)).layers
+        layers = _Attached.model_validate(strict_json(manifest.body)).layers
     except (ValidationError, ValueError) as error:
         raise ImageError(Reason.MANIFEST_INVALID, f"the manifest {manifest.digest} of signatures is malformed") from error
-    return limit_layers([layer for layer in found if layer.media_type == media_type])
+    return limit_layers([layer for layer in layers if layer.media_type == media_type])
 
 
 def limit_layers(layers: list[AttachedLayer]) -> list[AttachedLayer]:

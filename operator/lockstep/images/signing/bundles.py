@@ -32,9 +32,9 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
     for layer in layers:
         body = await read_blob(source, layer)
         message = (await source.manifest(digest)).body if b"messageSignature" in body else b""
-        found = await asyncio.to_thread(verify_bundle, body, digest, message, keys)
-        signatures += [found] if isinstance(found, Signature) else []
-        attestations += [found] if isinstance(found, Attestation) else []
+        verified = await asyncio.to_thread(verify_bundle, body, digest, message, keys)
+        signatures += [verified] if isinstance(verified, Signature) else []
+        attestations += [verified] if isinstance(verified, Attestation) else []
     return signatures, attestations
 
 

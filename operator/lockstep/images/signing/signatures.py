@@ -25,8 +25,8 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
     if manifest is None:
         return []
     layers = layers_of(manifest, MEDIA_TYPE)
-    found = [(await read_blob(source, layer), layer.annotations.get(ANNOTATION)) for layer in layers]
-    return [await asyncio.to_thread(verify_signature, payload, encoded, keys) for payload, encoded in found]
+    signed = [(await read_blob(source, layer), layer.annotations.get(ANNOTATION)) for layer in layers]
+    return [await asyncio.to_thread(verify_signature, payload, encoded, keys) for payload, encoded in signed]
 
 
 def verify_signature(payload: bytes, encoded: str | None, keys: Mapping[str, PublicKey]) -> Signature:

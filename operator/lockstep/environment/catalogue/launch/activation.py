@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lockstep.environment.catalogue.launch.interpreter import home
-from lockstep.environment.catalogue.launch.launch import Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
 from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -65,8 +65,8 @@ def activate_venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
             continue
         if _TAKES_PATH.fullmatch(line):
             takes_path = True
-        elif found := _PREFIX.fullmatch(line):
-            stated.add(found[2])
+        elif match := _PREFIX.fullmatch(line):
+            stated.add(match[2])
         else:
             raise NotUnderstoodError(f"{path} was changed: {line[:80]!r}")
     if stated != {prefix} or not takes_path:
@@ -114,7 +114,7 @@ def activate_conda(tree: FileTree, launch: Launch, root: str, environment: str) 
     for place in dict.fromkeys((root, prefix)):
         variables |= _activation_variables(tree, place)
     folders = [f"{prefix}/bin", f"{root}/condabin", launch.path]
-    return launch.sets(variables | {"PATH": ":".join(folders), "CONDA_PREFIX": prefix, "CONDA_SHLVL": "1"})
+    return launch.with_variables(variables | {"PATH": ":".join(folders), "CONDA_PREFIX": prefix, "CONDA_SHLVL": "1"})
 
 
 def _find_named_environment(tree: FileTree, launch: Launch, root: str, name: str) -> str:
@@ -130,10 +130,10 @@ def _find_named_environment(tree: FileTree, launch: Launch, root: str, name: str
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise NotUnderstoodError(f"{name[:80]!r} is no name of a conda environment")
     places = [f"{folder}/{name}" for folder in (f"{root}/envs", *(f"{folder}/.conda/envs" for folder in homes))]
-    found = [place for place in places if tree.resolve(f"{place}/conda-meta") is not None]
-    if len(found) != 1:
-        raise NotUnderstoodError(f"the conda environment {name} is in the image {len(found)} times")
-    return found[0]
+    existing = [place for place in places if tree.resolve(f"{place}/conda-meta") is not None]
+    if len(existing) != 1:
+        raise NotUnderstoodError(f"the conda environment {name} is in the image {len(existing)} times")
+    return existing[0]
 
 
 def _activation_variables(tree: FileTree, prefix: str) -> Mapping[str, str]:
@@ -169,7 +169,7 @@ def follow_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
     advice = "write `conda run -n NAME COMMAND`, or start the environment's own console script"
     rest = list(launch.argv[1:])
     if rest[:1] != ["run"]:
-        raise ambiguous(what, "conda starts nothing by that command", advice)
+        raise ambiguous_error(what, "conda starts nothing by that command", advice)
     rest, environment = rest[1:], ""
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
@@ -178,19 +178,19 @@ def follow_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
             if option == "--cwd":
                 launch = replace(launch, working_dir=launch.absolute(value))
             elif environment or (option in ("-p", "--prefix") and not value.startswith("/")):
-                raise ambiguous(what, "the environment is named twice, or by a relative prefix", advice)
+                raise ambiguous_error(what, "the environment is named twice, or by a relative prefix", advice)
             else:
                 environment = value
         elif option not in _RUN_FLAGS:
-            raise ambiguous(what, f"conda's option {option[:80]} is not followed", advice)
+            raise ambiguous_error(what, f"conda's option {option[:80]} is not followed", advice)
     if not environment and (launch.env.get("CONDA_PREFIX") or launch.env.get("CONDA_DEFAULT_ENV")):
-        raise ambiguous(what, "variables choose the environment", advice)
+        raise ambiguous_error(what, "variables choose the environment", advice)
     if any("\n" in word for word in rest) or launch.env.get("BASH_ENV"):
-        raise ambiguous(what, "the shell between conda and the command runs more than the command", advice)
+        raise ambiguous_error(what, "the shell between conda and the command runs more than the command", advice)
     try:
-        return activate_conda(tree, launch, _conda_root(tree, launch, program), environment or "base").runs(*rest)
+        return activate_conda(tree, launch, _conda_root(tree, launch, program), environment or "base").with_command(*rest)
     except NotUnderstoodError as error:
-        raise ambiguous(what, str(error), advice) from error
+        raise ambiguous_error(what, str(error), advice) from error
 
 
 def _conda_root(tree: FileTree, launch: Launch, program: str) -> str:

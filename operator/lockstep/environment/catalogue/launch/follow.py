@@ -6,7 +6,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import shell, wrappers
 from lockstep.environment.catalogue.launch.activation import follow_conda_run
-from lockstep.environment.catalogue.launch.launch import ADVICE, READABLE, Launch, Started, ambiguous
+from lockstep.environment.catalogue.launch.launch import ADVICE, READABLE, Launch, Started, ambiguous_error
 from lockstep.environment.catalogue.launch.programs import find, is_binary, is_interpreter
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -32,7 +32,7 @@ def follow_launch(tree: FileTree, launch: Launch) -> Started:
         if is_interpreter(tree, program):
             return _read_arguments(tree, program, now)
         now = _follow_step(tree, program, now)
-    raise ambiguous(" ".join(launch.argv), "too many programs start one another")
+    raise ambiguous_error(" ".join(launch.argv), "too many programs start one another")
 
 
 def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
@@ -41,9 +41,9 @@ def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
         return follow_conda_run(tree, launch, program)
     if name in wrappers.UNDETERMINED:
         why, _, advice = wrappers.UNDETERMINED[name].partition(": ")
-        raise ambiguous(" ".join(launch.argv), why, advice)
+        raise ambiguous_error(" ".join(launch.argv), why, advice)
     if program in wrappers.CATCHSEGV:
-        return launch.runs(*launch.argv[1:])
+        return launch.with_command(*launch.argv[1:])
     if not is_binary(tree, program):
         return _follow_shebang(tree, program, launch)
     if name == "env":
@@ -54,20 +54,20 @@ def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
         return wrappers.follow_user_change(launch)
     if name in shell.SHELLS:
         return shell.follow_shell(tree, launch)
-    raise ambiguous(program, "it is neither Python nor a script")
+    raise ambiguous_error(program, "it is neither Python nor a script")
 
 
 def _follow_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     try:
         body = tree.read(program)
     except UnreadableFileError as error:
-        raise ambiguous(program, error.why, READABLE) from error
+        raise ambiguous_error(program, error.why, READABLE) from error
     if body is None or not body.startswith(b"#!"):
-        raise ambiguous(program, "it is neither Python nor a script")
+        raise ambiguous_error(program, "it is neither Python nor a script")
     interpreter = body[2:].partition(b"\n")[0].decode("utf-8", "replace").strip().split(None, 1)
     if not interpreter:
-        raise ambiguous(program, "its first line names no interpreter")
-    return launch.runs(*interpreter, program, *launch.argv[1:])
+        raise ambiguous_error(program, "its first line names no interpreter")
+    return launch.with_command(*interpreter, program, *launch.argv[1:])
 
 
 def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
@@ -107,7 +107,7 @@ def _resolve_script(tree: FileTree, argument: str, launch: Launch) -> str:
     if tree.kind(path) is FileKind.DIRECTORY:
         return f"{path.rstrip('/')}/__main__.py"
     if path.endswith(_ARCHIVES) or _is_archive(tree, path):
-        raise ambiguous(path, "it is an archive, and what it brings is not read", f"install what it holds, and {ADVICE}")
+        raise ambiguous_error(path, "it is an archive, and what it brings is not read", f"install what it holds, and {ADVICE}")
     return path
 
 
@@ -118,5 +118,5 @@ def _is_archive(tree: FileTree, path: str) -> bool:
     except UnreadableFileError as error:
         if path.endswith(".py"):
             return False
-        raise ambiguous(path, error.why) from error
+        raise ambiguous_error(path, error.why) from error
     return _END_OF_ZIP in body[-_END_OF_ZIP_WITHIN:]

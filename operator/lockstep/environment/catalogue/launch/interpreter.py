@@ -85,16 +85,16 @@ def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str, str]:
     stated = re.search(r"(\d+\.\d+)$", name)
     library_name = re.compile(rf"{'pypy' if name.startswith('pypy') else 'python'}(\d+\.\d+)")
     while True:
-        found = [
+        libraries = [
             (library, series[1])
             for library in ("lib", "lib64")
             for entry in tree.listdir(f"{folder}/{library}")
             if (series := library_name.fullmatch(entry)) and (stated is None or stated[1] == series[1])
             if tree.kind(f"{folder}/{library}/{entry}/os.py")
         ]
-        if found:
-            library, series_found = found[0]
-            places = {tree.resolve(f"{folder}/{library}") for library, series in found if series == series_found}
+        if libraries:
+            library, series_found = libraries[0]
+            places = {tree.resolve(f"{folder}/{library}") for library, series in libraries if series == series_found}
             if len(places) > 1:
                 message = f"{folder}/lib and {folder}/lib64 both hold the standard library"
                 raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
@@ -106,20 +106,20 @@ def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str, str]:
 
 def _venv(tree: FileTree, executable: str) -> tuple[str | None, dict[str, str]]:
     folder = executable.rpartition("/")[0]
-    found = [
+    configurations = [
         (candidate, body)
         for candidate in (folder.rpartition("/")[0], folder)
         if (body := tree.read(f"{candidate}/pyvenv.cfg")) is not None
     ]
-    if not found:
+    if not configurations:
         return None, {}
-    venv, body = found[0]
+    venv, body = configurations[0]
     settings: dict[str, str] = {}
     for key, equals, value in (line.partition("=") for line in body.decode("utf-8", "replace").split("\n")):
         if equals:
             settings.setdefault(key.strip().lower(), value.strip())
     # getpath takes the first of two lines and one of two files, site the other; without a home each takes another base.
-    if len(found) > 1 or not settings.get("home", "").startswith("/"):
+    if len(configurations) > 1 or not settings.get("home", "").startswith("/"):
         raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"{venv}/pyvenv.cfg has no absolute home, or is there twice")
     return venv, settings
 
@@ -148,8 +148,8 @@ def _from_binary(tree: FileTree, where: Prefix) -> str | None:
 
 def _from_header(tree: FileTree, where: Prefix) -> str | None:
     body = tree.read(f"{where.base.rstrip('/')}/include/{where.name}/patchlevel.h") or b""
-    found = re.search(rb'#define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', body)
-    return found[1].decode() if found else None
+    match = re.search(rb'#define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', body)
+    return match[1].decode() if match else None
 
 
 def _from_packages(tree: FileTree, where: Prefix) -> str | None:
@@ -218,13 +218,13 @@ def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequen
 
 def _add_places(path: Sequence[str], places: Sequence[Place]) -> list[str]:
     """Return the path after a program has put its directories there."""
-    found = list(path)
+    entries = list(path)
     for place in places:
         if place.position is Position.LAST:
-            found.append(place.folder)
-        elif place.position is Position.FIRST or place.folder not in found:
-            found.insert(0, place.folder)
-    return found
+            entries.append(place.folder)
+        elif place.position is Position.FIRST or place.folder not in entries:
+            entries.insert(0, place.folder)
+    return entries
 
 
 def _existing_entries(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.launch import READABLE, Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import READABLE, Launch, ambiguous_error
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
 PYTHON = re.compile(r"^(python|pypy)[0-9.]*$")
@@ -23,7 +23,7 @@ def check_places(paths: Iterable[str]) -> None:
     """
     for path in paths:
         if path.startswith(tuple(f"{folder}/" for folder in _KERNELS)) or path in _KERNELS:
-            raise ambiguous(path, "what is there depends on the process that reads it", "name the directory itself")
+            raise ambiguous_error(path, "what is there depends on the process that reads it", "name the directory itself")
 
 
 def find(tree: FileTree, launch: Launch) -> str:
@@ -56,7 +56,7 @@ def find(tree: FileTree, launch: Launch) -> str:
 def _is_executable(tree: FileTree, path: str) -> bool:
     executable = tree.executable(path)
     if executable is None:
-        raise ambiguous(path, "some users may execute it and others may not")
+        raise ambiguous_error(path, "some users may execute it and others may not")
     return executable
 
 
@@ -69,7 +69,7 @@ def is_binary(tree: FileTree, program: str) -> bool:
     try:
         return (tree.head(program) or b"").startswith(_ELF)
     except UnreadableFileError as error:
-        raise ambiguous(program, error.why, READABLE) from error
+        raise ambiguous_error(program, error.why, READABLE) from error
 
 
 def is_interpreter(tree: FileTree, program: str) -> bool:
@@ -86,5 +86,5 @@ def is_interpreter(tree: FileTree, program: str) -> bool:
     if head.startswith(b"#!"):
         return False
     if not head.startswith(_ELF):
-        raise ambiguous(program, "it bears the name of an interpreter and is none")
+        raise ambiguous_error(program, "it bears the name of an interpreter and is none")
     return True

@@ -77,7 +77,7 @@ def _expand_part(part: str, value: Callable[[str], str]) -> str:
     if part.startswith("'"):
         return part[1:-1]
     if part.startswith('"'):
-        return _EXPANSION.sub(lambda found: value(found[0].strip("${}")), part[1:-1])
+        return _EXPANSION.sub(lambda match: value(match[0].strip("${}")), part[1:-1])
     if not part.startswith("$"):
         return part
     text = value(part.strip("${}"))
@@ -95,7 +95,7 @@ def commands(text: str) -> tuple[Command, ...]:
     Raises:
         NotUnderstoodError: it holds anything else.
     """
-    found: list[Command] = []
+    script: list[Command] = []
     words: list[Word] = []
     at, before = 0, "end"
     while at < len(text):
@@ -108,12 +108,12 @@ def commands(text: str) -> tuple[Command, ...]:
         if kind == "word":
             words.append(Word(token[0]))
         elif kind == "end" and words:
-            found.append(tuple(words))
+            script.append(tuple(words))
             words = []
         at, before = token.end(), str(kind)
     if words:
-        found.append(tuple(words))
-    for command in found:
+        script.append(tuple(words))
+    for command in script:
         if command[0].raw in _RESERVED:
             raise NotUnderstoodError(f"it is a shell script with {command[0].raw!r}")
-    return tuple(found)
+    return tuple(script)

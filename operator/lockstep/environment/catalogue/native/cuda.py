@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 from lockstep.environment.document import Cuda, Package
 from lockstep.environment.tree import FileTree
 
@@ -74,7 +74,7 @@ def runtime_version(body: bytes) -> str | None:
         runtime = json.loads(body).get("cuda_cudart")
         version = runtime["version"] if runtime is not None else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise unverifiable(VERSION_FILE, "it is not what a CUDA toolkit writes") from error
+        raise unverifiable_error(VERSION_FILE, "it is not what a CUDA toolkit writes") from error
     if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
-        raise unverifiable(VERSION_FILE, f"it states the version {str(version)[:50]!r}")
+        raise unverifiable_error(VERSION_FILE, f"it states the version {str(version)[:50]!r}")
     return version

@@ -69,10 +69,10 @@ def _find_end(body: bytes, path: str) -> int | None:
 
 
 def _checked_members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
-    found: dict[str, zipfile.ZipInfo] = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     after = 0
     for member in sorted(archive.infolist(), key=lambda one: one.header_offset):
-        if member.filename in found:
+        if member.filename in members:
             raise _malformed_error(path, f"it holds {member.filename[:100]!r} twice")
         if member.flag_bits & _ENCRYPTED:
             raise _malformed_error(path, f"{member.filename[:100]!r} is encrypted")
@@ -80,8 +80,8 @@ def _checked_members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.Z
             raise _malformed_error(path, f"{member.filename[:100]!r} overlaps another member")
         # A local header has 30 bytes, the name and the content behind it.
         after = member.header_offset + 30 + len(member.filename) + member.compress_size
-        found[member.filename] = member
-    return found
+        members[member.filename] = member
+    return members
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> bytes:

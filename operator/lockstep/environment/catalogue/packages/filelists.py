@@ -9,7 +9,7 @@ from typing import Any
 
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.system.apk import INSTALLED
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 from lockstep.environment.catalogue.system.dpkg import STATUS_FOLDER
 from lockstep.environment.catalogue.system.rpm import rpm_files
 from lockstep.environment.catalogue.system.stanzas import stanzas
@@ -41,7 +41,7 @@ class FileLists:
         """
         self.digests.setdefault(path, set()).add((algorithm, digest))
         if len(self.digests) > MAX_FILES:
-            raise unverifiable(path, f"the interpreter's packages name more than {MAX_FILES} files")
+            raise unverifiable_error(path, f"the interpreter's packages name more than {MAX_FILES} files")
 
     def holds(self, tree: FileTree, path: str) -> bool:
         """Return whether a file has a content that a package states.
@@ -96,7 +96,7 @@ def md5sums(body: bytes, path: str) -> Iterator[tuple[str, str]]:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise unverifiable(path, f"a line is {line[:50]!r}, which is no digest of a file")
+            raise unverifiable_error(path, f"a line is {line[:50]!r}, which is no digest of a file")
         yield f"/{match[2].removeprefix('./').lstrip('/')}", match[1]
 
 
@@ -118,7 +118,7 @@ def apk_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
                 try:
                     yield name, base64.b64decode(value[2:], validate=True).hex()
                 except ValueError as error:
-                    raise unverifiable(path, f"the checksum of {name[:100]!r} is none") from error
+                    raise unverifiable_error(path, f"the checksum of {name[:100]!r} is none") from error
 
 
 def conda_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
@@ -134,14 +134,14 @@ def conda_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
             if digest:
                 yield str(entry["_path"]), str(digest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise unverifiable(path, "it is no record of a conda package") from error
+        raise unverifiable_error(path, "it is no record of a conda package") from error
 
 
 def _add_conda(lists: FileLists, tree: FileTree, path: str, prefix: str) -> None:
     try:
         body = tree.read(path) or b""
     except UnreadableFileError as error:
-        raise unverifiable(path, error.why) from error
+        raise unverifiable_error(path, error.why) from error
     for name, digest in conda_files(body, path):
         lists.add(f"{prefix.rstrip('/')}/{name}", "sha256", digest)
 

@@ -75,8 +75,8 @@ class Finder:
 
     def top_levels(self, entry: str) -> dict[str, Module]:
         """Return what one directory on the path would give for each top-level name, namespace packages left out."""
-        found = {name: self._top_level(entry, name, files) for name, files in self._names(entry).items()}
-        return {name: module for name, module in found.items() if module is not None}
+        modules = {name: self._top_level(entry, name, files) for name, files in self._names(entry).items()}
+        return {name: module for name, module in modules.items() if module is not None}
 
     def top_level(self, entry: str, name: str) -> Module | None:
         """Return what one directory on the path would give for one top-level name."""
@@ -107,9 +107,9 @@ class Finder:
                     yield module
                 elif is_directory:
                     namespaces.setdefault(name, []).append(_Portion(portion.entry, below))
-        for name, found in namespaces.items():
+        for name, parts in namespaces.items():
             if name not in settled:
-                yield from self._package(found, f"{prefix}{name}/", above)
+                yield from self._package(parts, f"{prefix}{name}/", above)
 
     def _package(self, portions: Sequence[_Portion], prefix: str, above: frozenset[str]) -> Iterator[Module]:
         taken: list[_Portion] = []

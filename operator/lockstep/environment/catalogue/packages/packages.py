@@ -74,7 +74,7 @@ def _with_actual_content(tree: FileTree, distribution: Installed, intact: Intact
 
 
 def _with_missing(distribution: Installed, package: Package, loaded: "_Loaded", libraries: Libraries) -> Package:
-    missing = libraries.missing(distribution.objects, loaded.before(distribution)) if distribution.objects else ()
+    missing = libraries.missing(distribution.objects, loaded.names_loaded_before(distribution)) if distribution.objects else ()
     return package.model_copy(update={"missing": missing}) if missing else package
 
 
@@ -90,7 +90,7 @@ class _Loaded:
         self._steps = 0
         self._max_steps = max_steps
 
-    def before(self, distribution: Installed) -> frozenset[str]:
+    def names_loaded_before(self, distribution: Installed) -> frozenset[str]:
         """Return the names that the packages provide which a package requires, themselves or through others."""
         seen, todo = {distribution.package.name}, [distribution.package.name]
         provided: set[str] = set()

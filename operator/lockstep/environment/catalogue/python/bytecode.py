@@ -27,7 +27,7 @@ def bytecode(tree: FileTree, path: SearchPath, modules: Iterable[Module], owners
         if module.kind is Kind.BYTECODE and not _is_brought_by_distribution(tree, module, owners):
             kinds[module.file] = BytecodeKind.SOURCELESS
         elif module.kind is Kind.SOURCE:
-            for cache in caches.of(module.file):
+            for cache in caches.caches_of(module.file):
                 kind = _judge_cache(tree, cache, module.file)
                 if kind is not None:
                     kinds[cache] = kind
@@ -64,7 +64,7 @@ class _Caches:
         self._tags = (f"cpython-{series}", f"pypy{series}")
         self._folders: dict[str, dict[str, list[str]]] = {}
 
-    def of(self, source: str) -> Iterator[str]:
+    def caches_of(self, source: str) -> Iterator[str]:
         folder, _, name = source.rpartition("/")
         cached = f"{self._prefix.rstrip('/')}{folder}" if self._prefix is not None else f"{folder}/__pycache__"
         if cached not in self._folders:

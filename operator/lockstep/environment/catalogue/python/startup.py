@@ -95,9 +95,9 @@ def _path_files(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, st
                 yield name, file, digest
                 continue
             module = Finder(tree, path.entries, path.series).top_levels(site).get("_virtualenv")
-            found = tree.sha256(module.file) if module is not None else digest
-            if found is not None and found not in HARMLESS:
-                yield name, file, found
+            module_digest = tree.sha256(module.file) if module is not None else digest
+            if module_digest is not None and module_digest not in HARMLESS:
+                yield name, file, module_digest
 
 
 def _preload_digest(tree: FileTree) -> str | None:

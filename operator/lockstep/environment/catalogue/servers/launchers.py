@@ -42,11 +42,11 @@ def unknown(called: Called) -> Effect:
 
 
 def _start_command(called: Called, command: Sequence[str], folder: str, *, here: bool = False) -> Effect:
-    found = next((path for entry in called.path if called.is_folder(path := f"{entry.rstrip('/')}/{folder}")), None)
-    if not command or found is None:
+    added = next((path for entry in called.path if called.is_folder(path := f"{entry.rstrip('/')}/{folder}")), None)
+    if not command or added is None:
         return unknown(called)
     stated = called.launch.env.get("PYTHONPATH", "")
-    before = [part for part in stated.split(":") if part != found] if stated else []
+    before = [part for part in stated.split(":") if part != added] if stated else []
     if here and called.here not in before:
         before.insert(0, called.here)
-    return Effect(next=called.launch.runs(*command).sets({"PYTHONPATH": ":".join((found, *before))}))
+    return Effect(next=called.launch.with_command(*command).with_variables({"PYTHONPATH": ":".join((added, *before))}))

@@ -51,7 +51,8 @@ def mlflow(called: Called) -> Effect:
     if words.has("--enable-mlserver"):
         variables = {"MLSERVER_MODEL_URI": uri or "", "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_mlflow.MLflowRuntime"}
         return Effect(
-            model=model, next=_start_through_bash(called, called.launch.sets(variables), "mlserver", "start", uri or "")
+            model=model,
+            next=_start_through_bash(called, called.launch.with_variables(variables), "mlserver", "start", uri or ""),
         )
     workers = words.last("--workers", "-w") or called.variable("MLFLOW_MODELS_WORKERS") or "1"
     return Effect(model=model, next=_start_through_bash(called, called.launch, *_web_server(called, workers)))
@@ -87,14 +88,14 @@ def _has_scoring_file(called: Called, name: str) -> bool:
 
 def _start_through_bash(called: Called, launch: Launch, *command: str) -> Launch:
     """Return what `bash -c "exec COMMAND"` starts; which bash that is and what its variables do is as for any shell."""
-    bash = launch.runs("bash", "-c", "exec :")
+    bash = launch.with_command("bash", "-c", "exec :")
     program = find(called.tree, bash)
     if not is_binary(called.tree, program):
         raise called.undetermined_error(
             f"{program} is no shell", "start the server from a PATH on which bash is the system's own"
         )
     shell.check_variables(bash)
-    return launch.runs(*command)
+    return launch.with_command(*command)
 
 
 def _resolve_uri(called: Called, uri: str) -> str:
@@ -119,12 +120,12 @@ def mlserver(called: Called) -> Effect:
             f"MLServer reads {called.at('.env')}, and the variables of a file are not read", "set them by ENV"
         )
     folder = called.at(words.arguments[1])
-    found = sorted(_model_settings(called, folder))
-    models = {_read_model_location(called, path) for path in found}
-    if not found:
+    settings = sorted(_model_settings(called, folder))
+    models = {_read_model_location(called, path) for path in settings}
+    if not settings:
         uri = called.variable("MLSERVER_MODEL_URI")
         models = {_served_path(called, called.at("model"), uri)} if uri else set()
-    homes = tuple(Place(posixpath.dirname(path)) for path in reversed(found))
+    homes = tuple(Place(posixpath.dirname(path)) for path in reversed(settings))
     return Effect(
         places=(Place(called.here), Place(folder), *homes),
         model=next(iter(models)) if len(models) == 1 else None,
@@ -190,7 +191,7 @@ def bentoml(called: Called) -> Effect:
         return Effect()
     stated = called.at(words.arguments[1]) if len(words.arguments) > 1 else called.here
     folder = words.last("--working-dir")
-    found = called.at(folder) if folder is not None else stated if called.is_folder(stated) else called.here
+    working_dir = called.at(folder) if folder is not None else stated if called.is_folder(stated) else called.here
     source = f"{stated.rstrip('/')}/src"
     built = called.is_folder(source) and called.is_file(f"{stated.rstrip('/')}/bento.yaml")
-    return Effect((Place(found), Place(source)) if built else (Place(found),))
+    return Effect((Place(working_dir), Place(source)) if built else (Place(working_dir),))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.launch.launch import Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
 from lockstep.environment.catalogue.launch.place import Place
 from lockstep.environment.catalogue.servers.options import NotReadError, Options, Words, read
 from lockstep.environment.tree import FileKind, FileTree
@@ -51,7 +51,7 @@ class Called:
 
     def undetermined_error(self, why: str, advice: str) -> Exception:
         """Return the refusal of this start."""
-        return ambiguous(" ".join(self.launch.argv), why, advice)
+        return ambiguous_error(" ".join(self.launch.argv), why, advice)
 
     def is_file(self, path: str) -> bool:
         """Return whether a regular file stands where a path leads."""

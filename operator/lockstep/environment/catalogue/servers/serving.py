@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
 from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
-from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous_error
 from lockstep.environment.catalogue.launch.place import Place
 from lockstep.environment.catalogue.servers.server import Called, Server
 from lockstep.environment.catalogue.servers.table import BY_CODE, BY_ENTRY, BY_MODULE
@@ -66,7 +66,7 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
         if effect.next is None:
             return result
         start = _follow_next(tree, start, effect.next)
-    raise ambiguous(" ".join(launch.argv), "too many servers start one another")
+    raise ambiguous_error(" ".join(launch.argv), "too many servers start one another")
 
 
 def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
@@ -76,7 +76,7 @@ def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
         folder = before.executable.rpartition("/")[0]
         what = " ".join(launch.argv)
         why = f"{before.program or before.executable} starts it by its name, and {after.executable} is another environment's"
-        raise ambiguous(what, why, f"put {folder} first on the image's PATH")
+        raise ambiguous_error(what, why, f"put {folder} first on the image's PATH")
     return after
 
 
@@ -87,7 +87,7 @@ def _server_of_code(start: Started) -> tuple[Server, tuple[str, ...]]:
             return server, match.groups()
     how = "of its standard input (-)" if start.code == "-" else "of its command line (-c)"
     advice = "put the code into a file in the image and start that"
-    raise ambiguous(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
+    raise ambiguous_error(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
 
 
 def find_server(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:

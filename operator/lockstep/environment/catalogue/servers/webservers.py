@@ -210,12 +210,12 @@ def fastapi(called: Called) -> Effect:
         return Effect((here,))
     stated = words.arguments[1] if len(words.arguments) > 1 else None
     files = (stated,) if stated else _FASTAPI_FILES
-    found = next((path for one in files if called.is_file(path := called.at(one)) or stated), None)
-    if found is None:
+    application = next((path for one in files if called.is_file(path := called.at(one)) or stated), None)
+    if application is None:
         return Effect((here,))
     # An entrypoint in pyproject.toml, which is not read, takes the working directory.
     before = (here,) if not stated and called.is_file(called.at("pyproject.toml")) else ()
-    return Effect((*before, Place(_folder_above_packages(called, found))))
+    return Effect((*before, Place(_folder_above_packages(called, application))))
 
 
 def celery(called: Called) -> Effect:

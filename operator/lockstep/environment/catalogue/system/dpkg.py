@@ -1,6 +1,6 @@
 """The package database of Debian and its family (dpkg(1), deb822(5))."""
 
-from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable_error
 from lockstep.environment.catalogue.system.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
@@ -55,10 +55,10 @@ def add_status(database: PackageDatabase, body: bytes, path: str) -> None:
             if not colon or key not in _FIELDS:
                 continue
             if fields.setdefault(key, value.strip()) != value.strip():
-                raise unverifiable(path, f"an entry states its {key.capitalize()} twice")
+                raise unverifiable_error(path, f"an entry states its {key.capitalize()} twice")
         state = fields.get("status", "installed").split()[-1:]
         if not fields or (state and state[0] in _NOT_THERE):
             continue
         if not fields.get("package") or not fields.get("version"):
-            raise unverifiable(path, "an entry has no Package or no Version")
+            raise unverifiable_error(path, "an entry has no Package or no Version")
         database.add(fields["package"], fields.get("architecture", ""), fields["version"], path)
