@@ -35,7 +35,7 @@ _SERVER_SETTINGS = frozenset(
     {"debug", "grpc_port", "host", "http_port", "load_models_at_startup", "metrics_endpoint", "metrics_port"}
     | {"parallel_workers", "root_path", "server_name"}
 )
-"""Settings of MLServer that say nothing about which code or model is loaded; others make a file one that has to be checked."""
+"""Settings of MLServer that say nothing about which code or model is loaded; any other makes the file one to be checked."""
 
 
 class _UndeterminedError(Exception):

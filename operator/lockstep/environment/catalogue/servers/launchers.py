@@ -47,6 +47,6 @@ def _start_command(called: Called, command: Sequence[str], folder: str, *, here:
         return unknown(called)
     stated = called.launch.env.get("PYTHONPATH", "")
     before = [part for part in stated.split(":") if part != added] if stated else []
-    if here and called.here not in before:
-        before.insert(0, called.here)
+    if here and called.working_directory not in before:
+        before.insert(0, called.working_directory)
     return Effect(next=called.launch.with_command(*command).with_variables({"PYTHONPATH": ":".join((added, *before))}))

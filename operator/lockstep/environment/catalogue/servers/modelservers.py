@@ -127,7 +127,7 @@ def mlserver(called: Called) -> Effect:
         models = {_served_path(called, called.at("model"), uri)} if uri else set()
     homes = tuple(Place(posixpath.dirname(path)) for path in reversed(settings))
     return Effect(
-        places=(Place(called.here), Place(folder), *homes),
+        places=(Place(called.working_directory), Place(folder), *homes),
         model=next(iter(models)) if len(models) == 1 else None,
     )
 
@@ -189,9 +189,9 @@ def bentoml(called: Called) -> Effect:
     words = called.read(_BENTOML)
     if words.arguments[:1] != ("serve",):
         return Effect()
-    stated = called.at(words.arguments[1]) if len(words.arguments) > 1 else called.here
+    stated = called.at(words.arguments[1]) if len(words.arguments) > 1 else called.working_directory
     folder = words.last("--working-dir")
-    working_dir = called.at(folder) if folder is not None else stated if called.is_folder(stated) else called.here
+    working_dir = called.at(folder) if folder is not None else stated if called.is_folder(stated) else called.working_directory
     source = f"{stated.rstrip('/')}/src"
     built = called.is_folder(source) and called.is_file(f"{stated.rstrip('/')}/bento.yaml")
     return Effect((Place(working_dir), Place(source)) if built else (Place(working_dir),))

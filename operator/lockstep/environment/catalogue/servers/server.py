@@ -24,7 +24,7 @@ class Called:
     """The path that its interpreter has, before the program changes it."""
 
     @property
-    def here(self) -> str:
+    def working_directory(self) -> str:
         """The working directory."""
         return self.at("")
 

@@ -98,7 +98,7 @@ def uvicorn(called: Called) -> Effect:
     places = [Place(called.at(folder))]
     if workers.strip() != "1" or words.has("--reload") or called.variable("UVICORN_RELOAD"):
         # Each worker is an interpreter of its own that begins in the working directory (multiprocessing, "spawn").
-        places.insert(0, Place(called.here))
+        places.insert(0, Place(called.working_directory))
     return Effect(tuple(places), model=_scored_model(called))
 
 
@@ -125,7 +125,7 @@ def gunicorn(called: Called) -> Effect:
         for name in ("chdir", "pythonpath"):
             if (value := one.last(f"--{name}")) is not None:
                 stated[name] = value
-    here = called.here
+    here = called.working_directory
     folder = called.at(posixpath.normpath(posixpath.join(here, stated["chdir"]))) if stated.get("chdir") else here
     paths = [one for one in (stated.get("pythonpath") or "").strip().split(",") if stated.get("pythonpath")]
     absolute = [posixpath.normpath(posixpath.join(folder, one)) for one in paths]
@@ -205,7 +205,7 @@ def _folder_above_packages(called: Called, path: str) -> str:
 def fastapi(called: Called) -> Effect:
     """The directory of the file above its packages, or the working directory (fastapi_cli/discover.py)."""
     words = called.read(_FASTAPI)
-    here = Place(called.here)
+    here = Place(called.working_directory)
     if words.last("--entrypoint", "-e") or not words.arguments or words.arguments[0] not in ("run", "dev"):
         return Effect((here,))
     stated = words.arguments[1] if len(words.arguments) > 1 else None
@@ -227,7 +227,7 @@ def celery(called: Called) -> Effect:
 
 def waitress(called: Called) -> Effect:
     """The working directory, behind everything else (waitress/runner.py, `run`)."""
-    return Effect((Place(called.here, Position.LAST),))
+    return Effect((Place(called.working_directory, Position.LAST),))
 
 
 def _application_argument(called: Called, words: Words) -> str:
