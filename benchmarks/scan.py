@@ -109,7 +109,7 @@ async def ours(what: str, folder: Path) -> float:
     scanner = Scanner(Limits(), cache=cache)
     image = await resolve(layout, "1", PLATFORM, Limits())
     found = None if what == "cold" else scan_to_record(await scanner.scan(layout, image))
-    await scanner.kept()
+    await scanner.wait_for_cache()
     if what == "known base":
         last = image.layers[-1].digest
         cache.records = {key: record for key, record in cache.records.items() if key.digest != last}

@@ -14,7 +14,7 @@ from lockstep.api.reasons import Reason
 from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
-from lockstep.images.registry.referrers import bounded, parse_referrers
+from lockstep.images.registry.referrers import limit_referrers, parse_referrers
 from lockstep.images.resolve import resolve
 from lockstep.images.source import Manifest, media_type_of
 
@@ -226,7 +226,7 @@ class MemorySource:
     async def referrers(self, digest: str, artifact_type: str) -> list[Descriptor]:
         """Find the manifests that name `digest` as their subject, as a registry with the referrers API does."""
         listed = text({"schemaVersion": 2, "mediaType": INDEX, "manifests": self.referring(digest)})
-        return bounded(parse_referrers(listed, artifact_type))
+        return limit_referrers(parse_referrers(listed, artifact_type))
 
     def referring(self, digest: str) -> list[dict[str, Any]]:
         """Return the entries of all referrers."""

@@ -17,9 +17,9 @@ from lockstep.images.source import ImageSource
 class InProcess:
     """Does the work in this process. Implements `Workers`."""
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
-        async with aclosing(fed):
-            stream = io.BytesIO(b"".join([chunk async for chunk in fed]))
+    async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str) -> bytes:
+        async with aclosing(worker_input):
+            stream = io.BytesIO(b"".join([chunk async for chunk in worker_input]))
         asked = json.loads(stream.readline())
         work = importlib.import_module(module).work
         answer: bytes = await asyncio.to_thread(work, asked, Limits(**asked["limits"]), stream)

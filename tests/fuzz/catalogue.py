@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 
 from lockstep.environment.binaries.elf import python_version
 from lockstep.environment.binaries.sharedobject import MAX_NEEDED, read_shared_object
-from lockstep.environment.catalogue.launch.entryscript import entry_point, looked_up
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.entryscript import entry_point, loaded_entry_point
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.catalogue.launch.shellscript import commands
@@ -128,7 +128,7 @@ def entryscript(data: bytes) -> None:
     """A script that is taken for an installer's is Python, and calls what it imports and nothing else."""
     text = data.decode("utf-8", "replace")
     found = entry_point(text)
-    looked_up(text)
+    loaded_entry_point(text)
     if found is not None and text.startswith("#!"):
         with suppress(SyntaxError, ValueError):
             calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
@@ -180,7 +180,7 @@ def launch(data: bytes) -> None:
     """Whatever a command line leads to is an executable of the image."""
     words = data.decode("utf-8", "replace").split("\n")
     root = tree(debian() | venv())
-    where = started(root, Launch(argv=tuple(words[:20]), env=_ENV, working_dir="/tmp"))
+    where = follow_launch(root, Launch(argv=tuple(words[:20]), env=_ENV, working_dir="/tmp"))
     assert root.resolve(where.executable) is not None
     assert where.script is None or posixpath.isabs(where.script)
 
@@ -188,7 +188,7 @@ def launch(data: bytes) -> None:
 def shebang(data: bytes) -> None:
     """Whatever a script leads to is an executable of the image."""
     root = tree(debian() | venv() | {"/opt/venv/bin/serve": data})
-    where = started(root, Launch(argv=("serve", "--port", "8080"), env=_ENV))
+    where = follow_launch(root, Launch(argv=("serve", "--port", "8080"), env=_ENV))
     assert root.kind(root.resolve(where.executable) or "") is FileKind.FILE
 
 
@@ -205,7 +205,7 @@ def pth(data: bytes) -> None:
 def _paths(files: Files) -> tuple[EntryTree, tuple[str, ...]]:
     root = tree(debian() | venv() | files)
     how = Launch(argv=("/opt/venv/bin/python",), env=_ENV)
-    start = started(root, how)
+    start = follow_launch(root, how)
     where = prefix(root, start)
     interpreter(root, where)
     return root, search_path(root, where, start)

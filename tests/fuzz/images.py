@@ -11,7 +11,7 @@ import zstandard
 from lockstep.environment.catalogue.describe import describe
 from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor
-from lockstep.images.layers.decompress import decompressed
+from lockstep.images.layers.decompress import open_tar_stream
 from lockstep.images.layers.interest import Interest, interest
 from lockstep.images.layers.keep import Keep
 from lockstep.images.layers.layer import read_layer
@@ -129,7 +129,7 @@ def layerrecord(data: bytes) -> None:
 
 
 def _read(blob: bytes, kind: str) -> list[bytes]:
-    stream, pieces, size = decompressed(io.BytesIO(blob), MEDIA_TYPES[kind], LIMITS), [], 0
+    stream, pieces, size = open_tar_stream(io.BytesIO(blob), MEDIA_TYPES[kind], LIMITS), [], 0
     while size <= LIMITS.uncompressed and (piece := stream.read(65536)):
         # A piece is never more than was asked for: memory is bounded by who reads.
         assert len(piece) <= 65536

@@ -19,7 +19,7 @@ from lockstep.images.registry.credentials import InvalidCredentialsError
 from tests.fuzz import catalogue, images
 from tests.fuzz.target import Target
 
-# Values that no document can hold: who writes the document refuses them (catalogue.describe.unfit).
+# Values that no document can hold: who writes the document refuses them (catalogue.describe.invalid_document_error).
 _CATALOGUE = (CatalogueError, UnreadableFileError, ValidationError)
 
 TARGETS: dict[str, Target] = {

@@ -14,8 +14,8 @@ SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """A document larger than this is refused unread."""
 
-UNTOLD = "?"
-"""Stands, among missing libraries, before the name of a file whose needs can't be told."""
+UNDETERMINED = "?"
+"""Stands, among missing libraries, before the name of a file whose needs can't be determined."""
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 """No control characters: documents are shown on terminals and written into requirements files, line by line."""
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -81,7 +81,7 @@ class Package(_Frozen):
     """The wheel's compatibility tags (WHEEL `Tag:`), sorted; contents are comparable only between equal tags."""
     missing: tuple[Name, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Sonames (`libgomp.so.1`), sorted, that its shared objects need and nothing provides; `?` and a file's name where a
-    file's needs can't be told. Left out of the JSON text when there are none, as in documents of older versions."""
+    file's needs can't be determined. Left out of the JSON text when there are none, as in documents of older versions."""
 
 
 class Shadow(_Frozen):
@@ -103,7 +103,7 @@ class BytecodeKind(StrEnum):
     SOURCELESS = "Sourceless"
     """There is no source."""
     UNCHECKED = "Unchecked"
-    """Its header tells the interpreter not to look at the source (PEP 552)."""
+    """Its header instructs the interpreter not to check the source (PEP 552)."""
     STALE = "Stale"
     """The source came in a later layer with other content, and has the time and size of the one that was compiled."""
 

@@ -14,7 +14,7 @@ def lock(document: EnvironmentDocument, *, source: str) -> str:
     every package. Python, platform and system packages stand above as comments, since no requirements file can pin them.
     """
     proven = document.required is not None and document.required_proof is RequiredProof.PROVEN
-    names = _compared(document) if proven else {package.name for package in document.packages}
+    names = _names_to_pin(document) if proven else {package.name for package in document.packages}
     lines = [
         f"# Environment of {source}, recorded by Lockstep ({document.digest}).",
         f"# {'What the model needs' if proven else 'Every package: which ones the model needs was not proven'}.",
@@ -28,7 +28,7 @@ def lock(document: EnvironmentDocument, *, source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _compared(document: EnvironmentDocument) -> set[str]:
+def _names_to_pin(document: EnvironmentDocument) -> set[str]:
     """Return what a comparison asks of the image: what the model needs, and what changes that unasked (`projection.scope`)."""
     required = set(document.required or ())
     unasked = companions(required, {package.name: package for package in document.packages})

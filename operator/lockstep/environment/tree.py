@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from lockstep.environment.binaries.program import Program, program_of
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold, shared_object_of
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined, shared_object_of
 from lockstep.formats.canonical import sha256_of
 
 
@@ -47,7 +47,7 @@ class FileTree(Protocol):
     """A read-only root file system. Paths are absolute POSIX paths (`/usr/lib/...`), normalised, without `..`."""
 
     def kind(self, path: str) -> FileKind | None:
-        """Tell what stands at `path` itself (links in its parents are followed), or None when nothing does."""
+        """Return the kind of what stands at `path` itself (links in its parents are followed), or None when nothing does."""
         ...
 
     def resolve(self, path: str) -> str | None:
@@ -63,7 +63,7 @@ class FileTree(Protocol):
         ...
 
     def executable(self, path: str) -> bool | None:
-        """Tell whether everybody (True) or nobody (False) may execute the file that `path` leads to; None for some only."""
+        """Return whether everybody (True) or nobody (False) may execute the file that `path` leads to; None for some only."""
         ...
 
     def read(self, path: str) -> bytes | None:
@@ -102,7 +102,7 @@ class FileTree(Protocol):
         """Return what the binary that `path` leads to says of itself; None when there is no such file.
 
         Raises:
-            UnreadableFileError: the file exists but is of a kind that was not looked into, or too large for it.
+            UnreadableFileError: the file exists but is of a kind that was not examined, or too large for it.
         """
         ...
 
@@ -114,13 +114,13 @@ class FileTree(Protocol):
         """
         ...
 
-    def shared_object(self, path: str) -> SharedObject | Untold | None:
+    def shared_object(self, path: str) -> SharedObject | Undetermined | None:
         """Return what the regular file that `path` leads to needs as a shared object; None when there is no file."""
         ...
 
 
 class UnreadableFileError(Exception):
-    """A file that is evidence exists but can't be read; the document can't be told, so nothing may pass on it."""
+    """A file that is evidence exists but can't be read; the document can't be determined, so nothing may pass on it."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -146,7 +146,7 @@ class Entry:
     program: Program | None = None
     executable: bool | None = True
     """Of a file: whether everybody or nobody may execute it; None for some only."""
-    object: SharedObject | Untold = Untold.NOT_READ
+    object: SharedObject | Undetermined = Undetermined.NOT_READ
     """Of a file: what it needs as a shared object."""
 
 
@@ -300,7 +300,7 @@ class EntryTree:
         entry = self._file(path)
         if entry is not None and entry.program is None:
             if entry.body is None:
-                raise UnreadableFileError(path, entry.why_unread or "it was not looked into")
+                raise UnreadableFileError(path, entry.why_unread or "it was not examined")
             return program_of(entry.body)
         return entry.program if entry is not None else None
 
@@ -311,10 +311,10 @@ class EntryTree:
             raise UnreadableFileError(path, entry.why_unread or "its size and times were not kept")
         return entry.stat if entry is not None else None
 
-    def shared_object(self, path: str) -> SharedObject | Untold | None:
+    def shared_object(self, path: str) -> SharedObject | Undetermined | None:
         """See `FileTree.shared_object`."""
         entry = self._file(path)
-        if entry is not None and entry.object is Untold.NOT_READ and entry.body is not None:
+        if entry is not None and entry.object is Undetermined.NOT_READ and entry.body is not None:
             return shared_object_of(io.BytesIO(entry.body))
         return entry.object if entry is not None else None
 

@@ -25,7 +25,9 @@ CONTENT_REASONS = frozenset(
 
 
 class ImageError(Exception):
-    """An image can't be resolved or told; `retry` says whether waiting may help (a dependency) or not (the image)."""
+    """An image can't be resolved, or its content can't be determined; `retry` says whether waiting may help (a dependency) or
+    not (the image).
+    """
 
     def __init__(self, reason: Reason, message: str, *, retry: bool = False, retry_after: float | None = None) -> None:
         # Names in layers are bytes; those that are no UTF-8 must not break the log or the status that shows them.

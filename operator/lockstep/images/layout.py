@@ -132,11 +132,11 @@ async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 @contextmanager
 def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
-    with tarfile.open(path, "r:") as members, _opened(members, name) as file:
+    with tarfile.open(path, "r:") as members, _open_member(members, name) as file:
         yield file
 
 
-def _opened(members: tarfile.TarFile, name: str) -> IO[bytes]:
+def _open_member(members: tarfile.TarFile, name: str) -> IO[bytes]:
     for candidate in (name, f"./{name}"):
         try:
             file = members.extractfile(candidate)

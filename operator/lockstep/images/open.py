@@ -18,7 +18,7 @@ _LAYOUT, _ARCHIVE, _DOCKER = "oci:", "oci-archive:", "docker-archive:"
 
 
 def is_local(reference: str) -> bool:
-    """Tell whether a reference names a layout on disk."""
+    """Return whether a reference names a layout on disk."""
     return reference.startswith((_LAYOUT, _ARCHIVE, _DOCKER))
 
 

@@ -49,13 +49,13 @@ def parse_reference(text: str) -> Reference:
     Raises:
         ImageError: ReferenceInvalid.
     """
-    found = _REFERENCE.fullmatch(text) if len(text) <= _MAX_LENGTH else None
-    if found is None or not _is_host(found["registry"]):
+    match = _REFERENCE.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if match is None or not _is_host(match["registry"]):
         raise ImageError(
             Reason.REFERENCE_INVALID,
             f"{text[:200]!r} is no image reference with registry and repository, such as registry.example.com/team/iris:1",
         )
-    return Reference(found["registry"], found["repository"], found["tag"], found["digest"])
+    return Reference(match["registry"], match["repository"], match["tag"], match["digest"])
 
 
 def repository_of(text: str) -> str:
@@ -70,8 +70,8 @@ def reported_digest(image_id: str) -> str | None:
     Runtimes report `repository@sha256:…` or `docker-pullable://repository@sha256:…` (a manifest or index), `sha256:…` or
     the bare hexadecimal number (the image's ID, which is the digest of its configuration).
     """
-    found = _REPORTED.fullmatch(image_id) if len(image_id) <= _MAX_LENGTH else None
-    return f"sha256:{found['hex']}" if found else None
+    match = _REPORTED.fullmatch(image_id) if len(image_id) <= _MAX_LENGTH else None
+    return f"sha256:{match['hex']}" if match else None
 
 
 def reported_repository(image_id: str) -> str:
@@ -81,7 +81,9 @@ def reported_repository(image_id: str) -> str:
 
 
 def _is_host(registry: str) -> bool:
-    """Tell a host from the first part of a path: it has a dot or a port, or is localhost (as distribution/reference does)."""
+    """Return whether it is a host and not the first part of a path: it has a dot or a port, or is localhost (as in
+    distribution/reference).
+    """
     port = registry.partition(":")[2]
     if port and not 0 < int(port) <= _MAX_PORT:
         return False

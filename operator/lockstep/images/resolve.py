@@ -10,7 +10,7 @@ from lockstep.formats.canonical import sha256_of
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.platforms import normalized, runnable
-from lockstep.images.source import ImageSource, Manifest, no_key_twice
+from lockstep.images.source import ImageSource, Manifest, refuse_duplicate_keys
 
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -140,7 +140,7 @@ def _kind(manifest: Manifest) -> str:
 
 def _parse(model: type[Model], body: bytes, what: str) -> Model:
     try:
-        return model.model_validate(json.loads(body, object_pairs_hook=no_key_twice))
+        return model.model_validate(json.loads(body, object_pairs_hook=refuse_duplicate_keys))
     except RecursionError as error:
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is nested too deeply") from error
     except ValidationError as error:

@@ -55,21 +55,21 @@ class ImageSource(Protocol):
 _KEYS = ("mediaType", "manifests", "layers", "config", "schemaVersion")
 
 
-def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a JSON object with a key twice: programs take the first, the last, or join them (for `json.loads`)."""
-    if len(found := dict(pairs)) != len(pairs):
+    if len(result := dict(pairs)) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return result
 
 
 def media_type_of(body: bytes) -> str:
-    """Return the media type that a manifest states about itself, else the OCI type of what it looks like (it may be left out).
+    """Return the media type that a manifest states, else the OCI type that its fields suggest (a manifest need not state it).
 
     Raises:
         ImageError: it is no JSON object.
     """
     try:
-        stated: Any = json.loads(body, object_pairs_hook=no_key_twice)
+        stated: Any = json.loads(body, object_pairs_hook=refuse_duplicate_keys)
     except (ValueError, RecursionError) as error:
         raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON, or has a key twice") from error
     if not isinstance(stated, dict):

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from lockstep import __version__
-from lockstep.environment.catalogue.describe import unfit
+from lockstep.environment.catalogue.describe import invalid_document_error
 from lockstep.environment.catalogue.native.cuda import cuda
 from lockstep.environment.catalogue.native.libc import libc
 from lockstep.environment.catalogue.native.libraries import Libraries
-from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.distributions import find_distributions
 from lockstep.environment.catalogue.packages.ownership import Ownership
 from lockstep.environment.catalogue.packages.packages import packages
 from lockstep.environment.catalogue.python.startup import startup, with_hooks
@@ -46,7 +46,7 @@ def capture_environment(
     path = current_path()
     machine = platform.machine()
     try:
-        found = installed(tree, path.entries)
+        found = find_distributions(tree, path.entries)
         hooks = startup(tree, path, Ownership(tree, found))
         libraries = Libraries(tree, sys.executable or "", os.environ, machine=machine)
         described = with_hooks(packages(tree, found, libraries, hashed=required), hooks)
@@ -66,7 +66,7 @@ def capture_environment(
             collector=f"lockstep {__version__}",
         )
     except ValidationError as error:
-        raise unfit(error) from error
+        raise invalid_document_error(error) from error
 
 
 def _libc() -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.environment.catalogue.launch.path import SearchPath
-from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.distributions import find_distributions
 from lockstep.environment.catalogue.packages.ownership import Ownership
 from lockstep.environment.catalogue.python.code import HOOKS
 from lockstep.environment.catalogue.python.startup import HARMLESS
@@ -41,7 +41,7 @@ def own_code_of(
     Raises:
         CatalogueError, UnreadableFileError: what is installed can't be told.
     """
-    owners = Ownership(tree, installed(tree, path.entries))
+    owners = Ownership(tree, find_distributions(tree, path.entries))
     # Of two entries one of which lies in the other, the longer one is the one that a file was found in.
     spelled = sorted({part or os.getcwd() for part in (sys.path if system is None else system)}, key=len, reverse=True)
     digests: dict[str, str] = {}
@@ -51,7 +51,7 @@ def own_code_of(
             continue
         spelling = next((one.rstrip("/") for one in spelled if file.startswith(f"{one.rstrip('/')}/")), None)
         entry = (tree.resolve(spelling) or spelling) if spelling is not None else ""
-        if entry in path.library or owners.by_system(entry):
+        if entry in path.library or owners.is_owned_by_system(entry):
             continue
         real = f"{entry}{file.removeprefix(spelling)}" if spelling is not None else file
         owner = owners.owner(real, entry)

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from lockstep.environment.binaries.program import Program, program_of
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold, shared_object_of
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined, shared_object_of
 from lockstep.environment.tree import HEAD, FileKind, FileStat, UnreadableFileError, executable_by
 
 
@@ -96,13 +96,13 @@ class HostTree:
             found = os.fstat(file.fileno())
             return FileStat(found.st_size, int(found.st_mtime))
 
-    def shared_object(self, path: str) -> SharedObject | Untold | None:
+    def shared_object(self, path: str) -> SharedObject | Undetermined | None:
         """See `FileTree.shared_object`."""
         try:
             with self._opened(path) as file:
                 return shared_object_of(file) if file is not None else None
         except UnreadableFileError:
-            return Untold.BROKEN
+            return Undetermined.BROKEN
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[BufferedReader | None]:

@@ -183,7 +183,7 @@ def test_the_hubs_old_address_opens_it() -> None:
 
 
 def test_files_are_tried_in_their_order() -> None:
-    both = Credentials.merged([config(**{"r.example.com": login("a")}), config(**{"r.example.com": login("b")})])
+    both = Credentials.merge([config(**{"r.example.com": login("a")}), config(**{"r.example.com": login("b")})])
     assert users(both, "r.example.com/x") == ["a", "b"]
 
 

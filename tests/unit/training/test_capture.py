@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold, read_shared_object
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined, read_shared_object
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.document import EnvironmentDocument, RequiredProof
 from lockstep.environment.tree import FileKind, UnreadableFileError
@@ -97,7 +97,7 @@ def test_a_host_tree_reads_below_its_root(tmp_path: Path) -> None:
     found = tree.shared_object("/lib.so")
     assert isinstance(found, SharedObject)
     assert found.needed == ("liba.so",)
-    assert tree.shared_object("/link/file") is Untold.NO_OBJECT
+    assert tree.shared_object("/link/file") is Undetermined.NO_OBJECT
     assert tree.shared_object("/folder") is tree.shared_object("/none") is None
 
 

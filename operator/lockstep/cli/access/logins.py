@@ -32,7 +32,7 @@ def stored_logins() -> Logins:
             unusable.append(f"{path} can't be read: {error.strerror or error}")
         except InvalidCredentialsError as error:
             unusable += [] if _has_no_auths(body) else [f"{path} can't be read: {error}"]
-    return Logins(Credentials.merged(found), tuple(unusable))
+    return Logins(Credentials.merge(found), tuple(unusable))
 
 
 def _files() -> Iterator[Path]:

@@ -43,5 +43,5 @@ def registry_options(settings: Settings) -> RegistryOptions:
         insecure=settings.insecure_registries,
         private=settings.private_registries,
         token_services=settings.token_services,
-        egress=Egress.guarding(settings.cluster_ranges),
+        egress=Egress.for_cluster(settings.cluster_ranges),
     )

@@ -51,7 +51,7 @@ class NamespaceImages:
         found = [await self._secret(name, required=True) for name in self.template.image_pull_secrets]
         # The kubelet passes over what a ServiceAccount lists and nobody made.
         found += [await self._secret(name, required=False) for name in listed]
-        return Credentials.merged(found)
+        return Credentials.merge(found)
 
     async def _secret(self, name: str, *, required: bool) -> Credentials:
         secret = await self.cluster.get(ports.SECRET, self.namespace, name)

@@ -1,4 +1,4 @@
-"""What a binary says of itself: CPython's version, the C library's. Told once, so that its body need not be kept."""
+"""What a binary says of itself: CPython's version, the C library's. Read once, so that its body need not be kept."""
 
 import re
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ def program_of(body: bytes) -> Program:
 
 
 def _libc(body: bytes) -> str | None:
-    if found := _GLIBC.search(body):
-        return f"glibc {found[1].decode()}"
+    if match := _GLIBC.search(body):
+        return f"glibc {match[1].decode()}"
     if b"musl libc" not in body:
         return None
-    found = _MUSL.search(body)
-    return f"musl {found[0].decode()}" if found else "musl"
+    match = _MUSL.search(body)
+    return f"musl {match[0].decode()}" if match else "musl"

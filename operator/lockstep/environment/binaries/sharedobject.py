@@ -49,7 +49,7 @@ class SharedObject:
         return sum(len(text) + 64 for text in texts if text is not None)
 
 
-class Untold(StrEnum):
+class Undetermined(StrEnum):
     """Why a file has no `SharedObject`."""
 
     NO_OBJECT = "it is no ELF file with a dynamic segment"
@@ -58,7 +58,7 @@ class Untold(StrEnum):
 
 
 class InvalidObjectError(ValueError):
-    """The file is an ELF file whose needs can't be told: malformed, absurd, or not held where it matters."""
+    """The file is an ELF file whose needs can't be determined: malformed, absurd, or not held where it matters."""
 
 
 def read_shared_object(file: BinaryIO) -> SharedObject | None:
@@ -73,7 +73,7 @@ def read_shared_object(file: BinaryIO) -> SharedObject | None:
         None when the file is no ELF file or has no dynamic segment.
 
     Raises:
-        InvalidObjectError: what the file needs can't be told.
+        InvalidObjectError: what the file needs can't be determined.
     """
     try:
         file.seek(0)
@@ -85,12 +85,12 @@ def read_shared_object(file: BinaryIO) -> SharedObject | None:
         raise InvalidObjectError(f"an ELF file can't be read: {error}"[:200]) from error
 
 
-def shared_object_of(file: BinaryIO) -> SharedObject | Untold:
-    """Read a file as `read_shared_object` does, and say by `Untold` why there is nothing to say."""
+def shared_object_of(file: BinaryIO) -> SharedObject | Undetermined:
+    """Read a file as `read_shared_object` does; where there is no shared object, return the reason as an `Undetermined`."""
     try:
-        return read_shared_object(file) or Untold.NO_OBJECT
+        return read_shared_object(file) or Undetermined.NO_OBJECT
     except InvalidObjectError:
-        return Untold.BROKEN
+        return Undetermined.BROKEN
 
 
 @functools.lru_cache(maxsize=4)
@@ -165,13 +165,13 @@ def _table(segments: list[tuple[str, int, int, int]], tags: dict[str | int, list
 def _string(file: BinaryIO, offset: int, limit: int) -> str:
     """Return the text at an offset of the file, of 1 to `limit` bytes before a zero byte."""
     file.seek(offset)
-    found = bytearray()
-    while len(found) <= limit:
+    name = bytearray()
+    while len(name) <= limit:
         piece = file.read(_PIECE)
         text, end, _ = piece.partition(b"\0")
-        found += text
-        if end and found and len(found) <= limit:
-            return found.decode("utf-8", "surrogateescape")
+        name += text
+        if end and name and len(name) <= limit:
+            return name.decode("utf-8", "surrogateescape")
         if end or not piece:
             break
     raise InvalidObjectError(f"a name is empty or has no end within {limit} bytes")

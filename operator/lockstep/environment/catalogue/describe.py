@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.candidates import agreed
 from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.catalogue.interpreters import agree_on_document
 from lockstep.environment.catalogue.launch.interpreter import effective_path, interpreter, prefix
 from lockstep.environment.catalogue.launch.launch import Launch, UnclearScriptError
 from lockstep.environment.catalogue.launch.path import SearchPath
 from lockstep.environment.catalogue.native.cuda import cuda
 from lockstep.environment.catalogue.native.libc import libc
 from lockstep.environment.catalogue.native.libraries import Libraries
-from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.distributions import find_distributions
 from lockstep.environment.catalogue.packages.intact import Intact
 from lockstep.environment.catalogue.packages.modules import Finder
 from lockstep.environment.catalogue.packages.ownership import Ownership
@@ -41,31 +41,31 @@ def describe(
         models: directories of the logged models inside; they may bring code.
 
     Raises:
-        CatalogueError, UnreadableFileError: the environment can't be told.
+        CatalogueError, UnreadableFileError: the environment can't be determined.
     """
 
-    def of(found: Serving) -> EnvironmentDocument:
-        return _document(tree, found, machine, collector, models)
+    def describe_serving(serves: Serving) -> EnvironmentDocument:
+        return _document(tree, serves, machine, collector, models)
 
     try:
-        found = serving(tree, launch)
+        serves = serving(tree, launch)
     except UnclearScriptError as unclear:
-        return agreed(tree, unclear, of)
-    return of(found)
+        return agree_on_document(tree, unclear, describe_serving)
+    return describe_serving(serves)
 
 
 def _document(tree: FileTree, serves: Serving, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:
     where = prefix(tree, serves.start)
     path = effective_path(tree, where, serves.start, serves.places)
     try:
-        found = installed(tree, path.entries)
-        owners = Ownership(tree, found)
+        distributions = find_distributions(tree, path.entries)
+        owners = Ownership(tree, distributions)
         modules = list(Finder(tree, path.entries, path.series).modules())
         code = own_code(tree, path, modules, owners, models)
         hooks = startup(tree, path, owners)
         libraries = Libraries(tree, where.executable, serves.start.launch.env, machine=machine)
-        intact = Intact(tree, found, modules, owners, prefix=where.base, scripts=serves.scripts)
-        described = with_hooks(packages(tree, found, libraries, intact=intact), hooks)
+        intact = Intact(tree, distributions, modules, owners, prefix=where.base, scripts=serves.scripts)
+        described = with_hooks(packages(tree, distributions, libraries, intact=intact), hooks)
         return EnvironmentDocument(
             python=interpreter(tree, where),
             platform=Platform(os="linux", machine=machine, libc=libc(tree, machine)),
@@ -82,7 +82,7 @@ def _document(tree: FileTree, serves: Serving, machine: str, collector: str, mod
             collector=collector,
         )
     except ValidationError as error:
-        raise unfit(error) from error
+        raise invalid_document_error(error) from error
 
 
 def _configuration(tree: FileTree, serves: Serving) -> dict[str, str]:
@@ -96,20 +96,20 @@ def _start(tree: FileTree, serves: Serving, path: SearchPath) -> Start:
     # MLflow puts what was logged as code_paths first when it loads the model.
     before = [tree.destination(code)] if code is not None and tree.listdir(code) else []
     return Start(
-        executable=_shown(serves.first.executable),
-        program=_shown(serves.first.program) if serves.first.program is not None else None,
+        executable=_printable_path(serves.first.executable),
+        program=_printable_path(serves.first.program) if serves.first.program is not None else None,
         server=serves.server,
-        path=tuple(dict.fromkeys(_shown(one) for one in (*before, *path.stated))),
-        model=_shown(model) if model is not None else None,
+        path=tuple(dict.fromkeys(_printable_path(one) for one in (*before, *path.stated))),
+        model=_printable_path(model) if model is not None else None,
     )
 
 
-def _shown(path: str) -> str:
+def _printable_path(path: str) -> str:
     """Return a path as documents can hold it; what it begins with stands as it is."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:512]
 
 
-def unfit(error: ValidationError) -> CatalogueError:
+def invalid_document_error(error: ValidationError) -> CatalogueError:
     """Return the refusal of metadata whose values no document can hold."""
     first = error.errors(include_url=False)[0]
     what = f"{error.title}.{'.'.join(str(part) for part in first['loc'])}"

@@ -1,10 +1,10 @@
-"""What the catalogue says when an environment can't be told."""
+"""The error that the catalogue raises when an environment can't be determined."""
 
 from lockstep.api.reasons import Reason
 
 
 class CatalogueError(Exception):
-    """An environment can't be told from its files; nothing may pass on it."""
+    """An environment can't be determined from its files; nothing may pass on it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

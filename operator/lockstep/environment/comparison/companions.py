@@ -25,15 +25,15 @@ def companions(names: Iterable[str], packages: Mapping[str, Package]) -> set[str
         packages: what one side has, by name.
     """
     compared = set(names)
-    found = {name for owner in compared for name in ACCELERATORS.get(owner, ()) if name in packages}
+    companion_names = {name for owner in compared for name in ACCELERATORS.get(owner, ()) if name in packages}
     imports = {_IMPORT_NAMES.get(name, name.replace("-", "_")).lower() for name in compared}
     for name, package in packages.items():
         if any(_plugs_into(group.lower(), imports) for group in package.plugs or ()):
-            found.add(name)
-    return found
+            companion_names.add(name)
+    return companion_names
 
 
 def _plugs_into(group: str, imports: set[str]) -> bool:
-    """Tell whether a group begins with an import name: `xarray`, `pandas_plotting_backends`."""
+    """Return whether a group begins with an import name: `xarray`, `pandas_plotting_backends`."""
     parts = group.split("_")
     return any("_".join(parts[:count]) in imports for count in range(1, len(parts) + 1))

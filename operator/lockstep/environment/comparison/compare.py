@@ -15,13 +15,13 @@ from lockstep.environment.comparison.projection import (
     own_code,
     package_facts,
     python_level,
-    scope,
+    settle_scope,
     shown_version,
     system_packages,
     unowned_digest,
 )
 from lockstep.environment.comparison.versions import compared_version
-from lockstep.environment.document import UNTOLD, BytecodeKind, EnvironmentDocument, LibraryKind, Package
+from lockstep.environment.document import UNDETERMINED, BytecodeKind, EnvironmentDocument, LibraryKind, Package
 from lockstep.environment.frameworks import FRAMEWORK_MODULES
 
 __all__ = ["Comparison", "Difference", "DifferenceKind", "RequiredSetError", "compare"]
@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Tell whether no compared fact differs."""
+        """Whether no compared fact differs."""
         return not self.differences
 
 
@@ -80,38 +80,38 @@ def compare(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
     Raises:
         RequiredSetError: the policy demands a proven set of required packages, and the document has none.
     """
-    settled = scope(trained, image, spec)
+    scope = settle_scope(trained, image, spec)
     differences = [
-        *_python(trained, image, spec),
-        *_platform(trained, image, spec),
-        *_cuda(trained, image, settled),
-        *_startup(trained, image, settled),
-        *_packages(trained, image, settled, spec),
-        *_libraries(settled),
-        *_code(trained, image, settled, spec),
-        *_unowned(trained, image, settled),
-        *_bytecode(trained, image, settled),
-        *_library(trained, image, settled),
-        *_edited(trained, image, settled),
-        *_rebuilt(image, settled),
-        *_system(trained, image, settled),
+        *_compare_python(trained, image, spec),
+        *_compare_platform(trained, image, spec),
+        *_compare_cuda(trained, image, scope),
+        *_compare_startup(trained, image, scope),
+        *_compare_packages(trained, image, scope, spec),
+        *_compare_libraries(scope),
+        *_compare_code(trained, image, scope, spec),
+        *_compare_unowned(trained, image, scope),
+        *_compare_bytecode(trained, image, scope),
+        *_compare_library(trained, image, scope),
+        *_compare_edited(trained, image, scope),
+        *_compare_rebuilt(image, scope),
+        *_compare_system(trained, image, scope),
     ]
     order = list(DifferenceKind)
     return Comparison(
-        trained_digest=environment_digest(trained, settled, spec),
-        image_digest=environment_digest(image, settled, spec),
-        differences=tuple(sorted(differences, key=lambda d: (order.index(d.kind), d.subject != _framework(trained, d)))),
-        compared=len(settled.packages),
-        notes=tuple(_notes(trained, image, settled, spec)),
+        trained_digest=environment_digest(trained, scope, spec),
+        image_digest=environment_digest(image, scope, spec),
+        differences=tuple(sorted(differences, key=lambda d: (order.index(d.kind), d.subject != _framework_name(trained, d)))),
+        compared=len(scope.packages),
+        notes=tuple(_notes(trained, image, scope, spec)),
     )
 
 
-def _framework(trained: EnvironmentDocument, difference: Difference) -> str | None:
+def _framework_name(trained: EnvironmentDocument, difference: Difference) -> str | None:
     """Name the difference's subject when it is a framework that models are made with: it is said first."""
     return difference.subject if difference.subject in FRAMEWORK_MODULES else None
 
 
-def _python(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
+def _compare_python(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
     theirs, ours = trained.python, image.python
     if theirs.implementation != ours.implementation:
         was, has = f"{theirs.implementation} {theirs.version}", f"{ours.implementation} {ours.version}"
@@ -122,20 +122,20 @@ def _python(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
     yield Difference(DifferenceKind.PYTHON, "python", was, has, f"Python: trained with {was}, image has {has}")
 
 
-def _platform(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
+def _compare_platform(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[Difference]:
     theirs, ours = trained.platform, image.platform
     for subject, was, has in (("os", theirs.os, ours.os), ("machine", theirs.machine, ours.machine)):
         if was != has:
             sentence = f"{subject}: trained on {was}, image is for {has}"
             yield Difference(DifferenceKind.PLATFORM, subject, was, has, sentence)
-    if spec.libc is LibcRule.NOT_OLDER and theirs.libc is not None and _older(theirs.libc, ours.libc):
-        has = ours.libc or "no C library that can be told"
+    if spec.libc is LibcRule.NOT_OLDER and theirs.libc is not None and _is_older(theirs.libc, ours.libc):
+        has = ours.libc or "no C library that could be determined"
         sentence = f"libc: trained with {theirs.libc}, image has {has}, which must be of the same family and not older"
         yield Difference(DifferenceKind.PLATFORM, "libc", theirs.libc, ours.libc, sentence)
 
 
-def _cuda(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
-    for field in sorted(settled.cuda):
+def _compare_cuda(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
+    for field in sorted(scope.cuda):
         was, has = getattr(trained.cuda, field, None), getattr(image.cuda, field, None)
         if was != has:
             subject = {"runtime": "CUDA runtime", "cudnn": "cuDNN"}[field]
@@ -143,7 +143,7 @@ def _cuda(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sco
             yield Difference(DifferenceKind.PLATFORM, subject, was, has, sentence)
 
 
-def _older(trained: str, image: str | None) -> bool:
+def _is_older(trained: str, image: str | None) -> bool:
     if image is None:
         return True
     (family, _, was), (other, _, has) = trained.partition(" "), image.partition(" ")
@@ -154,8 +154,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
-    for name in sorted(settled.startup):
+def _compare_startup(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
+    for name in sorted(scope.startup):
         was, has = (trained.startup or {}).get(name), (image.startup or {}).get(name)
         if was == has:
             continue
@@ -169,33 +169,33 @@ def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, settled: 
         yield Difference(DifferenceKind.STARTUP, name, was, has, f"{what} {how}")
 
 
-def _packages(
-    trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
+def _compare_packages(
+    trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope, spec: EnvironmentSpec
 ) -> Iterator[Difference]:
-    theirs, ours = compared_packages(trained, spec, settled.apart), compared_packages(image, spec, settled.apart)
-    for name in sorted(settled.packages):
+    theirs, ours = compared_packages(trained, spec, scope.apart), compared_packages(image, spec, scope.apart)
+    for name in sorted(scope.packages):
         was, has = theirs.get(name), ours.get(name)
-        if package_facts(was, name, settled, spec) != package_facts(has, name, settled, spec):
-            yield _package(name, was, has, settled, spec)
+        if package_facts(was, name, scope, spec) != package_facts(has, name, scope, spec):
+            yield _package_difference(name, was, has, scope, spec)
 
 
-def _package(name: str, was: Package | None, has: Package | None, settled: Scope, spec: EnvironmentSpec) -> Difference:
-    trained = shown_version(was, settled, name) if was else None
-    image = shown_version(has, settled, name) if has else None
+def _package_difference(name: str, was: Package | None, has: Package | None, scope: Scope, spec: EnvironmentSpec) -> Difference:
+    trained = shown_version(was, scope, name) if was else None
+    image = shown_version(has, scope, name) if has else None
     if was is None:
         sentence = f"{name}: image has {image}, training had none"
     elif has is None:
         sentence = f"{name}: trained with {trained}, missing in the image"
     elif trained != image:
         sentence = f"{name}: trained with {trained}, image has {image}"
-        if _only_local(was.version, has.version, spec):
+        if _differ_only_in_local_label(was.version, has.version, spec):
             sentence += " (they differ in the local label only: environment.packages.localVersions, or accelerator: Any)"
     else:
-        sentence = f"{name} {trained} has other content in the image than the wheel that trained{_changed(was, has)}"
+        sentence = f"{name} {trained} has other content in the image than the wheel that trained{_describe_changes(was, has)}"
     return Difference(DifferenceKind.PACKAGE, name, trained, image, sentence)
 
 
-def _changed(was: Package, has: Package) -> str:
+def _describe_changes(was: Package, has: Package) -> str:
     """Say which side's files are not those of its wheel, and which files."""
     whose, package = ("", has) if has.changed else ("in training ", was)
     if not package.changed:
@@ -205,24 +205,24 @@ def _changed(was: Package, has: Package) -> str:
     return f" ({whose}{count} {'file differs' if count == 1 else 'files differ'}: {named})"
 
 
-def _only_local(was: str, has: str, spec: EnvironmentSpec) -> bool:
-    """Tell whether two versions differ in their local labels and in nothing else."""
+def _differ_only_in_local_label(was: str, has: str, spec: EnvironmentSpec) -> bool:
+    """Return whether two versions differ in their local labels and in nothing else."""
     without = spec.packages.model_copy(update={"local_versions": LocalVersions.IGNORE})
     relaxed = spec.model_copy(update={"packages": without})
     differ = compared_version(was, spec) != compared_version(has, spec)
     return differ and compared_version(was, relaxed) == compared_version(has, relaxed)
 
 
-def _libraries(settled: Scope) -> Iterator[Difference]:
+def _compare_libraries(scope: Scope) -> Iterator[Difference]:
     """Name each shared library once, with all packages that need it."""
     needing: dict[str, list[str]] = {}
-    for package, names in sorted(settled.libraries.items()):
+    for package, names in sorted(scope.libraries.items()):
         for name in names:
             needing.setdefault(name, []).append(package)
     for name, packages in sorted(needing.items()):
         who = f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} it"
-        if name.startswith(UNTOLD):
-            subject, image = name.removeprefix(UNTOLD), "can't be told"
+        if name.startswith(UNDETERMINED):
+            subject, image = name.removeprefix(UNDETERMINED), "can't be told"
             sentence = f"which libraries {subject} needs {image} in the image ({who})"
         else:
             subject, image = name, "missing"
@@ -230,14 +230,14 @@ def _libraries(settled: Scope) -> Iterator[Difference]:
         yield Difference(DifferenceKind.LIBRARY, subject, None, image, sentence)
 
 
-def _code(
-    trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec
+def _compare_code(
+    trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope, spec: EnvironmentSpec
 ) -> Iterator[Difference]:
-    packages = compared_packages(image, spec, settled.apart)
-    compared = {package.name for name, package in packages.items() if name in settled.packages}
+    packages = compared_packages(image, spec, scope.apart)
+    compared = {package.name for name, package in packages.items() if name in scope.packages}
     theirs, ours = own_code(trained), own_code(image)
     shadows = {shadow.module: (name, shadow) for name, shadow in (image.shadows or {}).items()}
-    for path in sorted(settled.code):
+    for path in sorted(scope.code):
         was, has = theirs.get(path), ours.get(path)
         if was == has:
             continue
@@ -259,8 +259,8 @@ def _code(
             yield Difference(DifferenceKind.CODE, path, was, has, sentence)
 
 
-def _unowned(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
-    for path in sorted(settled.unowned):
+def _compare_unowned(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
+    for path in sorted(scope.unowned):
         was, has = unowned_digest(trained, path), unowned_digest(image, path)
         if was != has:
             sentence = f"{path} is among the image's installed packages, none of them brought it, and training did not have it"
@@ -274,8 +274,8 @@ _WHY = {
 }
 
 
-def _bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
-    for path in sorted(settled.bytecode):
+def _compare_bytecode(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
+    for path in sorted(scope.bytecode):
         was, has = (trained.bytecode or {}).get(path), (image.bytecode or {}).get(path)
         if was != has and has is not None:
             yield Difference(DifferenceKind.CODE, path, was, has, f"{path} runs instead of its source ({_WHY[has]})")
@@ -290,16 +290,16 @@ _ABOUT_LIBRARY = {
 }
 
 
-def _library(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+def _compare_library(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
     theirs = trained.library or {}
-    for path in sorted(path for path in settled.library if theirs.get(path) != (image.library or {})[path]):
+    for path in sorted(path for path in scope.library if theirs.get(path) != (image.library or {})[path]):
         why = _ABOUT_LIBRARY[(image.library or {})[path]]
         sentence = f"{path} is among Python's own files, and {why} (environment.interpreterLibrary: Ignore allows it)"
         yield Difference(DifferenceKind.CODE, path, None, NOT_ITS_OWN, sentence)
 
 
-def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
-    differing = {name for name in settled.edited if edited_files(trained, name) != edited_files(image, name)}
+def _compare_edited(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
+    differing = {name for name in scope.edited if edited_files(trained, name) != edited_files(image, name)}
     for package in image.packages:
         if package.name in differing and package.edited:
             count = package.edited_count or len(package.edited)
@@ -312,9 +312,9 @@ def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, settled: S
             yield Difference(DifferenceKind.PACKAGE, package.name, package.version, package.version, sentence)
 
 
-def _rebuilt(image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+def _compare_rebuilt(image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
     for package in image.packages:
-        if package.name in settled.rebuilt:
+        if package.name in scope.rebuilt:
             sentence = (
                 f"{package.name} {package.version} has other files in the image than the wheel of that version which training "
                 "had, although its RECORD names them: install it from the index "
@@ -327,9 +327,9 @@ def _short(digest: str | None) -> str:
     return digest[7:19] if digest else "none"
 
 
-def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope) -> Iterator[Difference]:
+def _compare_system(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope) -> Iterator[Difference]:
     theirs, ours = system_packages(trained.system), system_packages(image.system)
-    for name in sorted(settled.system):
+    for name in sorted(scope.system):
         was, has = theirs.get(name), ours.get(name)
         if was == has:
             continue
@@ -342,8 +342,8 @@ def _system(trained: EnvironmentDocument, image: EnvironmentDocument, settled: S
         yield Difference(DifferenceKind.SYSTEM, name, was, has, sentence)
 
 
-def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> Iterator[str]:
-    theirs, ours = compared_packages(trained, spec, settled.apart), compared_packages(image, spec, settled.apart)
+def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, scope: Scope, spec: EnvironmentSpec) -> Iterator[str]:
+    theirs, ours = compared_packages(trained, spec, scope.apart), compared_packages(image, spec, scope.apart)
     extras = [name for name in ours if name not in theirs]
     if extras:
         yield f"{len(extras)} packages are only in the image: {', '.join(sorted(extras)[:10])}"
@@ -356,7 +356,7 @@ def _notes(trained: EnvironmentDocument, image: EnvironmentDocument, settled: Sc
             f"system packages are not compared: trained on {trained.system.distribution}, image is {image.system.distribution}"
         )
     if spec.startup is StartupRule.COMPARE and image.startup and trained.startup is None:
-        yield "start-up hooks are not compared: the record does not tell those of training"
-    local = [n for n in settled.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
+        yield "start-up hooks are not compared: the record does not state those of training"
+    local = [n for n in scope.packages if n in theirs and (o := theirs[n].origin) and o.kind in ("editable", "directory")]
     if local:
         yield f"installed from a directory, so that the version says little: {', '.join(sorted(local))}"

@@ -94,18 +94,22 @@ class Scope:
 Names = Mapping[str, Package]
 
 
-def _apart(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
-    """Return the packages to keep apart: which of `tensorflow` and `tensorflow-cpu` runs where both are can't be told."""
-    found: set[str] = set()
+def _find_packages_kept_apart(
+    trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec
+) -> frozenset[str]:
+    """Return the packages to keep apart: where `tensorflow` and `tensorflow-cpu` are both installed, which one runs can't be
+    determined.
+    """
+    apart: set[str] = set()
     everyone = {package.name for document in (trained, image) for package in document.packages}
     for document in (trained, image):
         names = [name for package in document.packages if (name := compared_name(package.name, spec)) is not None]
         several = {name for name, count in Counter(names).items() if count > 1}
-        found |= {name for name in everyone if compared_name(name, spec) in several}
-    return frozenset(found)
+        apart |= {name for name in everyone if compared_name(name, spec) in several}
+    return frozenset(apart)
 
 
-def _name(name: str, spec: EnvironmentSpec, apart: Set[str]) -> str | None:
+def _comparison_name(name: str, spec: EnvironmentSpec, apart: Set[str]) -> str | None:
     return name if name in apart else compared_name(name, spec)
 
 
@@ -117,30 +121,30 @@ def compared_packages(document: EnvironmentDocument, spec: EnvironmentSpec, apar
         spec: the policy's rules.
         apart: packages that go by their own names (`Scope.apart`).
     """
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     for package in document.packages:
-        name = _name(package.name, spec, apart)
+        name = _comparison_name(package.name, spec, apart)
         if name is not None and not matches(name, spec.packages.ignore):
-            found[name] = package
-    return found
+            packages[name] = package
+    return packages
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a name matches one of some wildcard patterns."""
+    """Return whether a name matches one of some wildcard patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Scope:
+def settle_scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Scope:
     """Settle what is compared.
 
     Raises:
         RequiredSetError: the policy blocks what is not proven.
     """
-    apart = _apart(trained, image, spec)
+    apart = _find_packages_kept_apart(trained, image, spec)
     theirs, ours = compared_packages(trained, spec, apart), compared_packages(image, spec, apart)
-    wanted = _wanted(trained, theirs, spec, apart)
+    wanted = _packages_in_scope(trained, theirs, spec, apart)
     wanted = {name for name in wanted if name in ours or name not in _ONLY_WHERE_PRESENT}
-    wanted |= _unasked(wanted, theirs, ours, spec, told=trained.startup is not None)
+    wanted |= _implied_packages(wanted, theirs, ours, spec, hooks_recorded=trained.startup is not None)
     if spec.packages.extras is not Extras.ALLOW:
         allowed = spec.packages.listed_extras if spec.packages.extras is Extras.LISTED else []
         wanted |= {name for name in ours if name not in theirs and not matches(name, allowed)}
@@ -152,18 +156,20 @@ def scope(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Enviro
         packages=frozenset(wanted),
         apart=apart,
         contents=contents,
-        changed=frozenset(name for name in both if content and _changed_alone(theirs[name], ours[name])),
+        changed=frozenset(name for name in both if content and _has_incomparable_changes(theirs[name], ours[name])),
         commits=frozenset(name for name in both if _commit(theirs[name]) or _commit(ours[name])),
         system=frozenset(name for name in _system_names(trained.system, image.system) if matches(name, spec.system)),
-        cuda=frozenset(_cuda(trained.cuda, image.cuda, wanted, spec)),
-        code=frozenset(trained.code) | {shadow.module for shadow in _standing_in_the_way(image, wanted, ours, every=intact)},
-        unowned=_unowned(image, spec),
+        cuda=frozenset(_compared_cuda_fields(trained.cuda, image.cuda, wanted, spec)),
+        code=frozenset(trained.code) | {shadow.module for shadow in _counted_shadows(image, wanted, ours, every=intact)},
+        unowned=_unowned_modules(image, spec),
         bytecode=frozenset(image.bytecode or ()) if spec.bytecode is BytecodeRule.DENY else frozenset(),
-        library=_library(image, spec),
-        edited=frozenset(_edited(trained, image, spec)),
-        rebuilt=frozenset(_rebuilt(trained, image, spec)) - contents,
-        startup=_startup(trained, image, spec),
-        libraries={name: lacking for name in sorted(wanted) if (lacking := _lacking(theirs.get(name), ours.get(name)))},
+        library=_foreign_library_files(image, spec),
+        edited=frozenset(_edited_packages(trained, image, spec)),
+        rebuilt=frozenset(_rebuilt_packages(trained, image, spec)) - contents,
+        startup=_compared_hooks(trained, image, spec),
+        libraries={
+            name: lacking for name in sorted(wanted) if (lacking := _missing_libraries(theirs.get(name), ours.get(name)))
+        },
     )
 
 
@@ -182,7 +188,7 @@ def _system_names(trained: System, image: System) -> set[str]:
     return names
 
 
-def _cuda(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: EnvironmentSpec) -> Iterator[str]:
+def _compared_cuda_fields(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: EnvironmentSpec) -> Iterator[str]:
     if spec.accelerator is not AcceleratorRule.SAME or not any(matches(name, _CUDA_FRAMEWORKS) for name in wanted):
         return
     for field, wheel in _CUDA_WHEELS.items():
@@ -191,17 +197,17 @@ def _cuda(trained: Cuda | None, image: Cuda | None, wanted: set[str], spec: Envi
             yield field
 
 
-def _lacking(trained: Package | None, image: Package | None) -> tuple[str, ...]:
-    known = set(trained.missing) if trained is not None else set()
+def _missing_libraries(trained: Package | None, image: Package | None) -> tuple[str, ...]:
+    missing_in_training = set(trained.missing) if trained is not None else set()
     missing = image.missing if image is not None else ()
-    return tuple(sorted(name for name in set(missing) - known if not matches(name, _OF_THE_DRIVER)))
+    return tuple(sorted(name for name in set(missing) - missing_in_training if not matches(name, _OF_THE_DRIVER)))
 
 
-def _library(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+def _foreign_library_files(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
     return frozenset(image.library or ()) if spec.interpreter_library is InterpreterLibrary.INTACT else frozenset()
 
 
-def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
+def _edited_packages(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
     """Yield the packages, by their own names, that are not as they were installed; training may have the same edited ones."""
     if spec.packages.installed is InstalledRule.INTACT:
         theirs = {package.name: package for package in trained.packages}
@@ -212,7 +218,7 @@ def _edited(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Envi
                 yield package.name
 
 
-def _rebuilt(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
+def _rebuilt_packages(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> Iterator[str]:
     if spec.packages.installed is not InstalledRule.INTACT:
         return
     # conda builds its packages itself, and changes files when it installs them.
@@ -228,12 +234,12 @@ def _rebuilt(trained: EnvironmentDocument, image: EnvironmentDocument, spec: Env
 
 
 def _same_wheel(one: Package, other: Package) -> bool:
-    """Tell whether two packages came from an index as the same kind of wheel, and none that was built on its machine."""
+    """Return whether two packages came from an index as the same kind of wheel, and none that was built on its machine."""
     portable = all(tag.rpartition("-")[2].startswith(("any", "manylinux", "musllinux")) for tag in one.tags)
     return bool(one.tags) and one.tags == other.tags and portable and one.origin is None and other.origin is None
 
 
-def _unowned(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+def _unowned_modules(image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
     if spec.packages.unowned is Unowned.ALLOW:
         return frozenset()
     return frozenset(path for path in image.unowned or () if not matches(path, spec.packages.allowed_unowned))
@@ -244,13 +250,13 @@ def unowned_digest(document: EnvironmentDocument, path: str) -> str | None:
     return (document.unowned or {}).get(path) or document.code.get(path)
 
 
-def _startup(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
+def _compared_hooks(trained: EnvironmentDocument, image: EnvironmentDocument, spec: EnvironmentSpec) -> frozenset[str]:
     if spec.startup is StartupRule.IGNORE or trained.startup is None or image.startup is None:
         return frozenset()
     return frozenset(trained.startup) | frozenset(image.startup)
 
 
-def _standing_in_the_way(image: EnvironmentDocument, wanted: set[str], ours: Names, *, every: bool) -> list[Shadow]:
+def _counted_shadows(image: EnvironmentDocument, wanted: set[str], ours: Names, *, every: bool) -> list[Shadow]:
     # Shadows know packages by their own names.
     names = {package.name for name, package in ours.items() if name in wanted}
     return [
@@ -265,23 +271,23 @@ def own_code(document: EnvironmentDocument) -> dict[str, str]:
     return document.code | {shadow.module: shadow.sha256 for shadow in (document.shadows or {}).values()}
 
 
-def _unasked(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, told: bool) -> set[str]:
+def _implied_packages(wanted: set[str], theirs: Names, ours: Names, spec: EnvironmentSpec, *, hooks_recorded: bool) -> set[str]:
     """Return what changes predictions without being required: hooks, accelerators and plugins, on either side.
 
-    A record that does not tell of them (`told`) says nothing about those that only the image has.
+    A record that does not state its start-up hooks (`hooks_recorded`) says nothing about those that only the image has.
     """
-    found = companions(wanted, theirs) | companions(wanted, ours)
+    implied = companions(wanted, theirs) | companions(wanted, ours)
     if spec.startup is StartupRule.COMPARE:
-        found |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
-    return found if told else found & theirs.keys()
+        implied |= {name for side in (theirs, ours) for name, package in side.items() if package.startup}
+    return implied if hooks_recorded else implied & theirs.keys()
 
 
-def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec, apart: Set[str]) -> set[str]:
+def _packages_in_scope(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec, apart: Set[str]) -> set[str]:
     if spec.packages.scope is PackagesScope.ALL:
         return set(packages)
     # A set that is empty compares nothing, whatever is claimed to prove it: nothing compared is nothing known.
     if trained.required and trained.required_proof is RequiredProof.PROVEN:
-        names = {_name(name, spec, apart) for name in trained.required}
+        names = {_comparison_name(name, spec, apart) for name in trained.required}
         return {name for name in names if name is not None and not matches(name, spec.packages.ignore)}
     if spec.packages.unproven_required_set is UnprovenRequiredSet.BLOCK:
         raise RequiredSetError(trained.required_proof or RequiredProof.UNPROVEN)
@@ -289,11 +295,11 @@ def _wanted(trained: EnvironmentDocument, packages: Names, spec: EnvironmentSpec
 
 
 def comparable_content(trained: Package, image: Package) -> bool:
-    """Tell whether two packages are the same kind of wheel, so that their contents can be compared."""
+    """Return whether two packages are the same kind of wheel, so that their contents can be compared."""
     return bool(trained.content and image.content and trained.tags and trained.tags == image.tags)
 
 
-def _changed_alone(trained: Package, image: Package) -> bool:
+def _has_incomparable_changes(trained: Package, image: Package) -> bool:
     return image.changed is not None and not comparable_content(trained, image)
 
 
@@ -301,22 +307,22 @@ def _commit(package: Package) -> str | None:
     return package.origin.commit if package.origin is not None else None
 
 
-def shown_version(package: Package, settled: Scope, name: str) -> str:
+def shown_version(package: Package, scope: Scope, name: str) -> str:
     """Return a package's version as people read it, with its commit where that counts."""
     commit = _commit(package)
-    return f"{package.version} at commit {commit[:12]}" if commit and name in settled.commits else package.version
+    return f"{package.version} at commit {commit[:12]}" if commit and name in scope.commits else package.version
 
 
-def package_facts(package: Package | None, name: str, settled: Scope, spec: EnvironmentSpec) -> list[str] | None:
+def package_facts(package: Package | None, name: str, scope: Scope, spec: EnvironmentSpec) -> list[str] | None:
     """Return what of a package has to be equal; None where a side has none."""
     if package is None:
         return None
     facts = [compared_version(package.version, spec)]
-    if name in settled.contents:
+    if name in scope.contents:
         facts.append(f"content={package.content}")
-    if name in settled.changed:
+    if name in scope.changed:
         facts.append(f"changed={package.changed_count}: {package.changed}")
-    if name in settled.commits:
+    if name in scope.commits:
         facts.append(f"commit={_commit(package)}")
     return facts
 
@@ -329,11 +335,11 @@ def edited_files(document: EnvironmentDocument, name: str) -> list[str] | None:
     return [str(package.edited_count), str(package.content), *package.edited]
 
 
-def _files(document: EnvironmentDocument, name: str) -> str | None:
-    return next((one.files for one in document.packages if one.name == name), None)
+def _files_digest(document: EnvironmentDocument, name: str) -> str | None:
+    return next((package.files for package in document.packages if package.name == name), None)
 
 
-def _missing(package: Package | None, libraries: Sequence[str]) -> list[str]:
+def _missing_among(package: Package | None, libraries: Sequence[str]) -> list[str]:
     missing = package.missing if package is not None else ()
     return [name for name in libraries if name in missing]
 
@@ -343,9 +349,9 @@ def python_level(version: str, spec: EnvironmentSpec) -> str:
     return ".".join(version.split(".")[:2]) if spec.python is PythonLevel.MINOR else version
 
 
-def environment_digest(document: EnvironmentDocument, settled: Scope, spec: EnvironmentSpec) -> str:
+def environment_digest(document: EnvironmentDocument, scope: Scope, spec: EnvironmentSpec) -> str:
     """Return the digest over what of a document has to be equal under a policy."""
-    packages = compared_packages(document, spec, settled.apart)
+    packages = compared_packages(document, spec, scope.apart)
     system = system_packages(document.system)
     code = own_code(document)
     facts = {
@@ -353,16 +359,16 @@ def environment_digest(document: EnvironmentDocument, settled: Scope, spec: Envi
         "rules": spec.payload(),
         "python": [document.python.implementation, python_level(document.python.version, spec)],
         "platform": [document.platform.os, document.platform.machine],
-        "packages": {name: package_facts(packages.get(name), name, settled, spec) for name in settled.packages},
-        "system": {name: system.get(name) for name in settled.system},
-        "cuda": {field: getattr(document.cuda, field, None) for field in settled.cuda},
-        "unowned": {path: unowned_digest(document, path) for path in settled.unowned},
-        "bytecode": {path: (document.bytecode or {}).get(path) for path in settled.bytecode},
-        "library": {path: (document.library or {}).get(path) for path in settled.library},
-        "edited": {name: edited_files(document, name) for name in settled.edited},
-        "files": {name: _files(document, name) for name in settled.rebuilt},
-        "startup": {name: (document.startup or {}).get(name) for name in settled.startup},
-        "code": {path: code.get(path) for path in settled.code},
-        "missing": {name: _missing(packages.get(name), lacking) for name, lacking in settled.libraries.items()},
+        "packages": {name: package_facts(packages.get(name), name, scope, spec) for name in scope.packages},
+        "system": {name: system.get(name) for name in scope.system},
+        "cuda": {field: getattr(document.cuda, field, None) for field in scope.cuda},
+        "unowned": {path: unowned_digest(document, path) for path in scope.unowned},
+        "bytecode": {path: (document.bytecode or {}).get(path) for path in scope.bytecode},
+        "library": {path: (document.library or {}).get(path) for path in scope.library},
+        "edited": {name: edited_files(document, name) for name in scope.edited},
+        "files": {name: _files_digest(document, name) for name in scope.rebuilt},
+        "startup": {name: (document.startup or {}).get(name) for name in scope.startup},
+        "code": {path: code.get(path) for path in scope.code},
+        "missing": {name: _missing_among(packages.get(name), lacking) for name, lacking in scope.libraries.items()},
     }
     return sha256_of(canonical_json(facts))

@@ -1,11 +1,11 @@
-"""Tells of values of environment variables that they do no harm, although the variable could run or choose code."""
+"""Recognises values of environment variables that do no harm, although the variable could run or choose code."""
 
 import re
 import shlex
 from collections.abc import Callable
 
 Judge = Callable[[str], bool]
-"""Tells whether a value is harmless."""
+"""Returns whether a value is harmless."""
 
 
 def matching(pattern: str) -> Judge:
@@ -26,7 +26,7 @@ def always(value: str) -> bool:
 
 is_plain = matching(r"(?!.*\.\.)(?:-?[0-9.]+|(?:[A-Za-z0-9_.,:+@%=/][A-Za-z0-9_.,:+@%=/-]*)?)")
 """One word that stays one word, and no option, where a script forgets the quotes around a variable; or nothing. No `..` in it:
-some are looked up below a folder.
+some are resolved below a folder.
 """
 
 is_switch = matching(
@@ -79,16 +79,16 @@ _GUNICORN_PLACES = frozenset({"-c", "--config", "--chdir", "--pythonpath"})
 
 
 def gunicorn_numbers(value: str) -> bool:
-    """Tell whether options of gunicorn set numbers, addresses, logs and gunicorn's own kinds of workers, and nothing else."""
-    return _gunicorn(value, _GUNICORN_OPTIONS)
+    """Return whether options of gunicorn set numbers, addresses, logs and gunicorn's own kinds of workers, and nothing else."""
+    return _has_only_gunicorn_options(value, _GUNICORN_OPTIONS)
 
 
 def gunicorn_places(value: str) -> bool:
-    """Tell whether options of gunicorn set besides nothing but where it reads its settings and imports from."""
-    return _gunicorn(value, _GUNICORN_OPTIONS | _GUNICORN_PLACES)
+    """Return whether options of gunicorn set besides nothing but where it reads its settings and imports from."""
+    return _has_only_gunicorn_options(value, _GUNICORN_OPTIONS | _GUNICORN_PLACES)
 
 
-def _gunicorn(value: str, options: frozenset[str]) -> bool:
+def _has_only_gunicorn_options(value: str, options: frozenset[str]) -> bool:
     try:
         words = shlex.split(value)
     except ValueError:

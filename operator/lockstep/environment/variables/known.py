@@ -63,9 +63,9 @@ class Known:
     names: tuple[str, ...]
     """Their names, in upper case, with wildcards."""
     harmless: Judge = never
-    """Tells whether a value does none of it."""
+    """Returns whether a value does none of it."""
     in_images: bool = False
-    """Whether they run or choose code of the serving process where no scan of files looks."""
+    """Whether they run or choose code of the serving process in a place that no scan of files reads."""
 
 
 _SHELLS = "makes shells run or read other commands"

@@ -28,11 +28,11 @@ _CHOOSES = re.compile(
 
 
 def is_forbidden(name: str) -> bool:
-    """Tell whether the schema refuses a variable of the pods, whatever the policy says."""
+    """Return whether the schema refuses a variable of the pods, whatever the policy says."""
     return _FORBIDDEN.fullmatch(name) is not None
 
 
-def known(name: str) -> Known | None:
+def find_known_variable(name: str) -> Known | None:
     """Return what is known of a variable of the pods that can do harm; None for a harmless one and for a stranger.
 
     In any case of letters: pydantic-settings, and so MLServer, reads `mlserver_model_uri` as well.
@@ -44,15 +44,15 @@ def known(name: str) -> Known | None:
 
 
 def is_harmless(name: str, value: str) -> bool:
-    """Tell whether anybody who deploys may give a variable this value."""
+    """Return whether anybody who deploys may give a variable this value."""
     if name in HARMLESS:
         return is_plain(value)
-    entry = known(name)
+    entry = find_known_variable(name)
     return entry is not None and entry.harmless(value)
 
 
-def turns(name: str, before: str, value: str) -> bool:
-    """Tell whether a variable that the image sets to `before` is a number or switch that is turned to another such value.
+def turns_switch(name: str, before: str, value: str) -> bool:
+    """Return whether a variable that the image sets to `before` is a number or switch that is turned to another such value.
 
     Words and places are none: one that the image's authors chose from may be a model, a module or a file.
     """
@@ -60,7 +60,7 @@ def turns(name: str, before: str, value: str) -> bool:
 
 
 def runs_code(name: str, value: str, server: str | None = None) -> str | None:
-    """Say what a variable of an image's own configuration does where the scan does not look; None if it does nothing such.
+    """Return what a variable of an image's own configuration does where the scan does not read; None if it does no such thing.
 
     Args:
         name: the variable.

@@ -151,7 +151,7 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
             return None
         return _differs(case, model, FileChanges(changed=("MLmodel",)))
     if model.files is None:
-        message = f"whether the model at {model.path} is {case.version} could not be determined: {model.untold}"
+        message = f"whether the model at {model.path} is {case.version} could not be determined: {model.undetermined}"
         step = f"Next step (image): copy models:/{case.lineage.name}/{case.lineage.version} to a directory below /opt"
         return case.rejected(Reason.FILE_UNREADABLE, message, step)
     fresh = case.policy.environment.bytecode_cache is BytecodeCache.FRESH

@@ -16,7 +16,7 @@ from lockstep.api.podtemplate import EnvVar
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.variables.known import HARMLESS, SPAWNING
-from lockstep.environment.variables.variables import is_forbidden, is_harmless, known, runs_code, turns
+from lockstep.environment.variables.variables import find_known_variable, is_forbidden, is_harmless, runs_code, turns_switch
 from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.images.scan.result import ImageScan
@@ -58,10 +58,10 @@ def _of_pod(var: EnvVar, image_env: dict[str, str], rules: VariablesSpec) -> _Re
         return _Refused(var.name, "changes which code the server loads, whatever the policy says")
     if var.name in rules.dangerous or is_harmless(var.name, var.value):
         return None
-    entry = known(var.name)
+    entry = find_known_variable(var.name)
     if entry is not None:
         return _Refused(var.name, entry.does, "pods.variables.dangerous", fits_image=not entry.in_images)
-    turned = var.name in image_env and turns(var.name, image_env[var.name], var.value)
+    turned = var.name in image_env and turns_switch(var.name, image_env[var.name], var.value)
     if turned or any(fnmatchcase(var.name, pattern) for pattern in rules.allowed):
         return None
     why = "has a value that is not one plain word" if var.name in HARMLESS else "is not known to be harmless"

@@ -88,7 +88,7 @@ class ExpandedReader(HashedReader):
 
 
 class _Prefixed:
-    """A reader with the bytes that were taken from it to tell its kind put back."""
+    """A reader that gives back first the bytes that were taken from it to recognise its kind."""
 
     def __init__(self, prefix: bytes, inner: Readable) -> None:
         self._prefix = prefix
@@ -102,7 +102,7 @@ class _Prefixed:
         return self._inner.read(size)
 
 
-def decompressed(blob: Readable, media_type: str, limits: Limits) -> Readable:
+def open_tar_stream(blob: Readable, media_type: str, limits: Limits) -> Readable:
     """Return the tar stream of a layer; media type and first bytes have to say the same.
 
     Raises:
@@ -118,7 +118,7 @@ def decompressed(blob: Readable, media_type: str, limits: Limits) -> Readable:
             raise ImageError(Reason.LAYER_CORRUPT, f"a layer of type {media_type} is not compressed with gzip")
         return _Guarded(igzip.IGzipFile(fileobj=_Binary(whole), mode="rb"))  # type: ignore[no-untyped-call]
     if kind.endswith("+zstd"):
-        if not magic.startswith(_ZSTD) and not _skippable(magic):
+        if not magic.startswith(_ZSTD) and not _is_skippable(magic):
             raise ImageError(Reason.LAYER_CORRUPT, f"a layer of type {media_type} is not compressed with zstd")
         return _Guarded(_Zstd(whole, limits))
     if kind.endswith(".tar"):
@@ -128,8 +128,8 @@ def decompressed(blob: Readable, media_type: str, limits: Limits) -> Readable:
     raise ImageError(Reason.MANIFEST_INVALID, f"{media_type[:100]!r} is no layer that can be read")
 
 
-def _skippable(magic: bytes) -> bool:
-    """Tell a skippable frame (RFC 8878, 3.1.2), with which zstd:chunked layers may begin."""
+def _is_skippable(magic: bytes) -> bool:
+    """Return whether a skippable frame begins so (RFC 8878, 3.1.2); zstd:chunked layers may begin with one."""
     return len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F
 
 

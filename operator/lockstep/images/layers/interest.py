@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 _PROGRAM = re.compile(
     r"/bin/(?:python|pypy)[0-9.]*$|/libpython3\.[0-9]+\.so\.1\.0$|/libc[.-][0-9.]*so(?:\.6)?$|/ld-musl-[a-z0-9_]+\.so\.1$"
 )
-# A script is told from a binary of the same name by how it begins.
+# A script is told apart from a binary of the same name by how it begins.
 _STARTED = re.compile(r"/s?bin/[^/]+$|^/[^/]+$|\.pyc$")
 # Files of the system's own Python, of which its package manager knows other digests than sha256.
 _SYSTEM_PYTHON = re.compile(
@@ -48,7 +48,7 @@ _SYSTEM_PYTHON = re.compile(
 )
 # What an interpreter can import, what stands beside it in an installed package (pip install --target puts one anywhere), and
 # whatever a model is made of, which may lie anywhere too. So every file is hashed, but for what a distribution's own packages
-# fill: of a model that lies there, or leads there, the scan says that it can't be told.
+# fill: of a model that lies there, or leads there, the scan says that it can't be determined.
 _HASHED_ANYWHERE = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.so\.[0-9.]+$")
 _DISTRIBUTION = re.compile(
     r"^/(?:bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys"

@@ -3,7 +3,7 @@
 import hashlib
 
 from lockstep.environment.binaries.program import Program, program_of
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined
 from lockstep.environment.tree import HEAD
 from lockstep.images.layers.interest import Interest
 from lockstep.images.layers.needs import Needs
@@ -32,8 +32,8 @@ class Keep:
             self._body += chunk
         if self._hash is not None:
             self._hash.update(chunk)
-        for one in self._legacy:
-            one.update(chunk)
+        for digest in self._legacy:
+            digest.update(chunk)
         if self._interest.head and len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
         if self._needs is not None:
@@ -72,6 +72,6 @@ class Keep:
         """What a binary says of itself, where it was asked for."""
         return program_of(bytes(self._body)) if self._interest.program and self._body is not None else None
 
-    def shared_object(self) -> SharedObject | Untold:
+    def shared_object(self) -> SharedObject | Undetermined:
         """Return what the file needs as a shared object, where that was asked for; to be asked once, at its end."""
-        return self._needs.shared_object() if self._needs is not None else Untold.NOT_READ
+        return self._needs.shared_object() if self._needs is not None else Undetermined.NOT_READ

@@ -6,7 +6,7 @@ from lockstep.api.reasons import Reason
 from lockstep.environment.binaries.sharedobject import SharedObject
 from lockstep.environment.tree import Entry, FileKind, FileStat, executable_by
 from lockstep.images.image import Descriptor, ImageError
-from lockstep.images.layers.decompress import ExpandedReader, HashedReader, Readable, decompressed
+from lockstep.images.layers.decompress import ExpandedReader, HashedReader, Readable, open_tar_stream
 from lockstep.images.layers.interest import NONE, Interest
 from lockstep.images.layers.keep import Keep
 from lockstep.images.layers.record import LayerRecord
@@ -26,7 +26,7 @@ _OVERLAY_ATTRIBUTES = ("trusted.overlay.", "user.overlay.", "user.containers.ove
 
 
 Interests = Callable[[str], Interest]
-"""Tells by its path what is kept of a file."""
+"""Returns, by a file's path, what is kept of the file."""
 
 
 def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: Interests, limits: Limits) -> LayerRecord:
@@ -40,12 +40,12 @@ def read_layer(blob: Readable, descriptor: Descriptor, diff_id: str, interests: 
         limits: bounds.
 
     Raises:
-        ImageError: with the reason why the layer can't be told.
+        ImageError: with the reason why the layer can't be determined.
     """
     compressed = HashedReader(blob, descriptor.size, f"layer {descriptor.digest}")
     record = LayerRecord()
     try:
-        plain = ExpandedReader(decompressed(compressed, descriptor.media_type, limits), compressed, limits)
+        plain = ExpandedReader(open_tar_stream(compressed, descriptor.media_type, limits), compressed, limits)
         for entry in entries(plain, lambda name, size: _keep(interests(_path(name)), size), limits):
             _add(record, entry)
             record.seen += 1
@@ -92,25 +92,25 @@ def _add(record: LayerRecord, entry: TarEntry[Keep]) -> None:
     folder, _, base = path.rpartition("/")
     record.kept += len(path) + len(entry.link)
     if path == "/" and entry.type != "5":
-        raise _ambiguous(path, "the root is no directory")
+        raise _ambiguous_error(path, "the root is no directory")
     if f"/{_WHITEOUT}" in folder:
-        raise _ambiguous(path, "it lies below a whiteout")
+        raise _ambiguous_error(path, "it lies below a whiteout")
     if any(attribute in key for key in entry.pax for attribute in _OVERLAY_ATTRIBUTES):
-        raise _ambiguous(path, "its overlay attributes are obeyed by some runtimes and not by others")
+        raise _ambiguous_error(path, "its overlay attributes are obeyed by some runtimes and not by others")
     if base == _OPAQUE:
         record.opaque.add(folder or "/")
         return
     if base.startswith(_WHITEOUT):
         hidden = base.removeprefix(_WHITEOUT)
         if not hidden or hidden.startswith(_WHITEOUT) or hidden in (".", ".."):
-            raise _ambiguous(path, "it hides nothing that can be named")
+            raise _ambiguous_error(path, "it hides nothing that can be named")
         record.whiteouts.add(f"{folder}/{hidden}")
         return
     made = _entry(entry, path)
     before = record.entries.get(path)
     both_directories = before is not None and before.kind is made.kind is FileKind.DIRECTORY
     if (before is not None or path in record.hard_links) and not both_directories:
-        raise _ambiguous(path, "it is in the layer twice")
+        raise _ambiguous_error(path, "it is in the layer twice")
     if entry.type == "1":
         record.hard_links[path] = _path(entry.link)
         return
@@ -141,9 +141,9 @@ def _entry(entry: TarEntry[Keep], path: str) -> Entry:
             object=keep.shared_object(),
         )
     if entry.type == "3" and entry.device == (0, 0):
-        raise _ambiguous(path, "a device 0:0 hides files in some runtimes and not in others")
+        raise _ambiguous_error(path, "a device 0:0 hides files in some runtimes and not in others")
     return _OTHER
 
 
-def _ambiguous(path: str, why: str) -> ImageError:
+def _ambiguous_error(path: str, why: str) -> ImageError:
     return ImageError(Reason.LAYER_AMBIGUOUS, f"entry {path[:200]!r}: {why}")

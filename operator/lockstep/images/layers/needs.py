@@ -1,16 +1,16 @@
-"""What is kept of a shared object while it streams past: a small one whole, of a large one what tells its needs."""
+"""What is kept of a shared object while it streams past: a small one whole, of a large one what shows its needs."""
 
 import io
 import struct
 
-from lockstep.environment.binaries.sharedobject import MAX_SEGMENTS, SharedObject, Untold, shared_object_of
+from lockstep.environment.binaries.sharedobject import MAX_SEGMENTS, SharedObject, Undetermined, shared_object_of
 from lockstep.images.layers.sparse import SparseFile
 from lockstep.images.limits import MIB
 
 WHOLE = 8 * MIB
 """Bytes up to which a file is held whole."""
 REACH = 8 * 1024
-"""Bytes that are held on both sides of what looks like a part of the dynamic linking."""
+"""Bytes that are held on both sides of what may be a part of the dynamic linking."""
 BUDGET = 8 * MIB
 """Bytes that are held of a larger file; what comes later is a hole."""
 _BLOCK = MIB
@@ -18,12 +18,12 @@ _DT_SYMENT = 11
 
 
 class Needs:
-    """Takes a file's content piece by piece and tells what it needs as a shared object.
+    """Takes a file's content piece by piece and determines what it needs as a shared object.
 
     Where a large file's dynamic segment and string table stand is not known while they pass: patchelf puts the program
     headers behind them, and the strings of TensorFlow's library have 78 MiB. So what is held are the surroundings of
-    everything that looks like a library's name, a search path or a dynamic segment, and then the file is read by its
-    headers. What was not held is a hole, and what falls into one can't be told: a wrong guess never gives a wrong answer.
+    everything that may be a library's name, a search path or a dynamic segment, and then the file is read by its
+    headers. What was not held is a hole, and what falls into one can't be determined: a wrong guess never gives a wrong answer.
     """
 
     def __init__(self, size: int) -> None:
@@ -52,27 +52,27 @@ class Needs:
             if len(self._window) >= _BLOCK:
                 self._search(self._start + len(self._window) - REACH)
 
-    def shared_object(self) -> SharedObject | Untold:
+    def shared_object(self) -> SharedObject | Undetermined:
         """Return what the file needs; to be asked once, after its last piece."""
         if self._size <= WHOLE:
             return shared_object_of(self._body)
         if self._marks != ():
             self._search(self._start + len(self._window))
         self._window.clear()
-        return shared_object_of(SparseFile(self._size, self._pieces).file) if self._marks else Untold.NO_OBJECT
+        return shared_object_of(SparseFile(self._size, self._pieces).file) if self._marks else Undetermined.NO_OBJECT
 
     def _search(self, until: int) -> None:
         """Search the file up to `until` and hold the surroundings of what is found."""
         if self._marks is None:
             self._marks = self._begin(bytes(self._window[:64]))
-        found = [place for place in self._places if self._searched <= place < until]
+        places = [place for place in self._places if self._searched <= place < until]
         for mark in self._marks:
             at = self._find(mark, self._searched, until)
             while at >= 0 and self._held <= BUDGET:
-                found.append(at)
+                places.append(at)
                 # What lies close by is held with it.
                 at = self._find(mark, at + REACH // 2, until)
-        for place in sorted(found):
+        for place in sorted(places):
             self._hold(max(place - REACH, self._end, self._start), place + REACH)
         self._searched = until
         del self._window[: max(until - REACH - self._start, 0)]

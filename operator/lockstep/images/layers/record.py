@@ -9,7 +9,7 @@ from typing import Any
 import zstandard
 
 from lockstep.environment.binaries.program import Program
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined
 from lockstep.environment.tree import Entry, FileKind, FileStat
 
 _LEVEL = 6
@@ -48,7 +48,7 @@ def dump(record: LayerRecord) -> bytes:
         "kept": record.kept,
         "seen": record.seen,
     }
-    rows = (_row(path, entry) for path, entry in record.entries.items())
+    rows = (_write_row(path, entry) for path, entry in record.entries.items())
     text = "\n".join(map(_LINES.encode, (head, *rows)))
     return zstandard.ZstdCompressor(level=_LEVEL).compress(text.encode())
 
@@ -71,7 +71,7 @@ def load(raw: bytes, limit: int, number: int = 0) -> LayerRecord:
         lines = io.TextIOWrapper(stream, encoding="ascii")
         head = json.loads(next(lines))
         return LayerRecord(
-            entries={row[0]: _entry(row, number) for row in map(_ROWS.decode, lines)},
+            entries={row[0]: _read_entry(row, number) for row in map(_ROWS.decode, lines)},
             hard_links=dict(head["hardLinks"]),
             whiteouts=set(head["whiteouts"]),
             opaque=set(head["opaque"]),
@@ -82,72 +82,72 @@ def load(raw: bytes, limit: int, number: int = 0) -> LayerRecord:
         raise InvalidLayerRecordError(str(error)) from error
 
 
-def _row(path: str, entry: Entry) -> list[Any]:
+def _write_row(path: str, entry: Entry) -> list[Any]:
     """Return path, kind and what else there is, as short as JSON lets it be: there are tens of thousands of them."""
     if entry.kind is FileKind.SYMLINK:
         return [path, "l", entry.target]
     if entry.kind is not FileKind.FILE:
         return [path, _LETTERS[entry.kind]]
-    known = _known(entry)
-    return [path, "f", entry.executable, known] if known else [path, "f", entry.executable]
+    facts = _file_facts(entry)
+    return [path, "f", entry.executable, facts] if facts else [path, "f", entry.executable]
 
 
-def _known(entry: Entry) -> dict[str, Any]:
-    known: dict[str, Any] = {}
+def _file_facts(entry: Entry) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
     if entry.body is not None:
-        known["b"] = _text(entry.body)
+        facts["b"] = _write_bytes(entry.body)
     if entry.why_unread:
-        known["w"] = entry.why_unread
+        facts["w"] = entry.why_unread
     if entry.sha256 is not None:
         # In the alphabet of RECORD files, so that the compressor finds the two to be the same.
-        known["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
+        facts["s"] = base64.urlsafe_b64encode(bytes.fromhex(entry.sha256[7:])).decode()
     if entry.legacy is not None:
-        known["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
+        facts["d"] = base64.b64encode(b"".join(entry.legacy)).decode()
     if entry.head is not None:
-        known["h"] = base64.b64encode(entry.head).decode()
+        facts["h"] = base64.b64encode(entry.head).decode()
     if entry.stat is not None:
-        known["t"] = [entry.stat.size, entry.stat.modified]
+        facts["t"] = [entry.stat.size, entry.stat.modified]
     if entry.program is not None:
-        known["p"] = [entry.program.python, entry.program.libc]
-    if entry.object is not Untold.NOT_READ:
-        known["o"] = entry.object.name if isinstance(entry.object, Untold) else list(astuple(entry.object))
-    return known
+        facts["p"] = [entry.program.python, entry.program.libc]
+    if entry.object is not Undetermined.NOT_READ:
+        facts["o"] = entry.object.name if isinstance(entry.object, Undetermined) else list(astuple(entry.object))
+    return facts
 
 
-def _entry(row: list[Any], number: int) -> Entry:
+def _read_entry(row: list[Any], number: int) -> Entry:
     kind = _KINDS[row[1]]
     if kind is FileKind.SYMLINK:
         return Entry(kind, target=row[2])
     if kind is not FileKind.FILE:
         return Entry(kind)
-    known = row[3] if len(row) > 3 else {}
+    facts = row[3] if len(row) > 3 else {}
     return Entry(
         kind,
-        body=_bytes(known["b"]) if "b" in known else None,
-        why_unread=known.get("w", ""),
-        sha256="sha256:" + base64.urlsafe_b64decode(known["s"]).hex() if "s" in known else None,
-        legacy=_legacy(known["d"]) if "d" in known else None,
-        head=base64.b64decode(known["h"]) if "h" in known else None,
-        stat=FileStat(known["t"][0], known["t"][1], number, number) if "t" in known else None,
-        program=Program(*known["p"]) if "p" in known else None,
-        object=_object(known["o"]) if "o" in known else Untold.NOT_READ,
+        body=_read_bytes(facts["b"]) if "b" in facts else None,
+        why_unread=facts.get("w", ""),
+        sha256="sha256:" + base64.urlsafe_b64decode(facts["s"]).hex() if "s" in facts else None,
+        legacy=_split_legacy(facts["d"]) if "d" in facts else None,
+        head=base64.b64decode(facts["h"]) if "h" in facts else None,
+        stat=FileStat(facts["t"][0], facts["t"][1], number, number) if "t" in facts else None,
+        program=Program(*facts["p"]) if "p" in facts else None,
+        object=_read_object(facts["o"]) if "o" in facts else Undetermined.NOT_READ,
         executable=row[2],
     )
 
 
-def _legacy(text: str) -> tuple[bytes, bytes]:
+def _split_legacy(text: str) -> tuple[bytes, bytes]:
     raw = base64.b64decode(text)
     return raw[:_MD5], raw[_MD5:]
 
 
-def _object(known: str | list[Any]) -> SharedObject | Untold:
-    return Untold[known] if isinstance(known, str) else SharedObject(tuple(known[0]), *known[1:])
+def _read_object(facts: str | list[Any]) -> SharedObject | Undetermined:
+    return Undetermined[facts] if isinstance(facts, str) else SharedObject(tuple(facts[0]), *facts[1:])
 
 
-def _text(body: bytes) -> str | list[str]:
+def _write_bytes(body: bytes) -> str | list[str]:
     """Write text as text, so that it compresses with the rest, and anything else in base64."""
     return body.decode("ascii") if body.isascii() else [base64.b64encode(body).decode()]
 
 
-def _bytes(text: str | list[str]) -> bytes:
+def _read_bytes(text: str | list[str]) -> bytes:
     return text.encode("ascii") if isinstance(text, str) else base64.b64decode(text[0])

@@ -35,15 +35,15 @@ class SparseFile:
     def read(self, size: int = -1, /) -> bytes:
         """Return the bytes from here to the next hole, at most `size`; none at the end of the file."""
         end = self._size if size < 0 else min(self._at + size, self._size)
-        found = b""
+        content = b""
         while self._at < end:
             index = bisect_right(self._starts, self._at) - 1
             start = self._starts[index] if index >= 0 else self._size
             piece = self._pieces[start][self._at - start : end - start] if index >= 0 else b""
             if not piece:
                 break
-            found += piece
+            content += piece
             self._at += len(piece)
-        if not found and self._at < end:
+        if not content and self._at < end:
             raise OSError(f"the bytes at {self._at} were not kept")
-        return found
+        return content

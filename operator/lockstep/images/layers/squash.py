@@ -29,21 +29,21 @@ class Squash:
         Raises:
             ImageError: LayerAmbiguous, LimitExceeded.
         """
-        self._count(layer)
+        self._check_limits(layer)
         self._hide(layer)
         for path, entry in layer.entries.items():
-            self._put(path, self._numbered(path, entry), layer)
+            self._put(path, self._with_layer_number(path, entry), layer)
         for path, target in layer.hard_links.items():
             linked = self._entries.get(target)
             if linked is None or linked.kind is FileKind.DIRECTORY:
-                raise _ambiguous(path, f"it is a hard link to {target}, which is no file there")
+                raise _ambiguous_error(path, f"it is a hard link to {target}, which is no file there")
             self._put(path, linked, layer)
         self._layers += 1
         for path in (*layer.entries, *layer.hard_links):
             if path not in self._entries or self._entries[_parent(path)].kind is not FileKind.DIRECTORY:
-                raise _ambiguous(path, "its parent is a directory and something else in one layer")
+                raise _ambiguous_error(path, "its parent is a directory and something else in one layer")
 
-    def _count(self, layer: LayerRecord) -> None:
+    def _check_limits(self, layer: LayerRecord) -> None:
         self._kept += layer.kept
         self._seen += layer.seen
         if self._seen > self._limits.entries:
@@ -51,7 +51,7 @@ class Squash:
         if self._kept > self._limits.kept:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the evidence has more than {self._limits.kept} bytes")
 
-    def _numbered(self, path: str, entry: Entry) -> Entry:
+    def _with_layer_number(self, path: str, entry: Entry) -> Entry:
         """Say of a file which layer brought its content: a layer that changes its owner or mode only brings none."""
         if entry.stat is None or not self._layers:
             return entry
@@ -65,9 +65,9 @@ class Squash:
         for path in layer.whiteouts | {f"{folder}/{_ANY}" for folder in layer.opaque}:
             self._check_parents(path, layer)
         for path in (*layer.entries, *layer.hard_links, *layer.opaque) if layer.whiteouts else ():
-            _check_shown(path, layer.whiteouts)
+            _check_not_hidden(path, layer.whiteouts)
         for path in layer.whiteouts:
-            _check_shown(_parent(path), layer.whiteouts)
+            _check_not_hidden(_parent(path), layer.whiteouts)
         # Whiteouts concern lower layers only, wherever they stand in the archive.
         for path in layer.opaque:
             for child in list(self._children.get(path, ())):
@@ -87,7 +87,7 @@ class Squash:
         if before is not None and before.kind is FileKind.DIRECTORY and entry.kind is not FileKind.DIRECTORY:
             self._remove(path)
         if before is not None and before.kind is FileKind.SYMLINK and entry.kind is FileKind.DIRECTORY:
-            raise _ambiguous(path, "a directory takes the place of a lower layer's symbolic link")
+            raise _ambiguous_error(path, "a directory takes the place of a lower layer's symbolic link")
         self._set(path, entry)
 
     def _make_parents(self, path: str, layer: LayerRecord) -> None:
@@ -97,7 +97,7 @@ class Squash:
             parent = _parent(parent)
         made = layer.entries.get(parent)
         if known.kind is not FileKind.DIRECTORY and (made is None or made.kind is not FileKind.DIRECTORY):
-            raise _ambiguous(path, f"{parent} is no directory")
+            raise _ambiguous_error(path, f"{parent} is no directory")
 
     def _check_parents(self, path: str, layer: LayerRecord) -> None:
         """What is hidden below a link is hidden there by some runtimes, and at the link's target by others."""
@@ -105,7 +105,9 @@ class Squash:
             path = _parent(path)
             known = (self._entries.get(path), layer.entries.get(path))
             if path in layer.hard_links or any(one is not None and one.kind is not FileKind.DIRECTORY for one in known):
-                raise _ambiguous(path, "a layer hides something below it, and it is no directory there or in a lower layer")
+                raise _ambiguous_error(
+                    path, "a layer hides something below it, and it is no directory there or in a lower layer"
+                )
 
     def _set(self, path: str, entry: Entry) -> None:
         if path not in self._entries:
@@ -127,12 +129,12 @@ class Squash:
                 self._children.get(_parent(gone), set()).discard(gone)
 
 
-def _check_shown(path: str, whiteouts: set[str]) -> None:
+def _check_not_hidden(path: str, whiteouts: set[str]) -> None:
     """A whiteout concerns lower layers only, but programs that go by the archive's order hide what came before it."""
     here = path
     while here != "/":
         if here in whiteouts:
-            raise _ambiguous(path, "one layer both hides and holds it")
+            raise _ambiguous_error(path, "one layer both hides and holds it")
         here = _parent(here)
 
 
@@ -140,5 +142,5 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0] or "/"
 
 
-def _ambiguous(path: str, why: str) -> ImageError:
+def _ambiguous_error(path: str, why: str) -> ImageError:
     return ImageError(Reason.LAYER_AMBIGUOUS, f"entry {path[:200]!r}: {why}")

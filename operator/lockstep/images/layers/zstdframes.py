@@ -9,7 +9,7 @@ _RLE, _RESERVED = 1, 3
 
 
 class Frames:
-    """Takes the compressed bytes and tells whether they are whole frames (RFC 8878, 3.1)."""
+    """Takes the compressed bytes and determines whether they are whole frames (RFC 8878, 3.1)."""
 
     def __init__(self) -> None:
         self._held = b""

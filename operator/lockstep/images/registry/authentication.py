@@ -53,11 +53,11 @@ class Authenticator:
         """Return the Authorization header that was agreed last."""
         return {"Authorization": self._header} if self._header else {}
 
-    def opened(self) -> None:
+    def note_accepted(self) -> None:
         """Note that the registry took the header that was agreed last."""
         self._opened = self._header is not None
 
-    def withheld(self) -> str:
+    def describe_withheld(self) -> str:
         """Say from which token service the credentials were kept, as the end of a sentence; empty when from none."""
         if self._withheld_from is None:
             return ""
@@ -80,9 +80,9 @@ class Authenticator:
         while self._untried:
             credential = self._used = self._untried.pop(0)
             if scheme.lower() == "bearer" and parameters.get("realm"):
-                header = await self._bearer(parameters, credential)
+                header = await self._bearer_header(parameters, credential)
             elif scheme.lower() == "basic" and credential is not None and not credential.identity_token:
-                header = _basic(credential)
+                header = _basic_header(credential)
             else:
                 header = None
             if header is not None and header != self._header:
@@ -90,7 +90,7 @@ class Authenticator:
                 return True
         return False
 
-    async def _bearer(self, parameters: dict[str, str], credential: Credential | None) -> str | None:
+    async def _bearer_header(self, parameters: dict[str, str], credential: Credential | None) -> str | None:
         realm = web_url(parameters["realm"])
         if realm is None or not self._options.may_ask(realm, self._base):
             raise ImageError(Reason.IMAGE_UNAUTHORIZED, f"{self._reference.registry} names a token service that is not safe")
@@ -103,21 +103,21 @@ class Authenticator:
                 self._withheld_from = (realm.raw_host or "")[:253]
                 return None
             if credential.identity_token:
-                return await self._exchanged(realm, query, credential.identity_token)
-            headers["Authorization"] = _basic(credential)
-        return await self._token(await self._transport.send("GET", realm.extend_query(query), headers))
+                return await self._exchange_token(realm, query, credential.identity_token)
+            headers["Authorization"] = _basic_header(credential)
+        return await self._read_token(await self._transport.send("GET", realm.extend_query(query), headers))
 
-    async def _exchanged(self, realm: URL, query: Mapping[str, str], token: str) -> str | None:
+    async def _exchange_token(self, realm: URL, query: Mapping[str, str], token: str) -> str | None:
         """Exchange a refresh token (OAuth 2, RFC 6749 section 6)."""
         form = {**query, "grant_type": "refresh_token", "refresh_token": token, "client_id": "lockstep"}
-        return await self._token(await self._transport.send("POST", realm, {}, form))
+        return await self._read_token(await self._transport.send("POST", realm, {}, form))
 
-    async def _token(self, response: aiohttp.ClientResponse) -> str | None:
+    async def _read_token(self, response: aiohttp.ClientResponse) -> str | None:
         try:
             if response.status in (400, 401, 403):
                 return None
             if response.status != 200:
-                raise self._failed(response)
+                raise self._token_error(response)
             body = await self._transport.body(response, _MAX_ANSWER)
         finally:
             response.close()
@@ -130,15 +130,15 @@ class Authenticator:
             return None
         return f"Bearer {token}" if isinstance(token, str) and token.isascii() and token.isprintable() else None
 
-    def _failed(self, response: aiohttp.ClientResponse) -> ImageError:
+    def _token_error(self, response: aiohttp.ClientResponse) -> ImageError:
         wait = retry_after(response)
         if response.status != 429:
-            return self._transport.unreachable(f"its token service has status {response.status}", wait)
+            return self._transport.unreachable_error(f"its token service has status {response.status}", wait)
         message = f"the token service of {self._reference.registry} answered 429"
         return ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, message, retry=True, retry_after=wait)
 
 
-def _basic(credential: Credential) -> str:
+def _basic_header(credential: Credential) -> str:
     return "Basic " + base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
 
 

@@ -15,7 +15,7 @@ from lockstep.images.reference import Reference
 from lockstep.images.registry.authentication import Authenticator, retry_after
 from lockstep.images.registry.credentials import Credentials
 from lockstep.images.registry.options import RegistryOptions
-from lockstep.images.registry.referrers import INDEX, MAX_PAGES, bounded, fallback_tag, next_page, parse_referrers
+from lockstep.images.registry.referrers import INDEX, MAX_PAGES, fallback_tag, limit_referrers, next_page, parse_referrers
 from lockstep.images.registry.transport import Transport, origin, web_url
 from lockstep.images.resolve import ACCEPTED
 from lockstep.images.source import Manifest, media_type_of
@@ -76,10 +76,10 @@ class RegistrySource:
         """See `ImageSource.referrers`. The registry's filter is not relied on: it may ignore it."""
         first = f"{self._base}/v2/{self._reference.repository}/referrers/{digest}?artifactType={quote(artifact_type, safe='')}"
         url: str | None = first
-        found: list[Descriptor] = []
+        descriptors: list[Descriptor] = []
         for _ in range(MAX_PAGES):
             if url is None:
-                return found
+                return descriptors
             try:
                 async with self._get(url, {"Accept": INDEX}, "referrers") as response:
                     body = await self._transport.body(response, self._limits.manifest)
@@ -87,14 +87,14 @@ class RegistrySource:
             except ImageError as error:
                 if error.reason is not Reason.IMAGE_NOT_FOUND or url != first:
                     raise
-                return await self._fallback(digest, artifact_type)
+                return await self._read_fallback_tag(digest, artifact_type)
             if body is None:
                 raise ImageError(Reason.REFERRERS_EXCEEDED, f"a list of referrers has more than {self._limits.manifest} bytes")
-            found = bounded(found + parse_referrers(body, artifact_type))
+            descriptors = limit_referrers(descriptors + parse_referrers(body, artifact_type))
             url = following
         raise ImageError(Reason.REFERRERS_EXCEEDED, f"the list of the image's referrers has more than {MAX_PAGES} pages")
 
-    async def _fallback(self, digest: str, artifact_type: str) -> list[Descriptor]:
+    async def _read_fallback_tag(self, digest: str, artifact_type: str) -> list[Descriptor]:
         """Read the list where a registry without the referrers API has it: under a tag (distribution-spec 1.1)."""
         try:
             listed = await self.manifest(fallback_tag(digest))
@@ -102,7 +102,7 @@ class RegistrySource:
             if error.reason is Reason.IMAGE_NOT_FOUND:
                 return []
             raise
-        return bounded(parse_referrers(listed.body, artifact_type))
+        return limit_referrers(parse_referrers(listed.body, artifact_type))
 
     async def _chunks(self, response: aiohttp.ClientResponse, descriptor: Descriptor) -> AsyncIterator[bytes]:
         size = 0
@@ -115,30 +115,30 @@ class RegistrySource:
 
     @asynccontextmanager
     async def _get(self, url: str, headers: dict[str, str], what: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._authorised(URL(url), headers)
+        response = await self._send_authorised(URL(url), headers)
         try:
-            self._check(response, what)
+            self._check_status(response, what)
             yield response
         finally:
             response.close()
 
-    async def _authorised(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _send_authorised(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Ask with each of the credentials in turn until one opens the repository, anonymously last."""
-        response = await self._following(url, headers | self._authenticator.headers())
+        response = await self._send_following_redirects(url, headers | self._authenticator.headers())
         while response.status in (401, 403):
             challenge = response.headers.get("WWW-Authenticate", "")
             response.close()
             if origin(response.url) != origin(url):
                 # Whoever the registry sends to for a blob has no say in who gets its credentials (CVE-2020-15157).
-                raise self._transport.unreachable(f"the storage that it redirects to answered {response.status}")
+                raise self._transport.unreachable_error(f"the storage that it redirects to answered {response.status}")
             if not await self._authenticator.answer(challenge):
                 message = f"{self._reference.registry} does not let these credentials read {self._reference.repository}"
-                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.withheld())
-            response = await self._following(url, headers | self._authenticator.headers())
-        self._authenticator.opened()
+                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.describe_withheld())
+            response = await self._send_following_redirects(url, headers | self._authenticator.headers())
+        self._authenticator.note_accepted()
         return response
 
-    async def _following(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _send_following_redirects(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Follow redirects; credentials never go to another host, and nothing from HTTPS to HTTP."""
         for _ in range(_MAX_REDIRECTS + 1):
             response = await self._transport.send("GET", url, headers)
@@ -151,9 +151,9 @@ class RegistrySource:
             if origin(target) != origin(url):
                 headers = {key: value for key, value in headers.items() if key != "Authorization"}
             url = target
-        raise self._transport.unreachable("it redirects too often")
+        raise self._transport.unreachable_error("it redirects too often")
 
-    def _check(self, response: aiohttp.ClientResponse, what: str) -> None:
+    def _check_status(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status == 200:
             return
         if response.status == 404:
@@ -162,4 +162,4 @@ class RegistrySource:
         if response.status == 429:
             message = f"{self._reference.registry} answered 429"
             raise ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, message, retry=True, retry_after=wait)
-        raise self._transport.unreachable(f"status {response.status}", wait)
+        raise self._transport.unreachable_error(f"status {response.status}", wait)

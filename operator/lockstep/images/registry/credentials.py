@@ -38,7 +38,7 @@ class Credentials:
         return [credential for _, credential in sorted(matching, key=lambda pair: pair[0].count("/"), reverse=True)]
 
     @classmethod
-    def merged(cls, parts: Iterable["Credentials"]) -> "Credentials":
+    def merge(cls, parts: Iterable["Credentials"]) -> "Credentials":
         """Join the credentials of several files; earlier ones are tried first."""
         return cls(tuple(entry for part in parts for entry in part.by_key))
 

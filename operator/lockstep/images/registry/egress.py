@@ -34,7 +34,7 @@ class Egress:
     """What each range is, in words, and the range."""
 
     @classmethod
-    def guarding(cls, cluster: Iterable[Network]) -> "Egress":
+    def for_cluster(cls, cluster: Iterable[Network]) -> "Egress":
         """Return what refuses the cluster's own ranges (of pods and of Services) too."""
         return cls((*ALWAYS, *(("an address of the cluster", network) for network in cluster)))
 
@@ -44,7 +44,7 @@ class Egress:
             parsed = ip_address(address)
         except ValueError:
             return "no valid address"
-        for one in (parsed, *_embedded(parsed)):
+        for one in (parsed, *_embedded_addresses(parsed)):
             for what, network in self.refused:
                 if one in network:
                     return what
@@ -55,11 +55,11 @@ ANYWHERE = Egress(())
 """For a person's own command, which reaches no more than that person does."""
 
 
-def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+def _embedded_addresses(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     """Return the IPv4 addresses to which an IPv6 address leads (RFC 4291 2.5.5, RFC 6052, RFC 3056, RFC 4380)."""
     if isinstance(address, IPv4Address):
         return []
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
+        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [one for one in embedded if one is not None]

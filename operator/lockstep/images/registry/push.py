@@ -70,15 +70,15 @@ class RegistryPush:
             response = await self._transport.send(method, url, headers | self._authenticator.headers(), body)
             response.close()
             if response.status == expected:
-                self._authenticator.opened()
+                self._authenticator.note_accepted()
                 return response.headers
             if response.status not in (401, 403):
-                raise self._refused(response)
+                raise self._refusal(response)
             if not await self._authenticator.answer(response.headers.get("WWW-Authenticate", "")):
                 message = f"{self._reference.registry} does not let these credentials write to {self._reference.repository}"
-                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.withheld())
+                raise ImageError(Reason.IMAGE_UNAUTHORIZED, message + self._authenticator.describe_withheld())
 
-    def _refused(self, response: aiohttp.ClientResponse) -> ImageError:
+    def _refusal(self, response: aiohttp.ClientResponse) -> ImageError:
         message = f"{self._reference.registry} answered {response.status} to what was to be stored"
         if response.status == 429:
             return ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, message, retry=True, retry_after=retry_after(response))

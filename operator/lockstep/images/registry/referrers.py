@@ -11,11 +11,11 @@ from lockstep.images.image import Descriptor, ImageError
 from lockstep.images.registry.transport import origin, web_url
 
 MAX_REFERRERS = 64
-"""Referrers of one kind that are read of one image. Whoever may push can add more; then nothing is told of the image."""
+"""Referrers of one kind that are read of one image. Whoever may push can add more; then nothing is said of the image."""
 MAX_PAGES = 16
 INDEX = "application/vnd.oci.image.index.v1+json"
-_UNTOLD = ("", "application/vnd.oci.empty.v1+json")
-"""Artifact types that tell nothing: go-containerregistry, and so cosign 2, writes the second one into the fallback index."""
+_UNSTATED = ("", "application/vnd.oci.empty.v1+json")
+"""Artifact types that say nothing: go-containerregistry, and so cosign 2, writes the second one into the fallback index."""
 _NEXT = re.compile(r'<([^<>]{1,2048})>\s*;\s*rel="?next"?')
 
 
@@ -33,23 +33,23 @@ def parse_referrers(body: bytes, artifact_type: str) -> list[Descriptor]:
     try:
         stated = strict_json(body)
     except ValueError as error:
-        raise _invalid("is no JSON, or has a key twice") from error
+        raise _invalid_error("is no JSON, or has a key twice") from error
     entries = stated.get("manifests") if isinstance(stated, dict) and stated.get("mediaType", INDEX) == INDEX else None
     if not isinstance(entries, list):
-        raise _invalid("is no image index")
-    return [_descriptor(one) for one in entries if _may_be(one, artifact_type)]
+        raise _invalid_error("is no image index")
+    return [_descriptor(one) for one in entries if _may_have_type(one, artifact_type)]
 
 
-def bounded(found: list[Descriptor]) -> list[Descriptor]:
+def limit_referrers(descriptors: list[Descriptor]) -> list[Descriptor]:
     """Return what was found.
 
     Raises:
         ImageError: ReferrersExceeded, it is more than is read.
     """
-    if len(found) > MAX_REFERRERS:
+    if len(descriptors) > MAX_REFERRERS:
         message = f"the image has more than {MAX_REFERRERS} referrers that may be signatures or attestations"
         raise ImageError(Reason.REFERRERS_EXCEEDED, message)
-    return found
+    return descriptors
 
 
 def next_page(link: str, url: str) -> str | None:
@@ -58,27 +58,27 @@ def next_page(link: str, url: str) -> str | None:
     Raises:
         ImageError: ManifestInvalid, it leads to another host, which is not asked.
     """
-    found = _NEXT.search(link)
-    if found is None:
+    match = _NEXT.search(link)
+    if match is None:
         return None
-    target = web_url(str(found[1]), URL(url))
+    target = web_url(str(match[1]), URL(url))
     if target is None or origin(target) != origin(URL(url)):
-        raise _invalid("goes on at another host")
+        raise _invalid_error("goes on at another host")
     return str(target)
 
 
-def _may_be(entry: Any, artifact_type: str) -> bool:
-    return isinstance(entry, dict) and (entry.get("artifactType") or "") in (artifact_type, *_UNTOLD)
+def _may_have_type(entry: Any, artifact_type: str) -> bool:
+    return isinstance(entry, dict) and (entry.get("artifactType") or "") in (artifact_type, *_UNSTATED)
 
 
 def _descriptor(entry: dict[str, Any]) -> Descriptor:
     kind, digest, size = entry.get("mediaType"), entry.get("digest"), entry.get("size")
     if not isinstance(kind, str) or not isinstance(size, int) or size < 0:
-        raise _invalid("has an entry without media type or size")
+        raise _invalid_error("has an entry without media type or size")
     if not isinstance(digest, str) or re.fullmatch(r"sha256:[0-9a-f]{64}", digest, re.ASCII) is None:
-        raise _invalid("has an entry without a sha256 digest")
+        raise _invalid_error("has an entry without a sha256 digest")
     return Descriptor(kind, digest, size)
 
 
-def _invalid(why: str) -> ImageError:
+def _invalid_error(why: str) -> ImageError:
     return ImageError(Reason.MANIFEST_INVALID, f"the list of the image's referrers {why}")

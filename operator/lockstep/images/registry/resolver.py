@@ -26,13 +26,13 @@ class GuardedResolver(AbstractResolver):
             OSError: the name can't be looked up.
         """
         try:
-            found = await self._inner.resolve(host, port, family)
+            addresses = await self._inner.resolve(host, port, family)
         except UnicodeError as error:
             # A label of more than 63 characters, which no name has (RFC 1035 2.3.4).
             raise OSError(f"{host[:100]!r} is no name") from error
-        refusals = [self._options.refusal(host, port, result["host"]) for result in found]
-        allowed = [result for result, refusal in zip(found, refusals, strict=True) if refusal is None]
-        if found and not allowed:
+        refusals = [self._options.refusal(host, port, result["host"]) for result in addresses]
+        allowed = [result for result, refusal in zip(addresses, refusals, strict=True) if refusal is None]
+        if addresses and not allowed:
             raise address_refused(host, port, refusals[0] or "")
         return allowed
 

@@ -51,9 +51,9 @@ class Transport:
                     method, url, headers=plain, data=form, timeout=_NO_TIMEOUT, allow_redirects=False
                 )
         except TimeoutError as error:
-            raise self.unreachable(f"nothing within {self._limits.head_seconds:g} s") from error
+            raise self.unreachable_error(f"nothing within {self._limits.head_seconds:g} s") from error
         except aiohttp.ClientError as error:
-            raise self.unreachable(_why(error)) from error
+            raise self.unreachable_error(_describe_failure(error)) from error
 
     async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Give a body as it arrives.
@@ -66,9 +66,9 @@ class Transport:
             while chunk := await pace.read(_CHUNK):
                 yield chunk
         except TooSlowError as error:
-            raise self.unreachable(str(error)) from error
+            raise self.unreachable_error(str(error)) from error
         except aiohttp.ClientError as error:
-            raise self.unreachable(_why(error)) from error
+            raise self.unreachable_error(_describe_failure(error)) from error
 
     async def body(self, response: aiohttp.ClientResponse, limit: int) -> bytes | None:
         """Return a whole body; None when it has more than `limit` bytes."""
@@ -79,7 +79,7 @@ class Transport:
                 return None
         return bytes(body)
 
-    def unreachable(self, why: str, retry_after: float | None = None) -> ImageError:
+    def unreachable_error(self, why: str, retry_after: float | None = None) -> ImageError:
         """Return the error that waiting may help against."""
         message = f"{self._registry} did not answer: {why[:_MAX_WHY]}"
         return ImageError(Reason.IMAGE_REGISTRY_UNREACHABLE, message, retry=True, retry_after=retry_after)
@@ -98,7 +98,7 @@ class Transport:
             raise address_refused(host, port, why)
 
 
-def _why(error: aiohttp.ClientError) -> str:
+def _describe_failure(error: aiohttp.ClientError) -> str:
     """Say what failed, but no address: which ones a name has inside the cluster is not everybody's business."""
     match error:
         case aiohttp.ClientConnectorDNSError():
@@ -119,8 +119,8 @@ def web_url(text: str, base: URL | None = None) -> URL | None:
     try:
         # Who joins and splits has to be who connects, or one checks what the other doesn't do.
         url = URL(text) if base is None else base.join(URL(text))
-        found = url.scheme in ("http", "https") and bool(url.raw_host) and url.port is not None
-        plain = found and url.raw_user is None and url.raw_password is None
+        complete = url.scheme in ("http", "https") and bool(url.raw_host) and url.port is not None
+        plain = complete and url.raw_user is None and url.raw_password is None
     except ValueError:
         return None
     return url if plain else None

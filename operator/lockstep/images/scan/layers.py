@@ -76,7 +76,7 @@ class Layers:
             party: on whose behalf; parties take turns.
 
         Raises:
-            ImageError: with the reason why the layer can't be told.
+            ImageError: with the reason why the layer can't be determined.
         """
         key = LayerKey(descriptor.digest, descriptor.media_type, diff_id)
         at = source.repository.partition("/")[0], key
@@ -104,21 +104,21 @@ class Layers:
                 await asyncio.gather(reading.task, return_exceptions=True)
 
     async def _get(self, key: LayerKey, source: ImageSource, descriptor: Descriptor, party: str) -> bytes:
-        known = await self._cache.get(key)
-        if known is not None:
-            return known
-        record = await self._workers.run(layer.__name__, self._fed(key, source, descriptor), party)
+        cached = await self._cache.get(key)
+        if cached is not None:
+            return cached
+        record = await self._workers.run(layer.__name__, self._worker_input(key, source, descriptor), party)
         # Who asked does not wait for the cache: megabytes take it a while.
         keeping = asyncio.create_task(self._cache.put(key, record))
         self._keeping.add(keeping)
         keeping.add_done_callback(self._keeping.discard)
         return record
 
-    async def kept(self) -> None:
+    async def wait_for_cache(self) -> None:
         """Wait until the cache has taken what it was given."""
         await asyncio.gather(*self._keeping)
 
-    async def _fed(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> AsyncGenerator[bytes, None]:
+    async def _worker_input(self, key: LayerKey, source: ImageSource, descriptor: Descriptor) -> AsyncGenerator[bytes, None]:
         yield layer.request(descriptor, key.diff_id, self._limits)
         async with source.blob(descriptor) as chunks:
             async for chunk in chunks:

@@ -35,11 +35,11 @@ _SERVER_SETTINGS = frozenset(
     {"debug", "grpc_port", "host", "http_port", "load_models_at_startup", "metrics_endpoint", "metrics_port"}
     | {"parallel_workers", "root_path", "server_name"}
 )
-"""Settings of MLServer that say nothing about which code or model is loaded; others make a file one to be looked at."""
+"""Settings of MLServer that say nothing about which code or model is loaded; any other makes the file one to be checked."""
 
 
-class _UntoldError(Exception):
-    """The files of a model can't be told; the message says why."""
+class _UndeterminedError(Exception):
+    """The files of a model can't be determined; the message says why."""
 
 
 def models_of(tree: EntryTree) -> tuple[ImageModel, ...]:
@@ -49,17 +49,17 @@ def models_of(tree: EntryTree) -> tuple[ImageModel, ...]:
         ImageError: LimitExceeded; FileUnreadable where an MLmodel file is none.
         UnreadableFileError: an MLmodel file is too large.
     """
-    found: list[ImageModel] = []
+    models: list[ImageModel] = []
     for path in tree.paths("/MLmodel"):
         body = tree.read(path)
         if body is None:
             continue
-        if len(found) == _MAX_MODELS:
+        if len(models) == _MAX_MODELS:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
-        found.append(_model(tree, path, body))
-    if sum(len(model.files.packed()) for model in found if model.files is not None) > _MAX_PACKED:
+        models.append(_model(tree, path, body))
+    if sum(len(model.files.packed()) for model in models if model.files is not None) > _MAX_PACKED:
         raise ImageError(Reason.LIMIT_EXCEEDED, "the models in the image have too many files")
-    return tuple(found)
+    return tuple(models)
 
 
 def _model(tree: EntryTree, path: str, body: bytes) -> ImageModel:
@@ -70,11 +70,11 @@ def _model(tree: EntryTree, path: str, body: bytes) -> ImageModel:
         raise ImageError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
     model = ImageModel(path=folder, sha256=sha256_of(body), model_id=stated.model_id, run_id=stated.run_id)
     try:
-        found = dict(_Below(tree).files(folder))
-        files = ModelFiles.of({path: file for path, file in found.items() if file is not None})
-    except (_UntoldError, InvalidModelFilesError) as error:
-        return ImageModel(**(vars(model) | {"untold": str(error)}))
-    caches = tuple(sorted(path for path, file in found.items() if file is None))
+        files_by_path = dict(_Below(tree).files(folder))
+        files = ModelFiles.of({path: file for path, file in files_by_path.items() if file is not None})
+    except (_UndeterminedError, InvalidModelFilesError) as error:
+        return ImageModel(**(vars(model) | {"undetermined": str(error)}))
+    caches = tuple(sorted(path for path, file in files_by_path.items() if file is None))
     harmless = tuple(path for path in files.files if _is_harmless(tree, folder, path))
     return ImageModel(**(vars(model) | {"files": files, "caches": caches, "harmless": harmless}))
 
@@ -90,18 +90,18 @@ class _Below:
         """Yield each file by its path from `folder`; None for cached byte code.
 
         Raises:
-            _UntoldError: there is something else than files and directories, or a file that was not hashed.
+            _UndeterminedError: there is something else than files and directories, or a file that was not hashed.
         """
         yield from self._walk(folder, "", frozenset())
 
     def _walk(self, folder: str, below: str, above: frozenset[str]) -> Iterator[tuple[str, ModelFile | None]]:
         # A link to a directory above would lead round and round.
         if folder in above or len(above) > _MAX_DEPTH:
-            raise _UntoldError(f"{below or folder} leads to a directory above it, or lies too deep")
+            raise _UndeterminedError(f"{below or folder} leads to a directory above it, or lies too deep")
         for name in self._tree.listdir(folder):
             self._seen += 1
             if self._seen > 2 * MAX_FILES:
-                raise _UntoldError(f"it has more than {MAX_FILES} files")
+                raise _UndeterminedError(f"it has more than {MAX_FILES} files")
             path, shown = posixpath.join(folder, name), posixpath.join(below, name)
             target = self._tree.resolve(path)
             kind = self._tree.kind(target) if target is not None else None
@@ -110,7 +110,7 @@ class _Below:
             elif target is not None and kind is FileKind.FILE:
                 yield shown, self._file(target, shown)
             else:
-                raise _UntoldError(f"{shown} is no file, or leads to none")
+                raise _UndeterminedError(f"{shown} is no file, or leads to none")
 
     def _file(self, path: str, shown: str) -> ModelFile | None:
         # Under both names: a link to a cache from elsewhere is byte code without a source.
@@ -119,14 +119,14 @@ class _Below:
         try:
             digest, stat = self._tree.sha256(path), self._tree.stat(path)
         except UnreadableFileError as error:
-            raise _UntoldError(f"{shown} is {path}, and {error.why}") from error
+            raise _UndeterminedError(f"{shown} is {path}, and {error.why}") from error
         if digest is None or stat is None:
-            raise _UntoldError(f"{shown} is no file")
+            raise _UndeterminedError(f"{shown} is no file")
         return ModelFile(digest, stat.size)
 
 
 def _is_harmless(tree: EntryTree, folder: str, path: str) -> bool:
-    """Tell a file that MLServer needs beside a model, and that neither brings code nor leads to another model."""
+    """Return whether a file is one that MLServer needs beside a model and neither brings code nor leads to another model."""
     if path not in ("model-settings.json", "settings.json"):
         return False
     try:

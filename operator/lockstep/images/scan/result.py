@@ -18,9 +18,9 @@ class ImageModel:
     model_id: str | None
     run_id: str | None
     files: ModelFiles | None = None
-    """All files below the directory, links followed; None where they can't be told."""
-    untold: str = ""
-    """Why they can't be told."""
+    """All files below the directory, links followed; None where they can't be determined."""
+    undetermined: str = ""
+    """Why they can't be determined."""
     harmless: tuple[str, ...] = ()
     """Those of the files, by path, that serving adds and that change nothing about what is loaded."""
     caches: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class ImageModel:
             "model_id": self.model_id,
             "run_id": self.run_id,
             "files": self.files.packed() if self.files is not None else None,
-            "untold": self.untold,
+            "untold": self.undetermined,
             "harmless": list(self.harmless),
             "caches": list(self.caches),
         }
@@ -58,7 +58,7 @@ class ImageModel:
             model_id=stated.get("model_id"),
             run_id=stated.get("run_id"),
             files=files,
-            untold=stated.get("untold", ""),
+            undetermined=stated.get("untold", ""),
             harmless=tuple(stated.get("harmless", ())),
             caches=tuple(stated.get("caches", ())),
         )

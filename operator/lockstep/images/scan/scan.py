@@ -32,7 +32,7 @@ class Scanner:
             party: on whose behalf; parties take turns.
 
         Raises:
-            ImageError: with the reason why the image can't be told.
+            ImageError: with the reason why the image can't be determined.
         """
         try:
             async with asyncio.timeout(self._limits.seconds):
@@ -41,15 +41,15 @@ class Scanner:
             message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
             raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
 
-    async def kept(self) -> None:
+    async def wait_for_cache(self) -> None:
         """Wait until the cache has taken what was found so far."""
-        await self._layers.kept()
+        await self._layers.wait_for_cache()
 
     async def _scan(self, source: ImageSource, image: ResolvedImage, party: str) -> ImageScan:
-        reading = self._reading(source, image, party)
+        reading = self._start_readings(source, image, party)
         try:
             # It is started with the layers, so that it has put the lower ones together when the last one comes.
-            answer = await self._workers.run(describe.__name__, self._fed(image, reading), party)
+            answer = await self._workers.run(describe.__name__, self._worker_input(image, reading), party)
         finally:
             for task in reading:
                 task.cancel()
@@ -61,7 +61,7 @@ class Scanner:
             raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
         return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
 
-    def _reading(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
+    def _start_readings(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
         """Begin to read all layers; return the tasks in the layers' order."""
         numbered = list(enumerate(zip(image.layers, image.config.diff_ids, strict=True)))
         # The largest first, so that none is left alone at the end.
@@ -72,7 +72,7 @@ class Scanner:
         }
         return [tasks[number] for number in sorted(tasks)]
 
-    async def _fed(self, image: ResolvedImage, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
+    async def _worker_input(self, image: ResolvedImage, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
         yield describe.request(image.config, len(reading), self._limits)
         size = 0
         for task in reading:
@@ -86,4 +86,4 @@ class Scanner:
             if size > self._limits.record:
                 message = f"what was found in the layers has more than {self._limits.record} bytes"
                 raise ImageError(Reason.LIMIT_EXCEEDED, message)
-            yield describe.framed(record)
+            yield describe.frame_record(record)

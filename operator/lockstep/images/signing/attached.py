@@ -29,7 +29,7 @@ class _Attached(BaseModel):
     layers: list[AttachedLayer]
 
 
-async def tagged(source: ImageSource, digest: str, suffix: str) -> Manifest | None:
+async def read_tagged_manifest(source: ImageSource, digest: str, suffix: str) -> Manifest | None:
     """Read the manifest that cosign tags `sha256-<hex>.<suffix>`; None when there is none."""
     try:
         return await source.manifest(attached_tag(digest, suffix))
@@ -53,13 +53,13 @@ def layers_of(manifest: Manifest, media_type: str) -> list[AttachedLayer]:
     if manifest.media_type not in MANIFESTS:
         raise ImageError(Reason.MANIFEST_INVALID, f"the manifest {manifest.digest} of signatures is no image manifest")
     try:
-        found = _Attached.model_validate(strict_json(manifest.body)).layers
+        layers = _Attached.model_validate(strict_json(manifest.body)).layers
     except (ValidationError, ValueError) as error:
         raise ImageError(Reason.MANIFEST_INVALID, f"the manifest {manifest.digest} of signatures is malformed") from error
-    return bounded([layer for layer in found if layer.media_type == media_type])
+    return limit_layers([layer for layer in layers if layer.media_type == media_type])
 
 
-def bounded(layers: list[AttachedLayer]) -> list[AttachedLayer]:
+def limit_layers(layers: list[AttachedLayer]) -> list[AttachedLayer]:
     """Return the layers, unless they are too many, or together or one of them too large.
 
     Raises:
@@ -73,7 +73,7 @@ def bounded(layers: list[AttachedLayer]) -> list[AttachedLayer]:
     return layers
 
 
-async def blob(source: ImageSource, layer: AttachedLayer) -> bytes:
+async def read_blob(source: ImageSource, layer: AttachedLayer) -> bytes:
     """Read a layer whole.
 
     Raises:

@@ -8,7 +8,7 @@ from lockstep.environment.statement import ENVIRONMENT, InvalidStatementError, S
 from lockstep.formats.canonical import canonical_json
 from lockstep.formats.dsse import IN_TOTO, Envelope, InvalidEnvelopeError, parse_envelope
 from lockstep.formats.keys import PublicKey
-from lockstep.images.signing.attached import blob, layers_of, tagged
+from lockstep.images.signing.attached import layers_of, read_blob, read_tagged_manifest
 from lockstep.images.signing.signed import Attestation
 from lockstep.images.source import ImageSource
 
@@ -22,32 +22,32 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
     Raises:
         ImageError: see `read_signed`.
     """
-    manifest = await tagged(source, digest, "att")
+    manifest = await read_tagged_manifest(source, digest, "att")
     if manifest is None:
         return []
     layers = layers_of(manifest, MEDIA_TYPE)
     # In a thread: documents and keys may be many, and whatever else is served does not wait for them.
-    return [await asyncio.to_thread(attestation, await blob(source, layer), digest, keys) for layer in layers]
+    return [await asyncio.to_thread(verify_attestation, await read_blob(source, layer), digest, keys) for layer in layers]
 
 
-def attestation(raw: bytes, digest: str, keys: Mapping[str, PublicKey]) -> Attestation:
-    """Verify one envelope. What no known key signed is not read any further than to tell that it is a statement."""
+def verify_attestation(raw: bytes, digest: str, keys: Mapping[str, PublicKey]) -> Attestation:
+    """Verify one envelope. What no known key signed is not read any further than to see that it is a statement."""
     try:
         envelope = parse_envelope(raw, IN_TOTO)
         signers = envelope.signers(keys)
         if not is_worth_reading(envelope, signers):
             return Attestation(signers)
-        return stated(parse_statement(envelope.payload), digest, signers)
+        return attestation_of(parse_statement(envelope.payload), digest, signers)
     except (InvalidEnvelopeError, InvalidStatementError) as error:
         return Attestation(frozenset(), problem=str(error))
 
 
 def is_worth_reading(envelope: Envelope, signers: frozenset[str]) -> bool:
-    """Tell whether a payload is parsed: strangers' only where it is small, since parsed JSON takes a lot of memory."""
+    """Return whether a payload is parsed: strangers' only where it is small, since parsed JSON takes a lot of memory."""
     return bool(signers) or len(envelope.payload) <= _STRANGERS
 
 
-def stated(statement: Statement, digest: str, signers: frozenset[str]) -> Attestation:
+def attestation_of(statement: Statement, digest: str, signers: frozenset[str]) -> Attestation:
     """Return who states what of which image; the environment only where a known key states that of `digest`."""
     document, problem = None, None
     if signers and digest in statement.subjects and statement.predicate_type == ENVIRONMENT:

@@ -1,6 +1,6 @@
 """Sigstore bundles that refer to an image (cosign specs/BUNDLE_SPEC.md): the form that cosign 3 writes.
 
-Only what a key signed is looked at. Certificates and transparency logs in a bundle are neither demanded nor believed.
+Only what a key signed is read. Certificates and transparency logs in a bundle are neither demanded nor believed.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from lockstep.environment.statement import COSIGN_SIGNATURE, InvalidStatementError, parse_statement
 from lockstep.formats.dsse import IN_TOTO, InvalidEnvelopeError, decoded, envelope_of, flat_json
 from lockstep.formats.keys import PublicKey
-from lockstep.images.signing.attached import AttachedLayer, blob, bounded, layers_of
-from lockstep.images.signing.attestations import is_worth_reading, stated
+from lockstep.images.signing.attached import AttachedLayer, layers_of, limit_layers, read_blob
+from lockstep.images.signing.attestations import attestation_of, is_worth_reading
 from lockstep.images.signing.signed import Attestation, Signature
 from lockstep.images.source import ImageSource
 
@@ -26,19 +26,19 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
     layers: list[AttachedLayer] = []
     for referrer in await source.referrers(digest, MEDIA_TYPE):
         manifest = await source.manifest(referrer.digest)
-        layers = bounded(layers + layers_of(manifest, MEDIA_TYPE))
+        layers = limit_layers(layers + layers_of(manifest, MEDIA_TYPE))
     signatures: list[Signature] = []
     attestations: list[Attestation] = []
     for layer in layers:
-        body = await blob(source, layer)
+        body = await read_blob(source, layer)
         message = (await source.manifest(digest)).body if b"messageSignature" in body else b""
-        found = await asyncio.to_thread(bundle, body, digest, message, keys)
-        signatures += [found] if isinstance(found, Signature) else []
-        attestations += [found] if isinstance(found, Attestation) else []
+        verified = await asyncio.to_thread(verify_bundle, body, digest, message, keys)
+        signatures += [verified] if isinstance(verified, Signature) else []
+        attestations += [verified] if isinstance(verified, Attestation) else []
     return signatures, attestations
 
 
-def bundle(raw: bytes, digest: str, manifest: bytes, keys: Mapping[str, PublicKey]) -> Signature | Attestation:
+def verify_bundle(raw: bytes, digest: str, manifest: bytes, keys: Mapping[str, PublicKey]) -> Signature | Attestation:
     """Verify one bundle.
 
     Args:
@@ -62,4 +62,4 @@ def bundle(raw: bytes, digest: str, manifest: bytes, keys: Mapping[str, PublicKe
         return Attestation(frozenset(), problem="a bundle that refers to the image can't be read")
     if statement.predicate_type == COSIGN_SIGNATURE:
         return Signature(signers, statement.subjects)
-    return stated(statement, digest, signers)
+    return attestation_of(statement, digest, signers)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from lockstep.formats.canonical import strict_json
 from lockstep.formats.dsse import InvalidEnvelopeError, decoded
 from lockstep.formats.keys import PublicKey
-from lockstep.images.signing.attached import blob, layers_of, tagged
+from lockstep.images.signing.attached import layers_of, read_blob, read_tagged_manifest
 from lockstep.images.signing.signed import Signature
 from lockstep.images.source import ImageSource
 
@@ -21,15 +21,15 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
     Raises:
         ImageError: see `read_signed`.
     """
-    manifest = await tagged(source, digest, "sig")
+    manifest = await read_tagged_manifest(source, digest, "sig")
     if manifest is None:
         return []
     layers = layers_of(manifest, MEDIA_TYPE)
-    found = [(await blob(source, layer), layer.annotations.get(ANNOTATION)) for layer in layers]
-    return [await asyncio.to_thread(signature, payload, encoded, keys) for payload, encoded in found]
+    signed = [(await read_blob(source, layer), layer.annotations.get(ANNOTATION)) for layer in layers]
+    return [await asyncio.to_thread(verify_signature, payload, encoded, keys) for payload, encoded in signed]
 
 
-def signature(payload: bytes, encoded: str | None, keys: Mapping[str, PublicKey]) -> Signature:
+def verify_signature(payload: bytes, encoded: str | None, keys: Mapping[str, PublicKey]) -> Signature:
     """Verify one signature; what can't be read has no signers."""
     try:
         made = decoded(encoded)

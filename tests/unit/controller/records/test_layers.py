@@ -111,7 +111,7 @@ async def test_an_image_on_a_known_base_costs_only_its_new_layers() -> None:
         images.read.clear()
         scanner = Scanner(Limits(), workers=InProcess(), cache=cached.layers)
         await scanner.scan(images, image)
-        await scanner.kept()
+        await scanner.wait_for_cache()
         return set(images.read)
 
     assert await scan("1") == {base.descriptor.digest}

@@ -15,7 +15,7 @@ from lockstep.environment.binaries.sharedobject import (
     MAX_TAGS,
     InvalidObjectError,
     SharedObject,
-    Untold,
+    Undetermined,
     read_shared_object,
     shared_object_of,
 )
@@ -55,7 +55,7 @@ def test_the_interpreter_of_this_machine_is_read() -> None:
 @pytest.mark.parametrize("body", [b"", b"\x7f", b"#!/bin/sh\n", b"GROUP ( libm.so.6 )", elf()])
 def test_what_is_no_object_with_a_dynamic_segment_is_none(body: bytes) -> None:
     assert read(body) is None
-    assert shared_object_of(io.BytesIO(body)) is Untold.NO_OBJECT
+    assert shared_object_of(io.BytesIO(body)) is Undetermined.NO_OBJECT
 
 
 GOOD = shared("libgomp.so.1", soname="libx.so")
@@ -84,7 +84,7 @@ HOSTILE = {
 def test_hostile_files_end_with_an_error(what: str) -> None:
     with pytest.raises(InvalidObjectError):
         read(HOSTILE[what])
-    assert shared_object_of(io.BytesIO(HOSTILE[what])) is Untold.BROKEN
+    assert shared_object_of(io.BytesIO(HOSTILE[what])) is Undetermined.BROKEN
 
 
 def test_as_many_needed_libraries_as_are_allowed_are_read() -> None:
@@ -99,4 +99,4 @@ def test_no_change_of_bytes_gives_another_error(seed: int, count: int, body: byt
     rng = random.Random(seed)
     for _ in range(count):
         body = changed(body, rng.randrange(len(body)), bytes([rng.choice([0, 1, 127, 255, rng.randrange(256)])]))
-    assert isinstance(shared_object_of(io.BytesIO(body)), SharedObject | Untold)
+    assert isinstance(shared_object_of(io.BytesIO(body)), SharedObject | Undetermined)

@@ -504,7 +504,7 @@ def test_start_up_hooks_are_compared_in_both_directions() -> None:
 def test_hooks_of_a_record_that_tells_none_are_not_compared_and_that_is_noted() -> None:
     found = compare(document(), document(startup={"a.pth": A}), spec())
     assert found.equal
-    assert found.notes == ("start-up hooks are not compared: the record does not tell those of training",)
+    assert found.notes == ("start-up hooks are not compared: the record does not state those of training",)
     assert not equal(document(startup={}), document(startup={"a.pth": A}))
 
 
@@ -537,9 +537,9 @@ def test_a_plugin_of_a_compared_package_is_compared(group: str, compared: bool) 
 
 
 def test_a_record_that_does_not_tell_of_them_says_nothing_about_those_of_the_image() -> None:
-    untold = {**PANDAS, "startup": None}
-    assert equal(document("pandas 2.0", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
-    assert not equal(document("pandas 2.0", "numexpr 2.8", **untold), document("pandas 2.0", "numexpr 2.9", startup={}))
+    unstated = {**PANDAS, "startup": None}
+    assert equal(document("pandas 2.0", **unstated), document("pandas 2.0", "numexpr 2.9", startup={}))
+    assert not equal(document("pandas 2.0", "numexpr 2.8", **unstated), document("pandas 2.0", "numexpr 2.9", startup={}))
 
 
 def test_byte_code_that_runs_instead_of_its_source_is_named() -> None:
@@ -576,7 +576,7 @@ def test_a_comparison_is_shown_as_a_table() -> None:
 
 def test_the_rules_are_part_of_the_digest() -> None:
     sets: dict[str, frozenset[str]] = {field.name: frozenset() for field in fields(Scope) if field.name != "libraries"}
-    settled = Scope(**sets, libraries={})
+    scope = Scope(**sets, libraries={})
     packages: list[dict[str, Any]] = [{"scope": "All"}, {"level": "Content"}, {"localVersions": "Ignore"}]
     packages += [{"extras": "Deny"}, {"ignore": []}, {"unprovenRequiredSet": "Block"}]
     packages += [{"unowned": "Deny"}, {"allowedUnowned": ["x"]}]
@@ -589,7 +589,7 @@ def test_the_rules_are_part_of_the_digest() -> None:
         spec(startup="Ignore"),
     ]
     rules += [spec(packages=one) for one in packages]
-    digests = {environment_digest(document(), settled, rule) for rule in rules}
+    digests = {environment_digest(document(), scope, rule) for rule in rules}
     assert len(digests) == len(rules)
 
 

@@ -4,7 +4,14 @@ import pytest
 
 from lockstep.environment.variables.harmless import gunicorn_numbers, is_plain
 from lockstep.environment.variables.known import HARMLESS, KNOWN
-from lockstep.environment.variables.variables import FOLLOWED, is_forbidden, is_harmless, known, runs_code, turns
+from lockstep.environment.variables.variables import (
+    FOLLOWED,
+    find_known_variable,
+    is_forbidden,
+    is_harmless,
+    runs_code,
+    turns_switch,
+)
 
 NOBODYS = "not known to be harmless"
 FORBIDDEN = "refused by the schema"
@@ -110,7 +117,7 @@ def verdict(name: str, value: str = "x:y /z") -> str:
     if is_forbidden(name):
         return FORBIDDEN
     assert not is_harmless(name, value)
-    entry = known(name)
+    entry = find_known_variable(name)
     return entry.does if entry else NOBODYS
 
 
@@ -122,7 +129,7 @@ def test_each_name_that_can_do_harm_has_its_verdict(name: str, expected: str) ->
 @pytest.mark.parametrize("name", sorted(HARMLESS))
 def test_harmless_names_may_be_set_to_a_plain_word_and_to_nothing_else(name: str) -> None:
     assert not is_forbidden(name)
-    assert known(name) is None
+    assert find_known_variable(name) is None
     assert is_harmless(name, "4")
     assert is_harmless(name, "")
     assert not is_harmless(name, "4 --reload")
@@ -401,7 +408,7 @@ def test_what_brings_code_of_its_own_is_refused_for_gunicorn_too() -> None:
 def test_numbers_and_switches_of_an_image_may_be_turned_and_words_and_places_may_not(
     name: str, before: str, value: str, may: bool
 ) -> None:
-    assert turns(name, before, value) is may
+    assert turns_switch(name, before, value) is may
 
 
 def test_every_entry_says_what_it_does_as_the_end_of_a_sentence() -> None:

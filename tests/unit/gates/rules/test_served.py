@@ -152,8 +152,8 @@ def test_cached_byte_code_that_an_image_leaves_out_is_no_loss() -> None:
 
 
 def test_a_model_whose_files_can_not_be_told_is_refused_with_where_to_put_it() -> None:
-    untold = replace(RIGHT, path="/usr/share/model", files=None, untold="w is /usr/share/model/w, and it was not hashed")
-    result = judged(untold)
+    model = replace(RIGHT, path="/usr/share/model", files=None, undetermined="w is /usr/share/model/w, and it was not hashed")
+    result = judged(model)
     assert refused(result) is Reason.FILE_UNREADABLE
     assert "could not be determined: w is /usr/share/model/w" in result.message
     assert "below /opt" in (result.next_step or "")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.reasons import Reason
 from lockstep.images.image import ImageError
-from lockstep.images.layers.decompress import HashedReader, decompressed
+from lockstep.images.layers.decompress import HashedReader, open_tar_stream
 from lockstep.images.layers.zstdframes import Frames
 from lockstep.images.limits import Limits
 from tests.fakes.images import MEDIA_TYPES
@@ -34,7 +34,7 @@ class Drip:
 
 
 def plain(blob: bytes, media_type: str) -> bytes:
-    stream = decompressed(io.BytesIO(blob), media_type, Limits())
+    stream = open_tar_stream(io.BytesIO(blob), media_type, Limits())
     parts = []
     while chunk := stream.read(1000):
         assert len(chunk) <= 1000
@@ -77,7 +77,7 @@ def test_zstd_frames_that_are_to_be_skipped_are() -> None:
 
 @pytest.mark.parametrize(("blob", "media_type"), [(GZ, GZIP), (ZS, ZSTD), (DATA[:2000], PLAIN)])
 def test_bytes_may_arrive_one_by_one(blob: bytes, media_type: str) -> None:
-    stream = decompressed(Drip(blob), media_type, Limits())
+    stream = open_tar_stream(Drip(blob), media_type, Limits())
     assert b"".join(iter(lambda: stream.read(65536), b"")) == (DATA if media_type != PLAIN else DATA[:2000])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold, read_shared_object
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined, read_shared_object
 from lockstep.images.layers.interest import interest
 from lockstep.images.layers.needs import BUDGET, WHOLE, Needs
 from lockstep.images.layers.sparse import SparseFile
@@ -17,7 +17,7 @@ from tests.fakes.roots import shared
 GAP = 5 << 20
 
 
-def streamed(body: bytes, chunk: int = 1 << 20) -> SharedObject | Untold:
+def streamed(body: bytes, chunk: int = 1 << 20) -> SharedObject | Undetermined:
     needs = Needs(len(body))
     for at in range(0, len(body), chunk):
         needs.take(body[at : at + chunk])
@@ -31,8 +31,8 @@ def whole(body: bytes) -> SharedObject | None:
 def test_a_small_object_is_read_as_if_it_were_there() -> None:
     body = shared("libgomp.so.1", soname="libx.so", runpath="$ORIGIN")
     assert streamed(body, 7) == whole(body)
-    assert streamed(b"text") is streamed(b"") is Untold.NO_OBJECT
-    assert streamed(body[:100]) is Untold.BROKEN
+    assert streamed(b"text") is streamed(b"") is Undetermined.NO_OBJECT
+    assert streamed(body[:100]) is Undetermined.BROKEN
 
 
 @pytest.mark.parametrize("chunk", [65536, 1 << 20, 1 << 24])
@@ -57,7 +57,7 @@ def test_a_large_file_that_is_no_object_is_not_held() -> None:
         needs.take(b"libx.so\0" * (1 << 17))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert needs.shared_object() is Untold.NO_OBJECT
+    assert needs.shared_object() is Undetermined.NO_OBJECT
     assert peak < 8 << 20
 
 
@@ -76,14 +76,14 @@ def test_an_object_full_of_names_takes_bounded_memory_and_can_not_be_told() -> N
     found = needs.shared_object()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found is Untold.BROKEN
+    assert found is Undetermined.BROKEN
     assert peak < 24 << 20
 
 
 def test_a_large_object_with_names_that_look_like_none_can_not_be_told() -> None:
     body = shared("odd", gap=GAP)
     assert whole(body) is not None
-    assert streamed(body + bytes(1 << 20)) is Untold.BROKEN
+    assert streamed(body + bytes(1 << 20)) is Undetermined.BROKEN
 
 
 def test_a_sparse_file_reads_what_is_held_and_raises_in_its_holes() -> None:

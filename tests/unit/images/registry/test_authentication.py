@@ -47,7 +47,7 @@ async def test_credentials_are_tried_one_after_the_other() -> None:
     fake = registry()
     fake.fault = asking('Basic realm="r"', basic("alice", "s3cret"))
     async with serving(fake.handle) as host:
-        both = Credentials.merged([login(f"{host}/team", "mallory"), login(host)])
+        both = Credentials.merge([login(f"{host}/team", "mallory"), login(host)])
         assert await read(host, both) == "3.11.2"
 
 
@@ -62,7 +62,7 @@ async def test_the_next_credential_is_tried_when_the_first_may_not_read() -> Non
 
     fake.fault = fault
     async with serving(fake.handle) as host:
-        assert await read(host, Credentials.merged([login(f"{host}/team", "reader"), login(host)])) == "3.11.2"
+        assert await read(host, Credentials.merge([login(f"{host}/team", "reader"), login(host)])) == "3.11.2"
 
 
 class TokenService:
@@ -226,7 +226,7 @@ async def test_no_more_credentials_are_tried_than_a_registry_bears() -> None:
     fake = registry()
     fake.fault = asking('Basic realm="r"', basic("nobody", ""))
     async with serving(fake.handle) as host:
-        many = Credentials.merged([login(host, f"user-{number}") for number in range(100)])
+        many = Credentials.merge([login(host, f"user-{number}") for number in range(100)])
         assert (await refused(host, many)).reason is Reason.IMAGE_UNAUTHORIZED
     assert len(fake.requests) == 17
 

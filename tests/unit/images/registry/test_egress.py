@@ -53,7 +53,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("address", "what"), REFUSED.items())
 def test_an_address_that_is_no_registrys_is_refused(address: str, what: str) -> None:
-    egress = Egress.guarding([ip_network("10.96.0.0/12"), ip_network("fd00:10:96::/112")])
+    egress = Egress.for_cluster([ip_network("10.96.0.0/12"), ip_network("fd00:10:96::/112")])
     assert egress.refusal(address) == what
 
 

@@ -25,7 +25,7 @@ class Readings:
     parties: list[str] = field(default_factory=list)
     ends: dict[str, "asyncio.Future[bytes]"] = field(default_factory=dict)
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
+    async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str) -> bytes:
         self.parties.append(party)
         self.ends[party] = asyncio.get_running_loop().create_future()
         return await self.ends[party]

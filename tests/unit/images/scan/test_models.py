@@ -48,7 +48,7 @@ def listed(**bodies: str) -> dict[str, ModelFile]:
 
 
 def files_of(found: ImageModel) -> dict[str, ModelFile]:
-    assert found.files is not None, found.untold
+    assert found.files is not None, found.undetermined
     return dict(found.files.files)
 
 
@@ -69,7 +69,7 @@ async def test_all_files_below_an_mlmodel_are_told_wherever_it_lies(folder: str)
 async def test_of_a_model_among_the_distributions_own_files_it_is_said_that_it_can_not_be_told(folder: str) -> None:
     found = await model({f"{folder}/MLmodel": MLMODEL, f"{folder}/w.bin": "weights"})
     assert found.files is None
-    assert f"w.bin is {folder}/w.bin" in found.untold
+    assert f"w.bin is {folder}/w.bin" in found.undetermined
 
 
 async def test_a_later_layers_file_counts() -> None:
@@ -107,17 +107,17 @@ async def test_a_hard_link_is_the_file_that_it_leads_to() -> None:
     ],
     ids=["proc", "a volume", "itself", "above", "not hashed", "a name"],
 )
-async def test_what_a_loader_may_find_and_the_scan_can_not_tell_makes_a_model_untold(files: Files, says: str) -> None:
+async def test_what_a_loader_may_find_and_the_scan_can_not_read_makes_a_model_undetermined(files: Files, says: str) -> None:
     found = await model(with_mlmodel(files))
     assert found.files is None
-    assert says in found.untold
+    assert says in found.undetermined
 
 
-async def test_a_model_of_more_files_than_are_compared_is_untold_and_its_image_is_not() -> None:
+async def test_a_model_of_more_files_than_are_compared_is_undetermined_and_its_image_is_not() -> None:
     many: Files = {f"/opt/model/{number}": "" for number in range(MAX_FILES)}
     found = await model(with_mlmodel(many))
     assert found.files is None
-    assert f"more than {MAX_FILES} files" in found.untold
+    assert f"more than {MAX_FILES} files" in found.undetermined
 
 
 async def test_an_mlmodel_at_the_root_is_a_model_that_can_not_be_told() -> None:
@@ -221,9 +221,9 @@ async def test_a_scan_with_models_comes_back_from_its_record() -> None:
         "/opt/model/MLmodel": MLMODEL,
         "/opt/model/settings.json": "{}",
         "/opt/model/code/__pycache__/a.cpython-311.pyc": b"x" * 20,
-        "/opt/untold/MLmodel": MLMODEL,
-        "/opt/untold/evil": To("/nowhere"),
+        "/opt/undetermined/MLmodel": MLMODEL,
+        "/opt/undetermined/evil": To("/nowhere"),
     }
     found = await scanned(layer(*items(BASE | files)))
-    assert {bool(one.untold) for one in found.models} == {True, False}
+    assert {bool(one.undetermined) for one in found.models} == {True, False}
     assert scan_from_record(scan_to_record(found)) == found

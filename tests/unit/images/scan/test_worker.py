@@ -196,7 +196,7 @@ class Hanging:
         self.asked = 0
         self.begun, self.let_go = asyncio.Event(), asyncio.Event()
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
+    async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str) -> bytes:
         self.asked += 1
         if self.asked > 1:
             return b"record"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lockstep.environment.catalogue.launch.interpreter import home
-from lockstep.environment.catalogue.launch.launch import Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
 from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -49,7 +49,7 @@ _CONDA_LOCATIONS = ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS", "CONDARC", "CONDA_ROOT
 _RUN_FLAGS = frozenset({"--no-capture-output", "--live-stream", "-v", "--verbose", "-vv", "-vvv"})
 
 
-def venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
+def activate_venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
     """Return what a shell goes on with after `. PREFIX/bin/activate`.
 
     Raises:
@@ -65,8 +65,8 @@ def venv(tree: FileTree, launch: Launch, prefix: str) -> Launch:
             continue
         if _TAKES_PATH.fullmatch(line):
             takes_path = True
-        elif found := _PREFIX.fullmatch(line):
-            stated.add(found[2])
+        elif match := _PREFIX.fullmatch(line):
+            stated.add(match[2])
         else:
             raise NotUnderstoodError(f"{path} was changed: {line[:80]!r}")
     if stated != {prefix} or not takes_path:
@@ -93,31 +93,31 @@ def check_conda_functions(tree: FileTree, root: str) -> None:
     """
     path = f"{root}/etc/profile.d/conda.sh"
     text = _text(tree, path)
-    # Its own functions set the PATH, so that only what it never names tells that somebody else's lines were added.
+    # Its own functions set the PATH, so that only what it never names shows that somebody else's lines were added.
     if f"CONDA_EXE='{root}/bin/conda'" not in text or re.search(r"\bPYTHON(?:PATH|HOME)\b|\bpip\b", text):
         raise NotUnderstoodError(f"{path} is not what conda wrote for that place")
 
 
-def conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch:
+def activate_conda(tree: FileTree, launch: Launch, root: str, environment: str) -> Launch:
     """Return what goes on after `conda activate ENVIRONMENT` (a name or an absolute prefix) of the conda at `root`.
 
     Raises:
-        NotUnderstoodError: it can't be told which environment that is, or what else its activation does.
+        NotUnderstoodError: it can't be determined which environment that is, or what else its activation does.
     """
     if launch.env.get("CONDA_SHLVL", "0") not in ("", "0"):
         raise NotUnderstoodError("conda is activated already (CONDA_SHLVL), which changes what it replaces on the PATH")
-    prefix = environment if environment.startswith("/") else _named(tree, launch, root, environment)
+    prefix = environment if environment.startswith("/") else _find_named_environment(tree, launch, root, environment)
     if tree.resolve(f"{prefix}/conda-meta") is None:
         raise NotUnderstoodError(f"{prefix} is no conda environment")
     variables: dict[str, str] = {}
     # conda's shell hook activates the base first, so what that sets stays set.
     for place in dict.fromkeys((root, prefix)):
-        variables |= _activation(tree, place)
+        variables |= _activation_variables(tree, place)
     folders = [f"{prefix}/bin", f"{root}/condabin", launch.path]
-    return launch.sets(variables | {"PATH": ":".join(folders), "CONDA_PREFIX": prefix, "CONDA_SHLVL": "1"})
+    return launch.with_variables(variables | {"PATH": ":".join(folders), "CONDA_PREFIX": prefix, "CONDA_SHLVL": "1"})
 
 
-def _named(tree: FileTree, launch: Launch, root: str, name: str) -> str:
+def _find_named_environment(tree: FileTree, launch: Launch, root: str, name: str) -> str:
     if name in ("base", "root"):
         return root
     settings = [f"{folder}/{file}" for folder in (root, "/etc/conda", "/root/.conda") for file in (".condarc", "condarc")]
@@ -130,13 +130,13 @@ def _named(tree: FileTree, launch: Launch, root: str, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise NotUnderstoodError(f"{name[:80]!r} is no name of a conda environment")
     places = [f"{folder}/{name}" for folder in (f"{root}/envs", *(f"{folder}/.conda/envs" for folder in homes))]
-    found = [place for place in places if tree.resolve(f"{place}/conda-meta") is not None]
-    if len(found) != 1:
-        raise NotUnderstoodError(f"the conda environment {name} is in the image {len(found)} times")
-    return found[0]
+    existing = [place for place in places if tree.resolve(f"{place}/conda-meta") is not None]
+    if len(existing) != 1:
+        raise NotUnderstoodError(f"the conda environment {name} is in the image {len(existing)} times")
+    return existing[0]
 
 
-def _activation(tree: FileTree, prefix: str) -> Mapping[str, str]:
+def _activation_variables(tree: FileTree, prefix: str) -> Mapping[str, str]:
     """Read the variables that an environment sets (`conda env config vars`), and refuse scripts that move packages."""
     folder = f"{prefix}/etc/conda/activate.d"
     for name in tree.listdir(folder):
@@ -154,7 +154,7 @@ def _activation(tree: FileTree, prefix: str) -> Mapping[str, str]:
     return stated
 
 
-def after_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
+def follow_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
     """Return what `conda run [-n NAME | -p PREFIX] COMMAND` starts; mamba's and micromamba's are alike.
 
     Args:
@@ -169,7 +169,7 @@ def after_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
     advice = "write `conda run -n NAME COMMAND`, or start the environment's own console script"
     rest = list(launch.argv[1:])
     if rest[:1] != ["run"]:
-        raise ambiguous(what, "conda starts nothing by that command", advice)
+        raise ambiguous_error(what, "conda starts nothing by that command", advice)
     rest, environment = rest[1:], ""
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
@@ -178,22 +178,22 @@ def after_conda_run(tree: FileTree, launch: Launch, program: str) -> Launch:
             if option == "--cwd":
                 launch = replace(launch, working_dir=launch.absolute(value))
             elif environment or (option in ("-p", "--prefix") and not value.startswith("/")):
-                raise ambiguous(what, "the environment is named twice, or by a relative prefix", advice)
+                raise ambiguous_error(what, "the environment is named twice, or by a relative prefix", advice)
             else:
                 environment = value
         elif option not in _RUN_FLAGS:
-            raise ambiguous(what, f"conda's option {option[:80]} is not followed", advice)
+            raise ambiguous_error(what, f"conda's option {option[:80]} is not followed", advice)
     if not environment and (launch.env.get("CONDA_PREFIX") or launch.env.get("CONDA_DEFAULT_ENV")):
-        raise ambiguous(what, "variables choose the environment", advice)
+        raise ambiguous_error(what, "variables choose the environment", advice)
     if any("\n" in word for word in rest) or launch.env.get("BASH_ENV"):
-        raise ambiguous(what, "the shell between conda and the command runs more than the command", advice)
+        raise ambiguous_error(what, "the shell between conda and the command runs more than the command", advice)
     try:
-        return conda(tree, launch, _root(tree, launch, program), environment or "base").runs(*rest)
+        return activate_conda(tree, launch, _conda_root(tree, launch, program), environment or "base").with_command(*rest)
     except NotUnderstoodError as error:
-        raise ambiguous(what, str(error), advice) from error
+        raise ambiguous_error(what, str(error), advice) from error
 
 
-def _root(tree: FileTree, launch: Launch, program: str) -> str:
+def _conda_root(tree: FileTree, launch: Launch, program: str) -> str:
     folder, _, name = (tree.resolve(program) or program).rpartition("/")
     stated = launch.env.get("MAMBA_ROOT_PREFIX", "").rstrip("/")
     root = stated if name == "micromamba" else folder.rpartition("/")[0]

@@ -26,11 +26,11 @@ _LINES = re.compile(
     )
 )
 # What setuptools wrote before: the entry point is looked up by the distribution's name when the script runs.
-_LOOKED_UP = re.compile(
+_LOAD_CALL = re.compile(
     rf"""sys\.exit\(load_entry_point\('([\w.-]+?)(?:==[^']*)?', ?'console_scripts', ?'({_NAME}[\w.-]*)'\)\(\)\)"""
 )
-_LOOKS_UP = re.compile("|".join((_COMMENT, r"import re|import sys", _MAIN, _CUT, r"__requires__ = '[^'\n]*'")))
-_LOOKING_UP = frozenset(
+_OTHER_LINES = re.compile("|".join((_COMMENT, r"import re|import sys", _MAIN, _CUT, r"__requires__ = '[^'\n]*'")))
+_LOADER_LINES = frozenset(
     (
         "from pkg_resources import load_entry_point",
         "try:",
@@ -59,10 +59,10 @@ def entry_point(text: str) -> str | None:
     for line in _lines(text):
         if _LINES.fullmatch(line):
             continue
-        if found := _IMPORT.fullmatch(line):
-            imported.append((found[1], found[2]))
-        elif found := _CALL.fullmatch(line):
-            called.append(found[1])
+        if match := _IMPORT.fullmatch(line):
+            imported.append((match[1], match[2]))
+        elif match := _CALL.fullmatch(line):
+            called.append(match[1])
         else:
             return None
     if len(imported) != 1 or len(called) != 1 or called[0].partition(".")[0] != imported[0][1]:
@@ -70,15 +70,15 @@ def entry_point(text: str) -> str | None:
     return f"{imported[0][0]}:{called[0]}"
 
 
-def looked_up(text: str) -> tuple[str, str] | None:
-    """Return distribution and name of the entry point that a script looks up and calls, as setuptools wrote them."""
-    found: list[tuple[str, str]] = []
+def loaded_entry_point(text: str) -> tuple[str, str] | None:
+    """Return distribution and name of the entry point that a script looks up and calls, as setuptools wrote such scripts."""
+    calls: list[tuple[str, str]] = []
     for line in _lines(text):
-        if looks := _LOOKED_UP.fullmatch(line):
-            found.append((looks[1], looks[2]))
-        elif line not in _LOOKING_UP and not _LOOKS_UP.fullmatch(line):
+        if call := _LOAD_CALL.fullmatch(line):
+            calls.append((call[1], call[2]))
+        elif line not in _LOADER_LINES and not _OTHER_LINES.fullmatch(line):
             return None
-    return found[0] if len(found) == 1 else None
+    return calls[0] if len(calls) == 1 else None
 
 
 def _lines(text: str) -> list[str]:
@@ -96,7 +96,7 @@ def console_scripts(tree: FileTree, folder: str) -> dict[str, str]:
         UnreadableFileError: its entry points can't be read.
     """
     body = tree.read(f"{folder}/entry_points.txt")
-    found: dict[str, str] = {}
+    scripts: dict[str, str] = {}
     section = ""
     for line in body.decode("utf-8", "replace").splitlines() if body is not None else ():
         if header := _SECTION.match(line):
@@ -105,5 +105,5 @@ def console_scripts(tree: FileTree, folder: str) -> dict[str, str]:
             name, _, value = line.partition("=")
             # Extras in brackets, which installers take no notice of.
             module, _, attribute = value.partition("[")[0].partition(":")
-            found[name.strip()] = f"{module.strip()}:{attribute.strip()}"
-    return found
+            scripts[name.strip()] = f"{module.strip()}:{attribute.strip()}"
+    return scripts

@@ -1,12 +1,12 @@
-"""Which Python interpreter an image starts, told from its command line and files alone."""
+"""Which Python interpreter an image starts, determined from its command line and files alone."""
 
 from dataclasses import replace
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import shell, wrappers
-from lockstep.environment.catalogue.launch.activation import after_conda_run
-from lockstep.environment.catalogue.launch.launch import ADVICE, READABLE, Launch, Started, ambiguous
+from lockstep.environment.catalogue.launch.activation import follow_conda_run
+from lockstep.environment.catalogue.launch.launch import ADVICE, READABLE, Launch, Started, ambiguous_error
 from lockstep.environment.catalogue.launch.programs import find, is_binary, is_interpreter
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -17,12 +17,12 @@ _ARCHIVES = (".pyz", ".zip", ".pex", ".shiv", ".egg")
 _END_OF_ZIP, _END_OF_ZIP_WITHIN = b"PK\x05\x06", 22 + 65535
 
 
-def started(tree: FileTree, launch: Launch) -> Started:
+def follow_launch(tree: FileTree, launch: Launch) -> Started:
     """Follow wrappers, shells, shebangs and the PATH to the interpreter.
 
     Raises:
-        CatalogueError: InterpreterNotFound when nothing is started, InterpreterAmbiguous when it can't be told.
-        UnclearScriptError: it can't be told because of a shell script whose text is known.
+        CatalogueError: InterpreterNotFound when nothing is started, InterpreterAmbiguous when it can't be determined.
+        UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
     now = launch
     for _ in range(_MAX_STEPS):
@@ -30,51 +30,51 @@ def started(tree: FileTree, launch: Launch) -> Started:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, "the image has no entrypoint and no command")
         program = find(tree, now)
         if is_interpreter(tree, program):
-            return _called(tree, program, now)
-        now = _next(tree, program, now)
-    raise ambiguous(" ".join(launch.argv), "too many programs start one another")
+            return _read_arguments(tree, program, now)
+        now = _follow_step(tree, program, now)
+    raise ambiguous_error(" ".join(launch.argv), "too many programs start one another")
 
 
-def _next(tree: FileTree, program: str, launch: Launch) -> Launch:
+def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
     name = program.rpartition("/")[2]
     if name in _CONDAS:
-        return after_conda_run(tree, launch, program)
-    if name in wrappers.UNTOLD:
-        why, _, advice = wrappers.UNTOLD[name].partition(": ")
-        raise ambiguous(" ".join(launch.argv), why, advice)
+        return follow_conda_run(tree, launch, program)
+    if name in wrappers.UNDETERMINED:
+        why, _, advice = wrappers.UNDETERMINED[name].partition(": ")
+        raise ambiguous_error(" ".join(launch.argv), why, advice)
     if program in wrappers.CATCHSEGV:
-        return launch.runs(*launch.argv[1:])
+        return launch.with_command(*launch.argv[1:])
     if not is_binary(tree, program):
-        return _through_shebang(tree, program, launch)
+        return _follow_shebang(tree, program, launch)
     if name == "env":
-        return wrappers.after_env(launch)
+        return wrappers.follow_env(launch)
     if name in wrappers.WRAPPERS:
-        return wrappers.unwrapped(launch, wrappers.WRAPPERS[name])
+        return wrappers.unwrap(launch, wrappers.WRAPPERS[name])
     if name in wrappers.USER_CHANGERS:
-        return wrappers.as_user(launch)
+        return wrappers.follow_user_change(launch)
     if name in shell.SHELLS:
-        return shell.followed(tree, launch)
-    raise ambiguous(program, "it is neither Python nor a script")
+        return shell.follow_shell(tree, launch)
+    raise ambiguous_error(program, "it is neither Python nor a script")
 
 
-def _through_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
+def _follow_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     try:
         body = tree.read(program)
     except UnreadableFileError as error:
-        raise ambiguous(program, error.why, READABLE) from error
+        raise ambiguous_error(program, error.why, READABLE) from error
     if body is None or not body.startswith(b"#!"):
-        raise ambiguous(program, "it is neither Python nor a script")
+        raise ambiguous_error(program, "it is neither Python nor a script")
     interpreter = body[2:].partition(b"\n")[0].decode("utf-8", "replace").strip().split(None, 1)
     if not interpreter:
-        raise ambiguous(program, "its first line names no interpreter")
-    return launch.runs(*interpreter, program, *launch.argv[1:])
+        raise ambiguous_error(program, "its first line names no interpreter")
+    return launch.with_command(*interpreter, program, *launch.argv[1:])
 
 
-def _called(tree: FileTree, executable: str, launch: Launch) -> Started:
+def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
     """Read the interpreter's own command line (CPython's `Python/getopt.c`)."""
     options: set[str] = set()
     rest = list(launch.argv[1:])
-    found = Started(executable, None, launch=launch)
+    start = Started(executable, None, launch=launch)
     while rest and rest[0].startswith("-") and len(rest[0]) > 1:
         flag = rest.pop(0)
         if flag == "--check-hash-based-pycs":
@@ -87,36 +87,36 @@ def _called(tree: FileTree, executable: str, launch: Launch) -> Started:
                 value, rest = (flag[at:], rest) if flag[at:] else ("".join(rest[:1]), rest[1:])
                 if letter in "cm":
                     here = f"{launch.working_dir.rstrip('/')}/"
-                    found = replace(found, script=here, options=frozenset(options), arguments=tuple(rest))
-                    return replace(found, code=value) if letter == "c" else replace(found, program=value or None, module=True)
+                    start = replace(start, script=here, options=frozenset(options), arguments=tuple(rest))
+                    return replace(start, code=value) if letter == "c" else replace(start, program=value or None, module=True)
                 if value.startswith("pycache_prefix="):
-                    found = replace(found, pycache_prefix=value.partition("=")[2])
+                    start = replace(start, pycache_prefix=value.partition("=")[2])
                 break
             options.add(letter)
-    found = replace(found, options=frozenset(options), arguments=tuple(rest[1:]))
+    start = replace(start, options=frozenset(options), arguments=tuple(rest[1:]))
     if rest[:1] == ["-"]:
-        return replace(found, code="-")
+        return replace(start, code="-")
     if not rest:
-        return found
-    return replace(found, script=_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
+        return start
+    return replace(start, script=_resolve_script(tree, rest[0], launch), program=launch.absolute(rest[0]))
 
 
-def _script(tree: FileTree, argument: str, launch: Launch) -> str:
+def _resolve_script(tree: FileTree, argument: str, launch: Launch) -> str:
     path = launch.absolute(argument)
     path = tree.resolve(path) or path
     if tree.kind(path) is FileKind.DIRECTORY:
         return f"{path.rstrip('/')}/__main__.py"
     if path.endswith(_ARCHIVES) or _is_archive(tree, path):
-        raise ambiguous(path, "it is an archive, and what it brings is not read", f"install what it holds, and {ADVICE}")
+        raise ambiguous_error(path, "it is an archive, and what it brings is not read", f"install what it holds, and {ADVICE}")
     return path
 
 
 def _is_archive(tree: FileTree, path: str) -> bool:
-    """Tell whether a script is a zip archive, which Python executes whatever its name and its first lines say."""
+    """Return whether a script is a zip archive, which Python executes whatever its name and its first lines say."""
     try:
         body = tree.read(path) or b""
     except UnreadableFileError as error:
         if path.endswith(".py"):
             return False
-        raise ambiguous(path, error.why) from error
+        raise ambiguous_error(path, error.why) from error
     return _END_OF_ZIP in body[-_END_OF_ZIP_WITHIN:]

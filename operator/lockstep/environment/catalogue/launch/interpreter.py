@@ -1,4 +1,4 @@
-"""The interpreter's version and its effective `sys.path`, told from files alone (CPython's getpath and site modules)."""
+"""The interpreter's version and its effective `sys.path`, from files alone (CPython's getpath and site modules)."""
 
 import posixpath
 import re
@@ -85,16 +85,16 @@ def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str, str]:
     stated = re.search(r"(\d+\.\d+)$", name)
     library_name = re.compile(rf"{'pypy' if name.startswith('pypy') else 'python'}(\d+\.\d+)")
     while True:
-        found = [
+        libraries = [
             (library, series[1])
             for library in ("lib", "lib64")
             for entry in tree.listdir(f"{folder}/{library}")
             if (series := library_name.fullmatch(entry)) and (stated is None or stated[1] == series[1])
             if tree.kind(f"{folder}/{library}/{entry}/os.py")
         ]
-        if found:
-            library, series_found = found[0]
-            places = {tree.resolve(f"{folder}/{library}") for library, series in found if series == series_found}
+        if libraries:
+            library, series_found = libraries[0]
+            places = {tree.resolve(f"{folder}/{library}") for library, series in libraries if series == series_found}
             if len(places) > 1:
                 message = f"{folder}/lib and {folder}/lib64 both hold the standard library"
                 raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
@@ -106,20 +106,20 @@ def _base(tree: FileTree, folder: str, name: str) -> tuple[str, str, str]:
 
 def _venv(tree: FileTree, executable: str) -> tuple[str | None, dict[str, str]]:
     folder = executable.rpartition("/")[0]
-    found = [
+    configurations = [
         (candidate, body)
         for candidate in (folder.rpartition("/")[0], folder)
         if (body := tree.read(f"{candidate}/pyvenv.cfg")) is not None
     ]
-    if not found:
+    if not configurations:
         return None, {}
-    venv, body = found[0]
+    venv, body = configurations[0]
     settings: dict[str, str] = {}
     for key, equals, value in (line.partition("=") for line in body.decode("utf-8", "replace").split("\n")):
         if equals:
             settings.setdefault(key.strip().lower(), value.strip())
     # getpath takes the first of two lines and one of two files, site the other; without a home each takes another base.
-    if len(found) > 1 or not settings.get("home", "").startswith("/"):
+    if len(configurations) > 1 or not settings.get("home", "").startswith("/"):
         raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"{venv}/pyvenv.cfg has no absolute home, or is there twice")
     return venv, settings
 
@@ -132,7 +132,7 @@ def interpreter(tree: FileTree, where: Prefix) -> Interpreter:
     """
     version = _from_binary(tree, where) or _from_header(tree, where) or _from_packages(tree, where)
     if version is None or not version.startswith(f"{where.series}."):
-        raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the full version of {where.executable} can't be told")
+        raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the full version of {where.executable} can't be determined")
     return Interpreter(implementation=where.implementation, version=version)
 
 
@@ -148,8 +148,8 @@ def _from_binary(tree: FileTree, where: Prefix) -> str | None:
 
 def _from_header(tree: FileTree, where: Prefix) -> str | None:
     body = tree.read(f"{where.base.rstrip('/')}/include/{where.name}/patchlevel.h") or b""
-    found = re.search(rb'#define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', body)
-    return found[1].decode() if found else None
+    match = re.search(rb'#define\s+PY_VERSION\s+"([0-9a-z.]+)\+?"', body)
+    return match[1].decode() if match else None
 
 
 def _from_packages(tree: FileTree, where: Prefix) -> str | None:
@@ -199,16 +199,16 @@ def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequen
     added = [path for site in sites for path in (site, *_pth(tree, site))]
     before = archive if where.implementation != "pypy" else []
     early = [*own, *before, *library, *added]
-    every = _placed([*script, *early], places)
+    every = _add_places([*script, *early], places)
     cache = start.pycache_prefix if start.pycache_prefix is not None else env.get("PYTHONPYCACHEPREFIX")
     destinations = tuple(dict.fromkeys(tree.destination(path) for path in every))
     check_places(destinations)
     return SearchPath(
-        entries=_there(tree, every),
+        entries=_existing_entries(tree, every),
         stated=destinations,
-        library=frozenset(_resolved(tree, library)),
-        site=_resolved(tree, sites),
-        early=_there(tree, early),
+        library=frozenset(_resolve_all(tree, library)),
+        site=_resolve_all(tree, sites),
+        early=_existing_entries(tree, early),
         series=where.series,
         customized="S" not in start.options,
         user_customized="S" not in start.options and user and (where.venv is None or where.system_site),
@@ -216,18 +216,18 @@ def effective_path(tree: FileTree, where: Prefix, start: Started, places: Sequen
     )
 
 
-def _placed(path: Sequence[str], places: Sequence[Place]) -> list[str]:
+def _add_places(path: Sequence[str], places: Sequence[Place]) -> list[str]:
     """Return the path after a program has put its directories there."""
-    found = list(path)
+    entries = list(path)
     for place in places:
         if place.position is Position.LAST:
-            found.append(place.folder)
-        elif place.position is Position.FIRST or place.folder not in found:
-            found.insert(0, place.folder)
-    return found
+            entries.append(place.folder)
+        elif place.position is Position.FIRST or place.folder not in entries:
+            entries.insert(0, place.folder)
+    return entries
 
 
-def _there(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+def _existing_entries(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     """Return the directories and archives among some paths that are there, symbolic links followed, each once."""
     kept: dict[str, str] = {}
     for path in paths:
@@ -239,7 +239,7 @@ def _there(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _resolved(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
+def _resolve_all(tree: FileTree, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(resolved for path in paths if (resolved := tree.resolve(path)) is not None))
 
 
@@ -250,14 +250,14 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
             return
     if user:
         yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
-    if where.base == "/usr" and _is_debians(tree, where):
-        # Debian's interpreter looks there instead (Debian Python Policy, 2.5).
+    if where.base == "/usr" and _is_debian_python(tree, where):
+        # Debian's interpreter searches these instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
         yield "/usr/lib/python3/dist-packages"
         yield f"/usr/lib/python{where.series}/dist-packages"
         return
     if where.base == "/usr" and where.library == "lib64":
-        # Fedora's and Red Hat's interpreter looks into /usr/local first; some releases only where the user's site is on.
+        # Fedora's and Red Hat's interpreter searches /usr/local first; some releases only where the user's site is on.
         local = [site for site in where.sites("/usr/local") if tree.listdir(site)]
         if local and not user:
             message = f"whether {local[0]} is on the path without the user's site differs between releases"
@@ -266,8 +266,8 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
     yield from where.sites(where.base)
 
 
-def _is_debians(tree: FileTree, where: Prefix) -> bool:
-    """Tell Debian's interpreter by its own site module, or where that is not known by Debian's layout or database."""
+def _is_debian_python(tree: FileTree, where: Prefix) -> bool:
+    """Return whether the interpreter is Debian's: by its own site module, else by Debian's layout or package database."""
     try:
         body = tree.read(f"{where.standard_library}/site.py")
     except UnreadableFileError:

@@ -1,4 +1,4 @@
-"""How a container starts, and the interpreter that this leads to (`follow.started`)."""
+"""How a container starts, and the interpreter that this leads to (`follow.follow_launch`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,11 +30,11 @@ class Launch:
         """Return `path` as seen from the working directory."""
         return path if path.startswith("/") else f"{self.working_dir.rstrip('/')}/{path}"
 
-    def runs(self, *argv: str) -> Self:
+    def with_command(self, *argv: str) -> Self:
         """Return the same with another command line."""
         return replace(self, argv=argv)
 
-    def sets(self, variables: Mapping[str, str]) -> Self:
+    def with_variables(self, variables: Mapping[str, str]) -> Self:
         """Return the same with some variables set."""
         return replace(self, env={**self.env, **variables})
 
@@ -73,16 +73,17 @@ READABLE = (
 """What to do where a script was not kept by the scan."""
 
 
-def ambiguous(what: str, why: str, advice: str = ADVICE) -> CatalogueError:
-    """Return the error for a start that can't be told; `advice` says what to do instead."""
-    return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"which Python {what[:200]!r} starts can't be told: {why}; {advice}")
+def ambiguous_error(what: str, why: str, advice: str = ADVICE) -> CatalogueError:
+    """Return the error for a start that can't be determined; `advice` says what to do instead."""
+    message = f"which Python {what[:200]!r} starts could not be determined: {why}; {advice}"
+    return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
 
 
 class UnclearScriptError(CatalogueError):
     """A shell script that can be read does more than is followed: its text may still rule interpreters out."""
 
     def __init__(self, what: str, why: str, text: str, launch: Launch) -> None:
-        super().__init__(Reason.INTERPRETER_AMBIGUOUS, ambiguous(what, why).message)
+        super().__init__(Reason.INTERPRETER_AMBIGUOUS, ambiguous_error(what, why).message)
         self.text = text
         self.launch = launch
         """What the script was started with."""

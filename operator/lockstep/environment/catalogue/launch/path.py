@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Directories without symbolic links, in the order in which imports look at them."""
+    """Directories without symbolic links, in the order in which imports search them."""
 
     entries: tuple[str, ...]
     library: frozenset[str]

@@ -1,11 +1,11 @@
-"""Finding programs, and telling binaries from scripts that bear their names."""
+"""Finds programs, and distinguishes binaries from scripts that bear their names."""
 
 import re
 from collections.abc import Iterable
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.launch import READABLE, Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import READABLE, Launch, ambiguous_error
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
 PYTHON = re.compile(r"^(python|pypy)[0-9.]*$")
@@ -23,7 +23,7 @@ def check_places(paths: Iterable[str]) -> None:
     """
     for path in paths:
         if path.startswith(tuple(f"{folder}/" for folder in _KERNELS)) or path in _KERNELS:
-            raise ambiguous(path, "what is there depends on the process that looks", "name the directory itself")
+            raise ambiguous_error(path, "what is there depends on the process that reads it", "name the directory itself")
 
 
 def find(tree: FileTree, launch: Launch) -> str:
@@ -37,7 +37,7 @@ def find(tree: FileTree, launch: Launch) -> str:
         path = launch.absolute(program)
         if tree.resolve(path) is None:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which it does not have")
-        if not _runs(tree, path):
+        if not _is_executable(tree, path):
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which nobody may execute")
         return path
     for folder in launch.path.split(":"):
@@ -48,20 +48,20 @@ def find(tree: FileTree, launch: Launch) -> str:
         resolved = tree.resolve(path)
         file = resolved is not None and tree.kind(resolved) is FileKind.FILE
         # What may not be executed is passed over (execvp(3)), so that a decoy earlier on the PATH is never started.
-        if file and _runs(tree, path):
+        if file and _is_executable(tree, path):
             return path
     raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, f"the image starts {program}, which is not on its PATH")
 
 
-def _runs(tree: FileTree, path: str) -> bool:
+def _is_executable(tree: FileTree, path: str) -> bool:
     executable = tree.executable(path)
     if executable is None:
-        raise ambiguous(path, "some users may execute it and others may not")
+        raise ambiguous_error(path, "some users may execute it and others may not")
     return executable
 
 
 def is_binary(tree: FileTree, program: str) -> bool:
-    """Tell whether a program is a binary (ELF) and no script.
+    """Return whether a program is a binary (ELF) and no script.
 
     Raises:
         CatalogueError: InterpreterAmbiguous when not even its first bytes are known.
@@ -69,11 +69,11 @@ def is_binary(tree: FileTree, program: str) -> bool:
     try:
         return (tree.head(program) or b"").startswith(_ELF)
     except UnreadableFileError as error:
-        raise ambiguous(program, error.why, READABLE) from error
+        raise ambiguous_error(program, error.why, READABLE) from error
 
 
 def is_interpreter(tree: FileTree, program: str) -> bool:
-    """Tell an interpreter from a program of another name, and from a script that bears the name.
+    """Return whether a program is an interpreter, not a program of another name and not a script that bears the name.
 
     Raises:
         CatalogueError: InterpreterAmbiguous when it bears the name and is neither.
@@ -86,5 +86,5 @@ def is_interpreter(tree: FileTree, program: str) -> bool:
     if head.startswith(b"#!"):
         return False
     if not head.startswith(_ELF):
-        raise ambiguous(program, "it bears the name of an interpreter and is none")
+        raise ambiguous_error(program, "it bears the name of an interpreter and is none")
     return True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.environment.catalogue.launch import activation
-from lockstep.environment.catalogue.launch.launch import READABLE, Launch, UnclearScriptError, ambiguous
+from lockstep.environment.catalogue.launch.launch import READABLE, Launch, UnclearScriptError, ambiguous_error
 from lockstep.environment.catalogue.launch.shellscript import ARGUMENTS, Command, NotUnderstoodError, Word, commands
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
@@ -28,7 +28,7 @@ _NO_PROGRAMS = _HARMLESS | {
 }
 
 
-def followed(tree: FileTree, launch: Launch) -> Launch:
+def follow_shell(tree: FileTree, launch: Launch) -> Launch:
     """Return what a shell starts.
 
     Args:
@@ -37,7 +37,7 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
 
     Raises:
         UnclearScriptError: the script does more than is followed.
-        CatalogueError: InterpreterAmbiguous for anything else that can't be told.
+        CatalogueError: InterpreterAmbiguous for anything else that can't be determined.
     """
     what = " ".join(launch.argv)
     check_variables(launch)
@@ -47,18 +47,18 @@ def followed(tree: FileTree, launch: Launch) -> Launch:
     if rest and _TEXT.fullmatch(rest[0]) and len(rest) > 1:
         return _run(tree, launch, what, rest[1], rest[3:])
     if rest and re.fullmatch(r"-[a-z]*l[a-z]*|--login", rest[0]):
-        raise ambiguous(what, "a login shell reads profiles that set the PATH", "start the shell without -l")
+        raise ambiguous_error(what, "a login shell reads profiles that set the PATH", "start the shell without -l")
     if not rest or rest[0].startswith(("-", "+")):
-        raise ambiguous(what, "the shell is started with options that are not followed")
+        raise ambiguous_error(what, "the shell is started with options that are not followed")
     if "/" not in rest[0] and tree.kind(launch.absolute(rest[0])) is None:
-        raise ambiguous(what, "a shell looks for that script in more than one place")
+        raise ambiguous_error(what, "a shell searches for that script in more than one place")
     path = launch.absolute(rest[0])
     text = _read(tree, path)
     if long_path := _LONG_PATH.match(text.partition("\n")[2].partition("\n")[0]):
-        return launch.runs(long_path[1], path, *rest[1:])
+        return launch.with_command(long_path[1], path, *rest[1:])
     if "/shims/" in path and "pyenv" in text:
         advice = "put /root/.pyenv/versions/VERSION/bin (where it is in the image) first on the PATH"
-        raise ambiguous(path, "it is a shim of pyenv, which chooses a version when it runs", advice)
+        raise ambiguous_error(path, "it is a shim of pyenv, which chooses a version when it runs", advice)
     return _run(tree, launch, path, text, rest[1:])
 
 
@@ -69,16 +69,16 @@ def check_variables(launch: Launch) -> None:
         CatalogueError: InterpreterAmbiguous.
     """
     if odd := sorted(name for name in launch.env if name in CHANGE_SHELLS or name.startswith("BASH_FUNC_")):
-        raise ambiguous(" ".join(launch.argv), f"{odd[0]} changes what a shell does")
+        raise ambiguous_error(" ".join(launch.argv), f"{odd[0]} changes what a shell does")
 
 
 def _read(tree: FileTree, path: str) -> str:
     try:
         body = tree.read(path)
     except UnreadableFileError as error:
-        raise ambiguous(path, error.why, READABLE) from error
+        raise ambiguous_error(path, error.why, READABLE) from error
     if body is None or b"\0" in body:
-        raise ambiguous(path, "it is no shell script")
+        raise ambiguous_error(path, "it is no shell script")
     return body.decode("utf-8", "replace")
 
 
@@ -106,10 +106,10 @@ class _Shell:
         if not script:
             raise NotUnderstoodError("it is a shell script that starts nothing")
         for command in script[:-1]:
-            self._step(command)
-        return self._last(script[-1])
+            self._run_command(command)
+        return self._start_last(script[-1])
 
-    def _step(self, command: Command) -> None:
+    def _run_command(self, command: Command) -> None:
         if all(_ASSIGNMENT.fullmatch(word.raw) for word in command):
             for word in command:
                 self._assign(word, export=False)
@@ -127,13 +127,13 @@ class _Shell:
                 self._source(_literals(rest))
             case "conda" if self._conda is not None and rest and rest[0].literal == "activate" and len(rest) <= 2:
                 environment = (*_literals(rest[1:]), "base")[0]
-                self._activated(activation.conda(self._tree, self._launch, self._conda, environment))
+                self._note_activation(activation.activate_conda(self._tree, self._launch, self._conda, environment))
             case _ if name in _HARMLESS:
                 pass
             case _:
                 raise NotUnderstoodError(f"it is a shell script that runs {str(name)[:80]!r} first")
 
-    def _last(self, command: Command) -> Launch:
+    def _start_last(self, command: Command) -> Launch:
         words = list(command)
         if words[0].raw == "exec":
             words = words[1:]
@@ -145,12 +145,12 @@ class _Shell:
                 self._assign(word, export=True)
         argv: list[str] = []
         for word in words:
-            argv += self._arguments if word.raw == ARGUMENTS else [word.expanded(self._literal)]
+            argv += self._arguments if word.raw == ARGUMENTS else [word.expand(self._literal)]
         if not argv or words[0].literal in _NO_PROGRAMS:
             raise NotUnderstoodError("it is a shell script that ends without starting a program")
         if argv[0].startswith("-") or "=" in argv[0] or (argv[0] == "conda" and self._conda is not None):
             raise NotUnderstoodError(f"it is a shell script that ends with {' '.join(argv)[:80]!r}")
-        return self._launch.runs(*argv)
+        return self._launch.with_command(*argv)
 
     def _literal(self, name: str) -> str:
         if name in self._own:
@@ -168,19 +168,19 @@ class _Shell:
         found = _ASSIGNMENT.fullmatch(word.raw)
         if found is None:
             raise NotUnderstoodError(f"it is a shell script with {word.raw[:80]!r}")
-        name, value = found[1], Word(found[2]).expanded(self._value)
+        name, value = found[1], Word(found[2]).expand(self._value)
         if name in CHANGE_SHELLS or name.startswith("BASH_"):
             raise NotUnderstoodError(f"it is a shell script that sets {name}")
         # A variable that the shell did not inherit stays its own until it is exported.
         if export or name in self._launch.env or name == "PATH":
-            self._launch = self._launch.sets({name: value})
+            self._launch = self._launch.with_variables({name: value})
         self._own[name] = value
 
     def _export(self, word: Word) -> None:
         if "=" in word.raw:
             self._assign(word, export=True)
         elif word.raw in self._own:
-            self._launch = self._launch.sets({word.raw: self._own[word.raw]})
+            self._launch = self._launch.with_variables({word.raw: self._own[word.raw]})
         elif word.raw not in self._launch.env:
             raise NotUnderstoodError(f"it is a shell script that exports {word.raw[:80]!r}, which it did not set")
 
@@ -196,11 +196,11 @@ class _Shell:
             self._conda = path.removesuffix("/etc/profile.d/conda.sh")
             activation.check_conda_functions(self._tree, self._conda)
         elif path.endswith("/bin/activate") and len(words) == 1:
-            self._activated(activation.venv(self._tree, self._launch, path.removesuffix("/bin/activate")))
+            self._note_activation(activation.activate_venv(self._tree, self._launch, path.removesuffix("/bin/activate")))
         else:
             raise NotUnderstoodError(f"it is a shell script that reads {' '.join(words)[:80]!r}")
 
-    def _activated(self, launch: Launch) -> None:
+    def _note_activation(self, launch: Launch) -> None:
         self._launch = launch
         # What an activation sets is no longer what the script set before.
         self._own.clear()

@@ -53,12 +53,12 @@ class Word:
     @property
     def literal(self) -> str | None:
         """The word without its quotes; None when it depends on a variable."""
-        return None if self.raw == ARGUMENTS or self._variables() else self.expanded(lambda _: "")
+        return None if self.raw == ARGUMENTS or self._has_variables() else self.expand(lambda _: "")
 
-    def _variables(self) -> bool:
+    def _has_variables(self) -> bool:
         return any(not part.startswith("'") and _EXPANSION.search(part) for part in _PARTS.findall(self.raw))
 
-    def expanded(self, value: Callable[[str], str]) -> str:
+    def expand(self, value: Callable[[str], str]) -> str:
         """Return the word with its quotes removed and its variables replaced.
 
         Args:
@@ -67,17 +67,17 @@ class Word:
         Raises:
             NotUnderstoodError: a value would be split into words, or leave none.
         """
-        text = "".join(_expanded(part, value) for part in _PARTS.findall(self.raw))
+        text = "".join(_expand_part(part, value) for part in _PARTS.findall(self.raw))
         if not text and self.raw.startswith("$") and not re.search("['\"]", self.raw):
             raise NotUnderstoodError("a word without quotes is empty, and so is none")
         return text
 
 
-def _expanded(part: str, value: Callable[[str], str]) -> str:
+def _expand_part(part: str, value: Callable[[str], str]) -> str:
     if part.startswith("'"):
         return part[1:-1]
     if part.startswith('"'):
-        return _EXPANSION.sub(lambda found: value(found[0].strip("${}")), part[1:-1])
+        return _EXPANSION.sub(lambda match: value(match[0].strip("${}")), part[1:-1])
     if not part.startswith("$"):
         return part
     text = value(part.strip("${}"))
@@ -95,7 +95,7 @@ def commands(text: str) -> tuple[Command, ...]:
     Raises:
         NotUnderstoodError: it holds anything else.
     """
-    found: list[Command] = []
+    script: list[Command] = []
     words: list[Word] = []
     at, before = 0, "end"
     while at < len(text):
@@ -108,12 +108,12 @@ def commands(text: str) -> tuple[Command, ...]:
         if kind == "word":
             words.append(Word(token[0]))
         elif kind == "end" and words:
-            found.append(tuple(words))
+            script.append(tuple(words))
             words = []
         at, before = token.end(), str(kind)
     if words:
-        found.append(tuple(words))
-    for command in found:
+        script.append(tuple(words))
+    for command in script:
         if command[0].raw in _RESERVED:
             raise NotUnderstoodError(f"it is a shell script with {command[0].raw!r}")
-    return tuple(found)
+    return tuple(script)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lockstep.environment.catalogue.launch.launch import Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -51,7 +51,7 @@ USER_CHANGERS = frozenset({"gosu", "su-exec"})
 CATCHSEGV = frozenset({"/usr/bin/catchsegv", "/bin/catchsegv"})
 """A shell script of glibc's that starts what follows it with a library preloaded."""
 
-UNTOLD: Mapping[str, str] = {
+UNDETERMINED: Mapping[str, str] = {
     "uv": "uv run may synchronise or choose the environment when it starts: start the environment's own console script",
     "uvx": "uvx makes an environment when it starts: start the console script of an installed environment",
     "pipenv": "pipenv keeps its environment in a place that its settings name: start the environment's own console script",
@@ -61,10 +61,10 @@ UNTOLD: Mapping[str, str] = {
     "sudo": "sudo changes the environment as sudoers says: use USER in the Dockerfile, or gosu",
     "su": "su starts a shell that reads profiles: use USER in the Dockerfile, or gosu",
 }
-"""Programs of which it is known that what they start can't be told from files, with what to do instead."""
+"""Programs of which it is known that what they start can't be determined from files, with what to do instead."""
 
 
-def unwrapped(launch: Launch, wrapper: Wrapper) -> Launch:
+def unwrap(launch: Launch, wrapper: Wrapper) -> Launch:
     """Return what a wrapper starts."""
     rest = list(launch.argv[1:])
     while rest and rest[0].startswith("-"):
@@ -73,18 +73,18 @@ def unwrapped(launch: Launch, wrapper: Wrapper) -> Launch:
             break
         if option in wrapper.valued:
             rest = rest[1:]
-    return launch.runs(*rest[wrapper.positional :])
+    return launch.with_command(*rest[wrapper.positional :])
 
 
-def as_user(launch: Launch) -> Launch:
+def follow_user_change(launch: Launch) -> Launch:
     """Return what `gosu USER COMMAND` starts: HOME is the user's, as its documentation says."""
     if len(launch.argv) < 3 or launch.argv[1].startswith("-"):
-        raise ambiguous(" ".join(launch.argv), "it names no user and no command")
+        raise ambiguous_error(" ".join(launch.argv), "it names no user and no command")
     env = {name: value for name, value in launch.env.items() if name != "HOME"}
     return replace(launch, argv=launch.argv[2:], env=env, user=launch.argv[1])
 
 
-def after_env(launch: Launch) -> Launch:
+def follow_env(launch: Launch) -> Launch:
     """Return what `env [-S TEXT] [NAME=VALUE...] COMMAND` starts (env(1)).
 
     Raises:
@@ -97,17 +97,17 @@ def after_env(launch: Launch) -> Launch:
         option = rest.pop(0)
         text = option.removeprefix("-S") or (rest.pop(0) if rest else "")
         if not option.startswith("-S") or re.search(r"[\\$#]", text):
-            raise ambiguous(what, "env changes the environment")
+            raise ambiguous_error(what, "env changes the environment")
         try:
             rest = [*shlex.split(text), *rest]
         except ValueError as error:
-            raise ambiguous(what, str(error)) from error
+            raise ambiguous_error(what, str(error)) from error
     variables: dict[str, str] = {}
     while rest and "=" in rest[0]:
         name, _, value = rest.pop(0).partition("=")
         if not _VARIABLE.fullmatch(name):
-            raise ambiguous(what, "env sets a variable of an unusual name")
+            raise ambiguous_error(what, "env sets a variable of an unusual name")
         variables[name] = value
     if rest and rest[0].startswith("-"):
-        raise ambiguous(what, "env changes the environment")
-    return launch.runs(*rest).sets(variables)
+        raise ambiguous_error(what, "env changes the environment")
+    return launch.with_command(*rest).with_variables(variables)

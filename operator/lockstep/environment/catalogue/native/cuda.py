@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 from lockstep.environment.document import Cuda, Package
 from lockstep.environment.tree import FileTree
 
@@ -29,8 +29,13 @@ def cuda(tree: FileTree, packages: Sequence[Package], prefix: str, machine: str)
     """
     own = tree.listdir(f"{prefix.rstrip('/')}/lib")
     base = [name for folder in _folders(tree, machine) for name in tree.listdir(folder)]
-    runtime = _installed(packages, _RUNTIME) or _named(own, _RUNTIME) or _toolkit(tree) or _named(base, _RUNTIME)
-    cudnn = _installed(packages, _CUDNN) or _named(own, _CUDNN) or _named(base, _CUDNN)
+    runtime = (
+        _version_in_packages(packages, _RUNTIME)
+        or _version_in_names(own, _RUNTIME)
+        or _toolkit_version(tree)
+        or _version_in_names(base, _RUNTIME)
+    )
+    cudnn = _version_in_packages(packages, _CUDNN) or _version_in_names(own, _CUDNN) or _version_in_names(base, _CUDNN)
     return Cuda(runtime=runtime, cudnn=cudnn) if runtime or cudnn else None
 
 
@@ -41,20 +46,20 @@ def _folders(tree: FileTree, machine: str) -> list[str]:
     return [*(f"/usr/local/{name}/lib64" for name in chosen), f"/usr/lib/{machine}-linux-gnu", "/usr/lib64"]
 
 
-def _installed(packages: Sequence[Package], pattern: re.Pattern[str]) -> str | None:
-    return _joined(package.version for package in packages if pattern.fullmatch(package.name))
+def _version_in_packages(packages: Sequence[Package], pattern: re.Pattern[str]) -> str | None:
+    return _join_versions(package.version for package in packages if pattern.fullmatch(package.name))
 
 
-def _named(names: Sequence[str], pattern: re.Pattern[str]) -> str | None:
-    return _joined(found[1] for name in names if (found := pattern.fullmatch(name)) and found[1])
+def _version_in_names(names: Sequence[str], pattern: re.Pattern[str]) -> str | None:
+    return _join_versions(found[1] for name in names if (found := pattern.fullmatch(name)) and found[1])
 
 
-def _joined(versions: Iterable[str]) -> str | None:
+def _join_versions(versions: Iterable[str]) -> str | None:
     """Cut to three numbers, since a wheel of cuDNN has a fourth and the library has not; more than one are all said."""
     return ", ".join(sorted({".".join(version.split(".")[:3]) for version in versions}))[:512] or None
 
 
-def _toolkit(tree: FileTree) -> str | None:
+def _toolkit_version(tree: FileTree) -> str | None:
     body = tree.read(VERSION_FILE)
     return runtime_version(body) if body is not None else None
 
@@ -69,7 +74,7 @@ def runtime_version(body: bytes) -> str | None:
         runtime = json.loads(body).get("cuda_cudart")
         version = runtime["version"] if runtime is not None else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise unverifiable(VERSION_FILE, "it is not what a CUDA toolkit writes") from error
+        raise unverifiable_error(VERSION_FILE, "it is not what a CUDA toolkit writes") from error
     if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
-        raise unverifiable(VERSION_FILE, f"it states the version {str(version)[:50]!r}")
+        raise unverifiable_error(VERSION_FILE, f"it states the version {str(version)[:50]!r}")
     return version

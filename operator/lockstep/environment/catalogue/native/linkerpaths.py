@@ -14,7 +14,7 @@ def glibc_directories(tree: FileTree, machine: str) -> Iterator[str]:
 
     The linker itself reads ld.so.cache, which ldconfig makes of these directories when a package is installed.
     """
-    yield from _configured(tree, "/etc/ld.so.conf")
+    yield from _configured_directories(tree, "/etc/ld.so.conf")
     yield from (f"/lib/{machine}-linux-gnu", f"/usr/lib/{machine}-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 
 
@@ -27,14 +27,14 @@ def musl_directories(tree: FileTree) -> Iterator[str]:
     yield from ("/lib", "/usr/local/lib", "/usr/lib")
 
 
-def _configured(tree: FileTree, path: str) -> Iterator[str]:
+def _configured_directories(tree: FileTree, path: str) -> Iterator[str]:
     todo, seen = [path], {path}
     while todo:
         for line in _lines(tree, todo.pop(0), separator="\0"):
             words = line.split()
             if words[0] == "include":
                 for pattern in words[1:]:
-                    more = [one for one in _matching(tree, pattern) if one not in seen][: _MAX_FILES - len(seen)]
+                    more = [one for one in _included_files(tree, pattern) if one not in seen][: _MAX_FILES - len(seen)]
                     seen.update(more)
                     todo += more
             elif words[0] != "hwcap":
@@ -42,7 +42,7 @@ def _configured(tree: FileTree, path: str) -> Iterator[str]:
                 yield from (word.partition("=")[0] for word in line.replace(",", " ").replace(":", " ").split())
 
 
-def _matching(tree: FileTree, pattern: str) -> Iterator[str]:
+def _included_files(tree: FileTree, pattern: str) -> Iterator[str]:
     """Yield the files that an include line means: a pattern in the last part, relative to /etc."""
     folder, _, name = (pattern if pattern.startswith("/") else f"/etc/{pattern}").rpartition("/")
     yield from (f"{folder}/{one}" for one in tree.listdir(folder or "/") if fnmatchcase(one, name))

@@ -42,7 +42,7 @@ class Installed:
         return tuple(sorted({posixpath.join(self.site, row.path) for row in self.rows if OBJECT_NAME.search(row.path)}))
 
 
-def installed(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
+def find_distributions(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
     """Return every distribution on `paths` in their order, with what its metadata claims.
 
     Those of one name that come later on the path are not what is imported, but their files are owned all the same.
@@ -51,27 +51,29 @@ def installed(tree: FileTree, paths: Sequence[str]) -> tuple[Installed, ...]:
         CatalogueError: metadata that readers read differently (two of one name in a directory, two versions, none).
         UnreadableFileError: a metadata file can't be read.
 
-    Archives on the path are read as `eggs.metadata` says.
+    Archives on the path are read as `eggs.read_metadata` says.
     """
-    found: list[Installed] = []
+    distributions: list[Installed] = []
     for path in paths:
-        here: dict[str, str] = {}
-        for one in _installed(tree, path):
-            name = one.package.name
-            if name in here:
-                raise CatalogueError(Reason.METADATA_INVALID, f"{name} is installed twice: {here[name]} and {one.folder}")
-            here[name] = one.folder
-            found.append(one)
-    return tuple(found)
+        folders: dict[str, str] = {}
+        for distribution in _distributions_in(tree, path):
+            name = distribution.package.name
+            if name in folders:
+                raise CatalogueError(
+                    Reason.METADATA_INVALID, f"{name} is installed twice: {folders[name]} and {distribution.folder}"
+                )
+            folders[name] = distribution.folder
+            distributions.append(distribution)
+    return tuple(distributions)
 
 
-def _installed(tree: FileTree, path: str) -> Iterator[Installed]:
+def _distributions_in(tree: FileTree, path: str) -> Iterator[Installed]:
     """Yield each distribution that stands directly in `path`."""
     resolved = tree.resolve(path)
     if resolved is not None and tree.kind(resolved) is FileKind.FILE:
-        metadata = eggs.metadata(tree, path)
+        metadata = eggs.read_metadata(tree, path)
         if metadata is not None:
-            header = _header(metadata, path)
+            header = _read_header(metadata, path)
             package = Package(name=canonicalize_name(header.name), version=header.version)
             yield Installed(package, path, path, (), header.requires)
         return
@@ -79,7 +81,7 @@ def _installed(tree: FileTree, path: str) -> Iterator[Installed]:
     for name in tree.listdir(path):
         # Letters of either case, as importlib.metadata takes them.
         if name.lower().endswith((".dist-info", ".egg-info")) or (egg and name.lower() == "egg-info"):
-            yield _read(tree, path.rstrip("/"), f"{path.rstrip('/')}/{name}")
+            yield _read_distribution(tree, path.rstrip("/"), f"{path.rstrip('/')}/{name}")
 
 
 @dataclass(frozen=True)
@@ -89,25 +91,25 @@ class _Header:
     requires: tuple[str, ...]
 
 
-def _read(tree: FileTree, site: str, folder: str) -> Installed:
-    metadata = _metadata(tree, folder)
+def _read_distribution(tree: FileTree, site: str, folder: str) -> Installed:
+    metadata = _read_metadata(tree, folder)
     if metadata is None:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder} has no METADATA")
-    header = _header(metadata, folder)
-    claimed = _rows(tree, folder)
+    header = _read_header(metadata, folder)
+    claimed = _read_rows(tree, folder)
     package = Package(
         name=canonicalize_name(header.name),
         version=header.version,
         content=content_digest(claimed),
         files=files_digest(claimed),
-        origin=_origin(tree, folder),
-        tags=_tags(tree, folder),
+        origin=_read_origin(tree, folder),
+        tags=_read_tags(tree, folder),
         plugs=plugs(tree, folder),
     )
     return Installed(package, site, folder, claimed, header.requires)
 
 
-def _metadata(tree: FileTree, folder: str) -> bytes | None:
+def _read_metadata(tree: FileTree, folder: str) -> bytes | None:
     resolved = tree.resolve(folder)
     if resolved is not None and tree.kind(resolved) is FileKind.FILE:
         return tree.read(folder)
@@ -115,7 +117,7 @@ def _metadata(tree: FileTree, folder: str) -> bytes | None:
     return body if body is not None else tree.read(f"{folder}/PKG-INFO")
 
 
-def _header(metadata: bytes, folder: str) -> _Header:
+def _read_header(metadata: bytes, folder: str) -> _Header:
     """Read Name and Version from the headers (core metadata specification: RFC 822 style, body after an empty line)."""
     values: dict[str, list[str]] = {"name": [], "version": [], "requires-dist": []}
     text = metadata.decode("utf-8", errors="replace").removeprefix("\ufeff")
@@ -148,17 +150,17 @@ def _header(metadata: bytes, folder: str) -> _Header:
     stem = folder.rpartition("/")[2]
     if folder.lower().endswith(".dist-info") and canonicalize_name(stem.partition("-")[0]) != canonicalize_name(name):
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}: its metadata states the name {name[:100]}")
-    return _Header(name, version, tuple(_required(values["requires-dist"])))
+    return _Header(name, version, tuple(_required_names(values["requires-dist"])))
 
 
-def _required(lines: Sequence[str]) -> Iterator[str]:
+def _required_names(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
         if name and not re.search(r"\bextra\b", line.partition(";")[2]):
             yield canonicalize_name(name[0])
 
 
-def _rows(tree: FileTree, folder: str) -> tuple[Row, ...]:
+def _read_rows(tree: FileTree, folder: str) -> tuple[Row, ...]:
     """Read RECORD; an egg-info directory has none."""
     record = tree.read(f"{folder}/RECORD")
     if record is None:
@@ -169,13 +171,13 @@ def _rows(tree: FileTree, folder: str) -> tuple[Row, ...]:
         raise CatalogueError(Reason.METADATA_INVALID, f"{folder}/RECORD: {error}") from error
 
 
-def _tags(tree: FileTree, folder: str) -> tuple[str, ...]:
+def _read_tags(tree: FileTree, folder: str) -> tuple[str, ...]:
     wheel = tree.read(f"{folder}/WHEEL")
     lines = wheel.decode("utf-8", errors="replace").splitlines() if wheel else []
     return tuple(sorted({line.partition(":")[2].strip() for line in lines if line.lower().startswith("tag:")}))
 
 
-def _origin(tree: FileTree, folder: str) -> Origin | None:
+def _read_origin(tree: FileTree, folder: str) -> Origin | None:
     """Read PEP 610's direct_url.json."""
     body = tree.read(f"{folder}/direct_url.json")
     if body is None:

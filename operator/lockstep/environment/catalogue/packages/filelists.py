@@ -9,7 +9,7 @@ from typing import Any
 
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.system.apk import INSTALLED
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 from lockstep.environment.catalogue.system.dpkg import STATUS_FOLDER
 from lockstep.environment.catalogue.system.rpm import rpm_files
 from lockstep.environment.catalogue.system.stanzas import stanzas
@@ -41,10 +41,10 @@ class FileLists:
         """
         self.digests.setdefault(path, set()).add((algorithm, digest))
         if len(self.digests) > MAX_FILES:
-            raise unverifiable(path, f"the interpreter's packages name more than {MAX_FILES} files")
+            raise unverifiable_error(path, f"the interpreter's packages name more than {MAX_FILES} files")
 
     def holds(self, tree: FileTree, path: str) -> bool:
-        """Tell whether a file has a content that a package states.
+        """Return whether a file has a content that a package states.
 
         Raises:
             UnreadableFileError: its digest was not taken.
@@ -63,20 +63,20 @@ def file_lists(tree: FileTree, prefix: str) -> FileLists:
         CatalogueError: a list can't be understood.
         UnreadableFileError: a list can't be read.
     """
-    found = FileLists()
+    lists = FileLists()
     for path in _dpkg_lists(tree):
         for name, digest in md5sums(tree.read(path) or b"", path):
-            found.add(name, "md5", digest)
+            lists.add(name, "md5", digest)
     for path in sorted({resolved for path in INSTALLED if (resolved := tree.resolve(path)) is not None}):
         for name, digest in apk_files(tree.read(path) or b"", path):
-            found.add(name, "sha1", digest)
+            lists.add(name, "sha1", digest)
     for name, algorithm, digest in rpm_files(tree):
-        found.add(name, algorithm, digest)
+        lists.add(name, algorithm, digest)
     folder = f"{prefix.rstrip('/')}/conda-meta"
     for name in tree.listdir(folder):
         if re.fullmatch(r"python-3[^-]*-[^-]+\.json", name):
-            _add_conda(found, tree, f"{folder}/{name}", prefix)
-    return found
+            _add_conda(lists, tree, f"{folder}/{name}", prefix)
+    return lists
 
 
 def _dpkg_lists(tree: FileTree) -> Iterator[str]:
@@ -94,10 +94,10 @@ def md5sums(body: bytes, path: str) -> Iterator[tuple[str, str]]:
     for line in body.decode("utf-8", "surrogateescape").split("\n"):
         if not line:
             continue
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise unverifiable(path, f"a line is {line[:50]!r}, which is no digest of a file")
-        yield f"/{found[2].removeprefix('./').lstrip('/')}", found[1]
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise unverifiable_error(path, f"a line is {line[:50]!r}, which is no digest of a file")
+        yield f"/{match[2].removeprefix('./').lstrip('/')}", match[1]
 
 
 def apk_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
@@ -118,7 +118,7 @@ def apk_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
                 try:
                     yield name, base64.b64decode(value[2:], validate=True).hex()
                 except ValueError as error:
-                    raise unverifiable(path, f"the checksum of {name[:100]!r} is none") from error
+                    raise unverifiable_error(path, f"the checksum of {name[:100]!r} is none") from error
 
 
 def conda_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
@@ -129,32 +129,32 @@ def conda_files(body: bytes, path: str) -> Iterator[tuple[str, str]]:
     """
     try:
         record: Any = json.loads(body)
-        for one in record.get("paths_data", {}).get("paths", []):
-            digest = one.get("sha256_in_prefix") or one.get("sha256")
+        for entry in record.get("paths_data", {}).get("paths", []):
+            digest = entry.get("sha256_in_prefix") or entry.get("sha256")
             if digest:
-                yield str(one["_path"]), str(digest)
+                yield str(entry["_path"]), str(digest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise unverifiable(path, "it is no record of a conda package") from error
+        raise unverifiable_error(path, "it is no record of a conda package") from error
 
 
-def _add_conda(found: FileLists, tree: FileTree, path: str, prefix: str) -> None:
+def _add_conda(lists: FileLists, tree: FileTree, path: str, prefix: str) -> None:
     try:
         body = tree.read(path) or b""
     except UnreadableFileError as error:
-        raise unverifiable(path, error.why) from error
+        raise unverifiable_error(path, error.why) from error
     for name, digest in conda_files(body, path):
-        found.add(f"{prefix.rstrip('/')}/{name}", "sha256", digest)
+        lists.add(f"{prefix.rstrip('/')}/{name}", "sha256", digest)
 
 
 def conda_file_lists(tree: FileTree, prefix: str) -> FileLists:
     """Return what all of conda's records that were kept say of the files of the environment at `prefix`."""
-    found = FileLists()
+    lists = FileLists()
     folder = f"{prefix.rstrip('/')}/conda-meta"
     for name in tree.listdir(folder):
         if name.endswith(".json"):
             try:
-                _add_conda(found, tree, f"{folder}/{name}", prefix)
+                _add_conda(lists, tree, f"{folder}/{name}", prefix)
             except CatalogueError:
                 # A record that was not kept, or says nothing of files, excuses nothing.
                 continue
-    return found
+    return lists

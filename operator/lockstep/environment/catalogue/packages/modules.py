@@ -44,7 +44,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class _Portion:
-    """One directory in which the modules of a package are looked for."""
+    """One directory in which the modules of a package are searched for."""
 
     entry: str
     folder: str
@@ -71,12 +71,12 @@ class Finder:
         Raises:
             CatalogueError: LimitExceeded, when there are more directories than can be walked.
         """
-        return self._below([_Portion(entry, entry) for entry in self._entries], "", frozenset())
+        return self._modules_below([_Portion(entry, entry) for entry in self._entries], "", frozenset())
 
     def top_levels(self, entry: str) -> dict[str, Module]:
         """Return what one directory on the path would give for each top-level name, namespace packages left out."""
-        found = {name: self._top_level(entry, name, files) for name, files in self._names(entry).items()}
-        return {name: module for name, module in found.items() if module is not None}
+        modules = {name: self._top_level(entry, name, files) for name, files in self._names(entry).items()}
+        return {name: module for name, module in modules.items() if module is not None}
 
     def top_level(self, entry: str, name: str) -> Module | None:
         """Return what one directory on the path would give for one top-level name."""
@@ -88,7 +88,7 @@ class Finder:
         init = self._module(entry, folder, f"{name}/__init__", self._files(folder, "__init__")) if "" in files else None
         return init or self._module(entry, entry, name, files)
 
-    def _below(self, portions: Sequence[_Portion], prefix: str, above: frozenset[str]) -> Iterator[Module]:
+    def _modules_below(self, portions: Sequence[_Portion], prefix: str, above: frozenset[str]) -> Iterator[Module]:
         namespaces: dict[str, list[_Portion]] = {}
         settled: set[str] = set()
         for portion in portions:
@@ -107,9 +107,9 @@ class Finder:
                     yield module
                 elif is_directory:
                     namespaces.setdefault(name, []).append(_Portion(portion.entry, below))
-        for name, found in namespaces.items():
+        for name, parts in namespaces.items():
             if name not in settled:
-                yield from self._package(found, f"{prefix}{name}/", above)
+                yield from self._package(parts, f"{prefix}{name}/", above)
 
     def _package(self, portions: Sequence[_Portion], prefix: str, above: frozenset[str]) -> Iterator[Module]:
         taken: list[_Portion] = []
@@ -123,12 +123,12 @@ class Finder:
             taken.append(portion)
             self._walked[resolved] += 1
             if self._walked[resolved] > _MAX_NAMES:
-                raise _exceeded(f"{resolved[:200]} can be imported by more than {_MAX_NAMES} names")
+                raise _limit_error(f"{resolved[:200]} can be imported by more than {_MAX_NAMES} names")
         if len(self._walked) > _MAX_DIRECTORIES:
-            raise _exceeded(f"there are more than {_MAX_DIRECTORIES} directories on the interpreter's path")
+            raise _limit_error(f"there are more than {_MAX_DIRECTORIES} directories on the interpreter's path")
         if len(within) > _MAX_DEPTH:
-            raise _exceeded(f"more than {_MAX_DEPTH} directories on the interpreter's path lie in one another")
-        return self._below(taken, prefix, frozenset(within)) if taken else iter(())
+            raise _limit_error(f"more than {_MAX_DEPTH} directories on the interpreter's path lie in one another")
+        return self._modules_below(taken, prefix, frozenset(within)) if taken else iter(())
 
     def _names(self, folder: str) -> dict[str, dict[str, str]]:
         """Return for every name that could be a module the files that bear it, by suffix; a directory's is empty."""
@@ -144,18 +144,18 @@ class Finder:
         return {
             suffix: f"{stem}.{suffix}"
             for stem, _, suffix in candidates
-            if self._rank(suffix) is not None and self._is_file(f"{folder}/{stem}.{suffix}")
+            if self._suffix_rank(suffix) is not None and self._is_file(f"{folder}/{stem}.{suffix}")
         }
 
     def _module(self, entry: str, folder: str, path: str, files: dict[str, str]) -> Module | None:
-        ranked = sorted((rank, file) for suffix, file in files.items() if (rank := self._rank(suffix)) is not None)
+        ranked = sorted((rank, file) for suffix, file in files.items() if (rank := self._suffix_rank(suffix)) is not None)
         for (kind, _), name in ranked:
             file = f"{folder.rstrip('/')}/{name}"
             if self._is_file(file):
                 return Module(path + _SUFFIXES[kind], file, entry, kind)
         return None
 
-    def _rank(self, suffix: str) -> tuple[Kind, int] | None:
+    def _suffix_rank(self, suffix: str) -> tuple[Kind, int] | None:
         """Return the kind of a file by its suffix and its place within the kind (`importlib.machinery`'s lists)."""
         if suffix in ("py", "pyc"):
             return (Kind.SOURCE if suffix == "py" else Kind.BYTECODE), 0
@@ -166,12 +166,12 @@ class Finder:
         return (Kind.EXTENSION, 1 if suffix == "abi3.so" else 2) if suffix in ("abi3.so", "so") else None
 
     def _is_file(self, path: str) -> bool:
-        return self._is(path, FileKind.FILE)
+        return self._is_kind(path, FileKind.FILE)
 
     def _is_directory(self, path: str) -> bool:
-        return self._is(path, FileKind.DIRECTORY)
+        return self._is_kind(path, FileKind.DIRECTORY)
 
-    def _is(self, path: str, wanted: FileKind) -> bool:
+    def _is_kind(self, path: str, wanted: FileKind) -> bool:
         kind = self._tree.kind(path)
         if kind is FileKind.SYMLINK:
             resolved = self._tree.resolve(path)
@@ -179,5 +179,5 @@ class Finder:
         return kind is wanted
 
 
-def _exceeded(message: str) -> CatalogueError:
+def _limit_error(message: str) -> CatalogueError:
     return CatalogueError(Reason.LIMIT_EXCEEDED, message)

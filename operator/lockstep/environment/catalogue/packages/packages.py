@@ -8,7 +8,7 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libraries import Libraries
 from lockstep.environment.catalogue.packages.distributions import Installed
 from lockstep.environment.catalogue.packages.intact import Intact
-from lockstep.environment.catalogue.packages.record import content_digest, present
+from lockstep.environment.catalogue.packages.record import actual_rows, content_digest
 from lockstep.environment.document import Package
 from lockstep.environment.tree import FileTree
 
@@ -20,7 +20,7 @@ MAX_STEPS = 5_000_000
 
 def packages(
     tree: FileTree,
-    found: Sequence[Installed],
+    distributions: Sequence[Installed],
     libraries: Libraries,
     *,
     hashed: Collection[str] | None = None,
@@ -31,10 +31,10 @@ def packages(
 
     Args:
         tree: the root file system.
-        found: the distributions in the order of the path.
+        distributions: the distributions in the order of the path.
         libraries: finds shared libraries as the dynamic linker would.
         hashed: names of the distributions whose files are compared with their RECORD; None for all.
-        intact: tells which files are not those that their distribution brought; None where nobody asks.
+        intact: determines which files are not those that their distribution brought; None where nobody asks.
         max_steps: requirements that are followed.
 
     Raises:
@@ -42,37 +42,39 @@ def packages(
         UnreadableFileError: a file of a distribution was not hashed.
     """
     first: dict[str, Installed] = {}
-    for one in found:
-        first.setdefault(one.package.name, one)
+    for distribution in distributions:
+        first.setdefault(distribution.package.name, distribution)
     ordered = [first[name] for name in sorted(first)]
     loaded = _Loaded(ordered, libraries, max_steps)
     return tuple(
         _with_missing(
-            one,
-            _as_it_is(tree, one, intact) if hashed is None or one.package.name in hashed else one.package,
+            distribution,
+            _with_actual_content(tree, distribution, intact)
+            if hashed is None or distribution.package.name in hashed
+            else distribution.package,
             loaded,
             libraries,
         )
-        for one in ordered
+        for distribution in ordered
     )
 
 
-def _as_it_is(tree: FileTree, one: Installed, intact: Intact | None) -> Package:
+def _with_actual_content(tree: FileTree, distribution: Installed, intact: Intact | None) -> Package:
     """Return the package with its actual content, and the files that are not what its RECORD claims."""
-    actual = present(tree, one.site, one.rows)
-    differing = [row for row, claimed in zip(actual, one.rows, strict=True) if row != claimed]
+    actual = actual_rows(tree, distribution.site, distribution.rows)
+    differing = [row for row, claimed in zip(actual, distribution.rows, strict=True) if row != claimed]
     more: dict[str, Any] = {}
     if differing:
         changed = sorted({row.path for row in differing})
         named = tuple(path[:512] for path in changed[:MAX_CHANGED])
         more = {"content": content_digest(actual), "changed": named, "changed_count": len(changed)}
-    if intact is not None and (edited := intact.edited(one, differing)):
+    if intact is not None and (edited := intact.edited_files(distribution, differing)):
         more |= {"edited": tuple(path[:512] for path in edited[:MAX_CHANGED]), "edited_count": len(edited)}
-    return Package(**dict(one.package) | more) if more else one.package
+    return Package(**dict(distribution.package) | more) if more else distribution.package
 
 
-def _with_missing(one: Installed, package: Package, loaded: "_Loaded", libraries: Libraries) -> Package:
-    missing = libraries.missing(one.objects, loaded.before(one)) if one.objects else ()
+def _with_missing(distribution: Installed, package: Package, loaded: "_Loaded", libraries: Libraries) -> Package:
+    missing = libraries.missing(distribution.objects, loaded.names_loaded_before(distribution)) if distribution.objects else ()
     return package.model_copy(update={"missing": missing}) if missing else package
 
 
@@ -80,14 +82,17 @@ class _Loaded:
     """What is loaded before a package: it imports what it requires first. So torchvision finds the libraries of torch."""
 
     def __init__(self, installed: Sequence[Installed], libraries: Libraries, max_steps: int) -> None:
-        self._names = {one.package.name: libraries.names(one.objects) for one in installed}
-        self._requires = {one.package.name: {name for name in one.requires if name in self._names} for one in installed}
+        self._names = {distribution.package.name: libraries.names(distribution.objects) for distribution in installed}
+        self._requires = {
+            distribution.package.name: {name for name in distribution.requires if name in self._names}
+            for distribution in installed
+        }
         self._steps = 0
         self._max_steps = max_steps
 
-    def before(self, one: Installed) -> frozenset[str]:
+    def names_loaded_before(self, distribution: Installed) -> frozenset[str]:
         """Return the names that the packages provide which a package requires, themselves or through others."""
-        seen, todo = {one.package.name}, [one.package.name]
+        seen, todo = {distribution.package.name}, [distribution.package.name]
         provided: set[str] = set()
         while todo:
             required = self._requires[todo.pop()]

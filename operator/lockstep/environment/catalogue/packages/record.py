@@ -43,25 +43,25 @@ def rows(record: str) -> tuple[Row, ...]:
     return tuple(Row(row[0], row[1] if len(row) >= 2 else "") for row in read if row and row[0])
 
 
-def content_digest(found: Sequence[Row]) -> str | None:
+def content_digest(rows: Sequence[Row]) -> str | None:
     """Return the digest over the sorted rows `path,hash` that the wheel itself brought; None when it has none."""
-    return _digest(row for row in found if row.belongs_to_the_wheel)
+    return _digest(row for row in rows if row.belongs_to_the_wheel)
 
 
-def files_digest(found: Sequence[Row]) -> str | None:
+def files_digest(rows: Sequence[Row]) -> str | None:
     """Return the digest of the wheel's files without its metadata; None when it has none.
 
     The metadata of one version differs with the tool that built it from its source, and nothing imports it.
     """
-    return _digest(row for row in found if row.belongs_to_the_wheel and not row.path.partition("/")[0].endswith(".dist-info"))
+    return _digest(row for row in rows if row.belongs_to_the_wheel and not row.path.partition("/")[0].endswith(".dist-info"))
 
 
-def _digest(found: Iterable[Row]) -> str | None:
-    lines = sorted(f"{row.path},{row.hash}" for row in found)
+def _digest(rows: Iterable[Row]) -> str | None:
+    lines = sorted(f"{row.path},{row.hash}" for row in rows)
     return sha256_of("\n".join(lines).encode()) if lines else None
 
 
-def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
+def actual_rows(tree: FileTree, site: str, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows with what is really there: where a file of the wheel is another one, its own hash takes the place.
 
     Rows whose hash is not sha256 stand as they are when there is a file: another digest of it is not known.
@@ -70,7 +70,7 @@ def present(tree: FileTree, site: str, found: Sequence[Row]) -> tuple[Row, ...]:
         UnreadableFileError: a file of the wheel was not hashed.
     """
     return tuple(
-        Row(row.path, _hash(tree, f"{site}/{row.path}", row.hash)) if row.belongs_to_the_wheel else row for row in found
+        Row(row.path, _actual_hash(tree, f"{site}/{row.path}", row.hash)) if row.belongs_to_the_wheel else row for row in rows
     )
 
 
@@ -80,7 +80,7 @@ def row_hash(digest: str) -> str:
     return f"sha256={base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
-def _hash(tree: FileTree, path: str, stated: str) -> str:
+def _actual_hash(tree: FileTree, path: str, stated: str) -> str:
     digest = tree.sha256(path)
     if digest is None:
         return MISSING

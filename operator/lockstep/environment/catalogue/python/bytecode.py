@@ -19,27 +19,27 @@ def bytecode(tree: FileTree, path: SearchPath, modules: Iterable[Module], owners
     Byte code that stands alone is fine where a distribution brought it and says by which digest.
 
     Raises:
-        UnreadableFileError: what is known of a file does not tell.
+        UnreadableFileError: what is known of a file is not enough.
     """
-    found: dict[str, BytecodeKind] = {}
+    kinds: dict[str, BytecodeKind] = {}
     caches = _Caches(tree, path)
     for module in modules:
-        if module.kind is Kind.BYTECODE and not _brought(tree, module, owners):
-            found[module.file] = BytecodeKind.SOURCELESS
+        if module.kind is Kind.BYTECODE and not _is_brought_by_distribution(tree, module, owners):
+            kinds[module.file] = BytecodeKind.SOURCELESS
         elif module.kind is Kind.SOURCE:
-            for cache in caches.of(module.file):
-                kind = _cached(tree, cache, module.file)
+            for cache in caches.caches_of(module.file):
+                kind = _judge_cache(tree, cache, module.file)
                 if kind is not None:
-                    found[cache] = kind
-    return dict(sorted(found.items())[:MAX_BYTECODE])
+                    kinds[cache] = kind
+    return dict(sorted(kinds.items())[:MAX_BYTECODE])
 
 
-def _brought(tree: FileTree, module: Module, owners: Ownership) -> bool:
+def _is_brought_by_distribution(tree: FileTree, module: Module, owners: Ownership) -> bool:
     row, digest = owners.row(module.file), tree.sha256(module.file)
     return row is not None and digest is not None and row.hash == row_hash(digest)
 
 
-def _cached(tree: FileTree, cache: str, source: str) -> BytecodeKind | None:
+def _judge_cache(tree: FileTree, cache: str, source: str) -> BytecodeKind | None:
     """Read a cache's header: magic number, flags, and either the source's hash or its time and size (PEP 552)."""
     head = tree.head(cache)
     if head is None or len(head) < HEAD:
@@ -64,18 +64,18 @@ class _Caches:
         self._tags = (f"cpython-{series}", f"pypy{series}")
         self._folders: dict[str, dict[str, list[str]]] = {}
 
-    def of(self, source: str) -> Iterator[str]:
+    def caches_of(self, source: str) -> Iterator[str]:
         folder, _, name = source.rpartition("/")
         cached = f"{self._prefix.rstrip('/')}{folder}" if self._prefix is not None else f"{folder}/__pycache__"
         if cached not in self._folders:
-            self._folders[cached] = self._listed(cached)
+            self._folders[cached] = self._list_caches(cached)
         for file in self._folders[cached].get(name.removesuffix(".py"), ()):
             yield f"{cached}/{file}"
 
-    def _listed(self, folder: str) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def _list_caches(self, folder: str) -> dict[str, list[str]]:
+        caches: dict[str, list[str]] = {}
         for file in self._tree.listdir(folder):
             stem, _, rest = file.partition(".")
             if rest.endswith(".pyc") and rest.partition(".")[0] in self._tags:
-                found.setdefault(stem, []).append(file)
-        return found
+                caches.setdefault(stem, []).append(file)
+        return caches

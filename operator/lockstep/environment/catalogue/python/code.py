@@ -31,7 +31,9 @@ class Code:
     """Digests by import path of those in site directories that no distribution brought."""
 
 
-def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: Ownership, models: Sequence[str] = ()) -> Code:
+def own_code(
+    tree: FileTree, path: SearchPath, modules: Iterable[Module], owners: Ownership, models: Sequence[str] = ()
+) -> Code:
     """Find the modules on the path that belong to no distribution, or to one that came from a directory, file or repository.
 
     A wheel file's modules are left out where there are too many to be somebody's own: what is left out never passes, since
@@ -40,7 +42,7 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     Args:
         tree: the root file system.
         path: the effective path.
-        found: its modules.
+        modules: the modules on that path.
         owners: whose files are whose.
         models: directories of logged models; their `code` is put on the path when they are loaded (MLflow's code_paths).
 
@@ -52,27 +54,27 @@ def own_code(tree: FileTree, path: SearchPath, found: Iterable[Module], owners: 
     archives: dict[str, list[Module]] = {}
     unowned: list[Module] = []
     beside: list[Module] = []
-    for module in found:
-        if module.entry in path.library or owners.by_system(module.entry) or _is_no_code(module.path):
+    for module in modules:
+        if module.entry in path.library or owners.is_owned_by_system(module.entry) or _is_no_code(module.path):
             continue
         owner = owners.owner(module.file, module.entry)
         if owner is None or (owner.package.origin is not None and owner.package.origin.kind != "archive"):
             own[module.path] = module
-            _check(len(own))
+            _check_count(len(own))
         elif owner.package.origin is not None:
             archives.setdefault(owner.package.name, []).append(module)
         if owner is None and module.entry in path.site:
             unowned.append(module)
         elif owner is not None and (module.kind is Kind.EXTENSION or module.path.endswith("/__init__.py")):
             beside.append(module)
-    for _, modules in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
-        if len(own) + len(modules) <= MAX_MODULES:
-            own |= {module.path: module for module in modules}
+    for _, packaged in sorted(archives.items(), key=lambda item: (len(item[1]), item[0])):
+        if len(own) + len(packaged) <= MAX_MODULES:
+            own |= {module.path: module for module in packaged}
     folders = [f"{model.rstrip('/')}/code" for model in models]
     return Code(
         _with_models(tree, path, _digests(tree, own.values()), folders),
-        _beside(tree, (*unowned, *beside), owners)
-        | _shadows(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
+        _find_shadows_beside(tree, (*unowned, *beside), owners)
+        | _find_shadows_on_path(tree, path, owners, [f for f in folders if _is_directory(tree, f)]),
         {path: digest for path, digest in _digests(tree, unowned).items() if digest not in HARMLESS},
     )
 
@@ -83,7 +85,7 @@ def _is_no_code(path: str) -> bool:
     return top in HOOKS or top.startswith("__editable__")
 
 
-def _check(count: int) -> None:
+def _check_count(count: int) -> None:
     if count > MAX_MODULES:
         message = f"there are more than {MAX_MODULES} modules outside any distribution on the interpreter's path"
         raise CatalogueError(Reason.LIMIT_EXCEEDED, message)
@@ -105,12 +107,12 @@ def _with_models(tree: FileTree, path: SearchPath, base: dict[str, str], folders
         modules: list[Module] = []
         for module in Finder(tree, [folder], path.series).modules():
             modules.append(module)
-            _check(len(modules))
+            _check_count(len(modules))
         brought = _digests(tree, modules)
-        whole = {module.partition("/")[0].partition(".")[0] for module in brought if _is_regular(module, brought)}
+        whole = {module.partition("/")[0].partition(".")[0] for module in brought if _is_in_regular_package(module, brought)}
         kept = {name: value for name, value in base.items() if name.partition("/")[0].partition(".")[0] not in whole}
         view = kept | brought
-        _check(len(view))
+        _check_count(len(view))
         if view not in views:
             views.append(view)
     if not views:
@@ -119,15 +121,17 @@ def _with_models(tree: FileTree, path: SearchPath, base: dict[str, str], folders
     return {name: digest for name, digest in first.items() if all(view.get(name) == digest for view in others)}
 
 
-def _is_regular(module: str, among: Mapping[str, str]) -> bool:
-    """Tell a module, or one of a regular package, from one of a namespace package, whose parts may lie in many places."""
+def _is_in_regular_package(module: str, among: Mapping[str, str]) -> bool:
+    """Return whether a module stands alone or in a regular package, not in a namespace package, whose parts may lie in many
+    places.
+    """
     top, slash, _ = module.partition("/")
     return not slash or any(f"{top}/__init__{suffix}" in among for suffix in (".py", ".so", ".pyc"))
 
 
-def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
+def _find_shadows_beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dict[str, Shadow]:
     """Find modules that run instead of another's of the same name beside them: an extension instead of a package's source."""
-    found: dict[str, Shadow] = {}
+    shadows: dict[str, Shadow] = {}
     for module in modules:
         folder, _, file = module.file.rpartition("/")
         base = f"{folder}/{file.partition('.')[0]}"
@@ -135,40 +139,40 @@ def _beside(tree: FileTree, modules: Iterable[Module], owners: Ownership) -> dic
         if base.endswith("/__init__"):
             hidden.append(f"{folder}.py")
         owner = next((one for path in hidden if owners.row(path) and (one := owners.owner(path, module.entry))), None)
-        if owner is None or _is_one(owner, owners.owner(module.file, module.entry)):
+        if owner is None or _is_same_distribution(owner, owners.owner(module.file, module.entry)):
             continue
         if (digest := tree.sha256(module.file)) is not None:
             name = module.path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
-            found[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
-    return found
+            shadows[name] = Shadow(file=module.file, module=module.path, sha256=digest, package=owner.package.name)
+    return shadows
 
 
-def _is_one(owner: Installed, other: Installed | None) -> bool:
+def _is_same_distribution(owner: Installed, other: Installed | None) -> bool:
     return other is not None and owner.package.name == other.package.name
 
 
-def _shadows(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
+def _find_shadows_on_path(tree: FileTree, path: SearchPath, owners: Ownership, models: Sequence[str]) -> dict[str, Shadow]:
     """Find modules that come on the path before an installed package's or the standard library's of their name.
 
     They are somebody's own, or another distribution's: who brings a directory of the path can claim what is in it.
     """
     finder = Finder(tree, path.entries, path.series)
     first: dict[str, tuple[Module, Installed | None]] = {}
-    found: dict[str, Shadow] = {}
+    shadows: dict[str, Shadow] = {}
     for entry in (*models, *path.entries):
         for name, module in finder.top_levels(entry).items():
             if name in NEVER_IMPORTED or name in HOOKS:
                 continue
             owner = owners.owner(module.file, module.entry)
-            installed = owner is not None or owners.by_system(entry) or entry in path.library
+            installed = owner is not None or owners.is_owned_by_system(entry) or entry in path.library
             before, its = first.setdefault(name, (module, owner))
-            if before is module or not installed or before.entry in path.library or name in found:
+            if before is module or not installed or before.entry in path.library or name in shadows:
                 continue
             # One distribution in two places is known by the first; what the system brought is known by nobody.
-            if owners.by_system(before.entry) or (owner is not None and _is_one(owner, its)):
+            if owners.is_owned_by_system(before.entry) or (owner is not None and _is_same_distribution(owner, its)):
                 continue
             digest = tree.sha256(before.file)
             package = owner.package.name if owner is not None else None
             if digest is not None and (its is None or owner is not None or entry in path.library):
-                found[name] = Shadow(file=before.file, module=before.path, sha256=digest, package=package)
-    return found
+                shadows[name] = Shadow(file=before.file, module=before.path, sha256=digest, package=package)
+    return shadows

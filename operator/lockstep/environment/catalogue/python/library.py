@@ -29,29 +29,33 @@ def library(tree: FileTree, where: Prefix, path: SearchPath, modules: Iterable[M
         CatalogueError: a list of files can't be understood.
         UnreadableFileError: a file's digest was not taken.
     """
-    found = [one for one in modules if one.entry in path.library and not _is_idle(one)]
+    relevant = [module for module in modules if module.entry in path.library and not _is_left_out(module)]
     lists = file_lists(tree, where.base)
     if f"{where.standard_library}/os.py" in lists:
-        differing = dict(_by_lists(tree, lists, where, found))
+        differing = dict(_differing_by_lists(tree, lists, where, relevant))
     else:
-        differing = _by_layers(tree, where, found)
-    differing |= dict.fromkeys(_copied(tree, where), LibraryKind.CHANGED)
+        differing = _differing_by_layers(tree, where, relevant)
+    differing |= dict.fromkeys(_find_changed_copy(tree, where), LibraryKind.CHANGED)
     differing |= {
-        one.file: LibraryKind.CHANGED
-        for one in modules
-        if one.entry == DEBIANS_OWN and one.file in lists and not lists.holds(tree, one.file)
+        module.file: LibraryKind.CHANGED
+        for module in modules
+        if module.entry == DEBIANS_OWN and module.file in lists and not lists.holds(tree, module.file)
     }
     return dict(sorted(differing.items())[:MAX_NAMED])
 
 
-def _is_idle(module: Module) -> bool:
-    """Tell modules that nothing imports, hooks, which are compared as such, and byte code alone, which is judged elsewhere."""
+def _is_left_out(module: Module) -> bool:
+    """Return whether a module is left out: one that nothing imports, a hook, which is compared as such, or byte code alone,
+    which is judged elsewhere.
+    """
     top = module.path.partition("/")[0].partition(".")[0]
     return top in NEVER_IMPORTED or top in HOOKS or module.kind is Kind.BYTECODE
 
 
-def _by_lists(tree: FileTree, lists: FileLists, where: Prefix, modules: Sequence[Module]) -> Iterator[tuple[str, LibraryKind]]:
-    for file in (*(one.file for one in modules), *_binaries(tree, where)):
+def _differing_by_lists(
+    tree: FileTree, lists: FileLists, where: Prefix, modules: Sequence[Module]
+) -> Iterator[tuple[str, LibraryKind]]:
+    for file in (*(module.file for module in modules), *_interpreter_files(tree, where)):
         if file not in lists:
             if file != where.executable:
                 yield file, LibraryKind.ADDED
@@ -59,7 +63,7 @@ def _by_lists(tree: FileTree, lists: FileLists, where: Prefix, modules: Sequence
             yield file, LibraryKind.CHANGED
 
 
-def _copied(tree: FileTree, where: Prefix) -> Iterator[str]:
+def _find_changed_copy(tree: FileTree, where: Prefix) -> Iterator[str]:
     """Yield the interpreter where it is a copy outside of its base (a virtual environment's) and not the same as its base's."""
     home = f"{where.base.rstrip('/')}/bin"
     if where.venv is None or where.executable.startswith(f"{home}/"):
@@ -70,7 +74,7 @@ def _copied(tree: FileTree, where: Prefix) -> Iterator[str]:
         yield where.executable
 
 
-def _binaries(tree: FileTree, where: Prefix) -> Iterator[str]:
+def _interpreter_files(tree: FileTree, where: Prefix) -> Iterator[str]:
     """Yield the interpreter, and the library that it is in where it is in one."""
     yield where.executable
     for folder in (f"{where.base.rstrip('/')}/{where.library}", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"):
@@ -79,25 +83,25 @@ def _binaries(tree: FileTree, where: Prefix) -> Iterator[str]:
             yield path
 
 
-def _by_layers(tree: FileTree, where: Prefix, modules: Sequence[Module]) -> dict[str, LibraryKind]:
-    stats = {one.file: stat for one in modules if (stat := tree.stat(one.file)) is not None}
-    base = _brought_by(list(stats.values()))
+def _differing_by_layers(tree: FileTree, where: Prefix, modules: Sequence[Module]) -> dict[str, LibraryKind]:
+    stats = {module.file: stat for module in modules if (stat := tree.stat(module.file)) is not None}
+    base = _layer_of_library(list(stats.values()))
     fresh = [file for file, stat in stats.items() if stat.layer >= base]
     named = {file for file, stat in stats.items() if stat.layer > base}
-    if len(fresh) < _NEW * len(stats) and not _is_another(tree, where, modules, base):
+    if len(fresh) < _NEW * len(stats) and not _is_another_build(tree, where, modules, base):
         # The same library copied again, as a build in several stages does: its files have the content that they had.
         named |= set(fresh)
     return dict.fromkeys(named, LibraryKind.LATER)
 
 
-def _brought_by(stats: Sequence[FileStat]) -> int:
+def _layer_of_library(stats: Sequence[FileStat]) -> int:
     """Return the last layer that holds nearly all of the library's files: the one that brought it."""
     numbers = sorted({stat.put for stat in stats}, reverse=True)
     return next((n for n in numbers if sum(stat.put >= n for stat in stats) >= _MOST * len(stats)), 0)
 
 
-def _is_another(tree: FileTree, where: Prefix, modules: Sequence[Module], layer: int) -> bool:
-    """Tell whether a layer brought another build: its interpreter, or every compiled module, has another content too."""
-    binaries = [stat for path in _binaries(tree, where) if (stat := tree.stat(path)) is not None]
-    compiled = [stat for one in modules if one.kind is Kind.EXTENSION and (stat := tree.stat(one.file)) is not None]
+def _is_another_build(tree: FileTree, where: Prefix, modules: Sequence[Module], layer: int) -> bool:
+    """Return whether a layer brought another build: its interpreter, or every compiled module, has another content too."""
+    binaries = [stat for path in _interpreter_files(tree, where) if (stat := tree.stat(path)) is not None]
+    compiled = [stat for module in modules if module.kind is Kind.EXTENSION and (stat := tree.stat(module.file)) is not None]
     return any(stat.layer >= layer for stat in binaries) or (bool(compiled) and all(stat.layer >= layer for stat in compiled))

@@ -59,7 +59,7 @@ def startup(tree: FileTree, path: SearchPath, owners: Ownership) -> Startup:
     """
     digests: dict[str, str] = {}
     owned: dict[str, list[str]] = {}
-    if (preloaded := _preloaded(tree)) is not None:
+    if (preloaded := _preload_digest(tree)) is not None:
         digests[PRELOAD] = preloaded
     for name, file, digest in (*_path_files(tree, path), *_customizations(tree, path)):
         row = owners.row(file)
@@ -95,12 +95,12 @@ def _path_files(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str, st
                 yield name, file, digest
                 continue
             module = Finder(tree, path.entries, path.series).top_levels(site).get("_virtualenv")
-            found = tree.sha256(module.file) if module is not None else digest
-            if found is not None and found not in HARMLESS:
-                yield name, file, found
+            module_digest = tree.sha256(module.file) if module is not None else digest
+            if module_digest is not None and module_digest not in HARMLESS:
+                yield name, file, module_digest
 
 
-def _preloaded(tree: FileTree) -> str | None:
+def _preload_digest(tree: FileTree) -> str | None:
     """Return a digest over the libraries that ld.so.preload names, by path and content; None where it names none (ld.so(8))."""
     names = re.split(r"[ \t\n:]+", (tree.read(PRELOAD) or b"").decode("utf-8", "surrogateescape"))
     named = [name for name in names if name]
@@ -125,12 +125,12 @@ def _customizations(tree: FileTree, path: SearchPath) -> Iterator[tuple[str, str
     """Yield the modules that site imports at its end; the script's directory is not on the path by then."""
     wanted = [name for name, taken in (("sitecustomize", path.customized), ("usercustomize", path.user_customized)) if taken]
     for name in wanted:
-        module = _first(tree, path.early, path.series, name)
+        module = _find_first(tree, path.early, path.series, name)
         digest = tree.sha256(module.file) if module is not None else None
         if module is not None and digest is not None and digest not in HARMLESS:
             yield module.path, module.file, digest
 
 
-def _first(tree: FileTree, entries: Sequence[str], series: str, name: str) -> Module | None:
+def _find_first(tree: FileTree, entries: Sequence[str], series: str, name: str) -> Module | None:
     finder = Finder(tree, entries, series)
     return next((module for entry in entries if (module := finder.top_level(entry, name)) is not None), None)

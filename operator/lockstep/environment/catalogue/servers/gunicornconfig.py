@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 
 class SettingsError(ValueError):
-    """A setting has a value that only executing the file would tell; the message says which."""
+    """A setting has a value that only executing the file would show; the message says which."""
 
 
 def settings(body: bytes, names: Collection[str]) -> dict[str, str]:
@@ -21,23 +21,23 @@ def settings(body: bytes, names: Collection[str]) -> dict[str, str]:
     # Deeply nested input ends in one of the last two.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SettingsError("it can't be read as Python") from error
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     plain: set[int] = set()
     for statement in tree.body:
-        for target, value in _assigned(statement):
+        for target, value in _assignments(statement):
             if target.id in names and isinstance(value, ast.Constant) and isinstance(value.value, str | None):
-                if target.id in found:
+                if target.id in values:
                     raise SettingsError(f"{target.id} is set twice")
-                found[target.id] = value.value or ""
+                values[target.id] = value.value or ""
                 plain.add(id(target))
     for node in ast.walk(tree):
-        if (name := next((one for one in _bound(node) if one in names or one == "*"), None)) and id(node) not in plain:
-            how = "a module's names are all imported" if name == "*" else f"{name} is set to what only running it tells"
+        if (name := next((one for one in _bound_names(node) if one in names or one == "*"), None)) and id(node) not in plain:
+            how = "a module's names are all imported" if name == "*" else f"{name} is set to what only running it shows"
             raise SettingsError(how)
-    return found
+    return values
 
 
-def _assigned(node: ast.stmt) -> list[tuple[ast.Name, ast.expr]]:
+def _assignments(node: ast.stmt) -> list[tuple[ast.Name, ast.expr]]:
     if isinstance(node, ast.Assign):
         return [(target, node.value) for target in node.targets if isinstance(target, ast.Name)]
     if isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name):
@@ -45,7 +45,7 @@ def _assigned(node: ast.stmt) -> list[tuple[ast.Name, ast.expr]]:
     return []
 
 
-def _bound(node: ast.AST) -> list[str]:
+def _bound_names(node: ast.AST) -> list[str]:
     """Return the names that a node gives a value to."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
         return [node.id]

@@ -12,7 +12,7 @@ def opentelemetry(called: Called) -> Effect:
         option = rest.pop(0)
         if "=" not in option and option not in ("--version", "-h", "--help"):
             rest = rest[1:]
-    return _through(called, rest, "opentelemetry/instrumentation/auto_instrumentation", here=True)
+    return _start_command(called, rest, "opentelemetry/instrumentation/auto_instrumentation", here=True)
 
 
 def ddtrace(called: Called) -> Effect:
@@ -20,14 +20,14 @@ def ddtrace(called: Called) -> Effect:
     rest = list(called.arguments)
     while rest and rest[0].startswith("-"):
         rest = rest[1:]
-    return _through(called, rest, "ddtrace/bootstrap")
+    return _start_command(called, rest, "ddtrace/bootstrap")
 
 
 def newrelic(called: Called) -> Effect:
     """`newrelic-admin run-program COMMAND`: a directory with a sitecustomize module on PYTHONPATH (newrelic/admin)."""
     if called.arguments[:1] != ("run-program",):
         return unknown(called)
-    return _through(called, called.arguments[1:], "newrelic/bootstrap")
+    return _start_command(called, called.arguments[1:], "newrelic/bootstrap")
 
 
 def unknown(called: Called) -> Effect:
@@ -36,15 +36,17 @@ def unknown(called: Called) -> Effect:
     Raises:
         CatalogueError: InterpreterAmbiguous.
     """
-    raise called.untold("it starts other programs, and which is not followed", "let the image start the server itself")
+    raise called.undetermined_error(
+        "it starts other programs, and which is not followed", "let the image start the server itself"
+    )
 
 
-def _through(called: Called, command: Sequence[str], folder: str, *, here: bool = False) -> Effect:
-    found = next((path for entry in called.path if called.is_folder(path := f"{entry.rstrip('/')}/{folder}")), None)
-    if not command or found is None:
+def _start_command(called: Called, command: Sequence[str], folder: str, *, here: bool = False) -> Effect:
+    added = next((path for entry in called.path if called.is_folder(path := f"{entry.rstrip('/')}/{folder}")), None)
+    if not command or added is None:
         return unknown(called)
     stated = called.launch.env.get("PYTHONPATH", "")
-    before = [part for part in stated.split(":") if part != found] if stated else []
-    if here and called.here not in before:
-        before.insert(0, called.here)
-    return Effect(next=called.launch.runs(*command).sets({"PYTHONPATH": ":".join((found, *before))}))
+    before = [part for part in stated.split(":") if part != added] if stated else []
+    if here and called.working_directory not in before:
+        before.insert(0, called.working_directory)
+    return Effect(next=called.launch.with_command(*command).with_variables({"PYTHONPATH": ":".join((added, *before))}))

@@ -41,7 +41,7 @@ class Words:
         return next((value for name, value in reversed(self.options) if name in names), None)
 
     def has(self, *names: str) -> bool:
-        """Tell whether an option with one of these names is there."""
+        """Return whether an option with one of these names is there."""
         return any(name in names for name, _ in self.options)
 
     def argument(self) -> str | None:
@@ -79,46 +79,46 @@ class _Reader:
                 self._arguments += self._rest
                 break
             if word.startswith("--"):
-                self._long(word)
+                self._read_long(word)
             elif word.startswith("-") and len(word) > 1:
-                self._short(word)
+                self._read_short(word)
             else:
                 self._arguments.append(word)
         return Words(tuple(self._options), tuple(self._arguments), self._unknown)
 
-    def _long(self, word: str) -> None:
+    def _read_long(self, word: str) -> None:
         stated, equals, value = word.partition("=")
-        name = self._full(stated)
+        name = self._full_name(stated)
         if name in self._known.valued:
-            self._options.append((name, value if equals else self._next()))
+            self._options.append((name, value if equals else self._next_word()))
         elif name in self._known.flags:
             self._options.append((name, ""))
         elif not equals:
-            self._not_known(stated)
+            self._note_unknown(stated)
 
-    def _full(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         every = self._known.valued | self._known.flags
         if name in every or not self._known.argparse:
             return name
         # Of several that begin so argparse takes none, and the program does not start: whichever counts.
         return min((one for one in every if one.startswith(name)), default=name)
 
-    def _short(self, word: str) -> None:
+    def _read_short(self, word: str) -> None:
         for at, letter in enumerate(word[1:], start=2):
             name = f"-{letter}"
             if name in self._known.valued:
                 value = word[at:].removeprefix("=") if self._known.argparse else word[at:]
-                self._options.append((name, value if word[at:] else self._next()))
+                self._options.append((name, value if word[at:] else self._next_word()))
                 return
             if name not in self._known.flags:
-                self._not_known(name)
+                self._note_unknown(name)
                 return
             self._options.append((name, ""))
 
-    def _next(self) -> str:
+    def _next_word(self) -> str:
         return self._rest.pop(0) if self._rest else ""
 
-    def _not_known(self, name: str) -> None:
+    def _note_unknown(self, name: str) -> None:
         self._unknown = name
         if not self._known.argparse and self._rest and self._rest[0].startswith("-"):
             raise NotReadError(f"its option {name[:80]} is not known, so that {self._rest[0][:80]} may be its value")

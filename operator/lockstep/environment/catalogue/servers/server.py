@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.launch.launch import Launch, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
 from lockstep.environment.catalogue.launch.place import Place
 from lockstep.environment.catalogue.servers.options import NotReadError, Options, Words, read
 from lockstep.environment.tree import FileKind, FileTree
@@ -24,7 +24,7 @@ class Called:
     """The path that its interpreter has, before the program changes it."""
 
     @property
-    def here(self) -> str:
+    def working_directory(self) -> str:
         """The working directory."""
         return self.at("")
 
@@ -47,19 +47,19 @@ class Called:
         try:
             return read(self.arguments if words is None else words, options)
         except NotReadError as error:
-            raise self.untold(str(error), "leave that option out, or write --option=value") from error
+            raise self.undetermined_error(str(error), "leave that option out, or write --option=value") from error
 
-    def untold(self, why: str, advice: str) -> Exception:
+    def undetermined_error(self, why: str, advice: str) -> Exception:
         """Return the refusal of this start."""
-        return ambiguous(" ".join(self.launch.argv), why, advice)
+        return ambiguous_error(" ".join(self.launch.argv), why, advice)
 
     def is_file(self, path: str) -> bool:
-        """Tell whether a regular file stands where a path leads."""
+        """Return whether a regular file stands where a path leads."""
         resolved = self.tree.resolve(path)
         return resolved is not None and self.tree.kind(resolved) is FileKind.FILE
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether a directory stands where a path leads."""
+        """Return whether a directory stands where a path leads."""
         resolved = self.tree.resolve(path)
         return resolved is not None and self.tree.kind(resolved) is FileKind.DIRECTORY
 

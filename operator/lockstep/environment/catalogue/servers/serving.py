@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, looked_up
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
-from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous
+from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous_error
 from lockstep.environment.catalogue.launch.place import Place
 from lockstep.environment.catalogue.servers.server import Called, Server
 from lockstep.environment.catalogue.servers.table import BY_CODE, BY_ENTRY, BY_MODULE
@@ -41,54 +41,56 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
 
     Raises:
         CatalogueError: InterpreterNotFound, InterpreterAmbiguous.
-        UnclearScriptError: it can't be told because of a shell script whose text is known.
+        UnclearScriptError: it can't be determined because of a shell script whose text is known.
     """
-    first = start = started(tree, launch)
-    found = Serving(start, first)
+    first = start = follow_launch(tree, launch)
+    result = Serving(start, first)
     for _ in range(_MAX_SERVERS):
         path = search_path(tree, prefix(tree, start), start)
-        server, arguments = _given_code(start) if start.code is not None else (known(tree, start, path), start.arguments)
-        scripts = (*found.scripts, start.program) if start.program is not None and not start.module else found.scripts
+        server, arguments = (
+            _server_of_code(start) if start.code is not None else (find_server(tree, start, path), start.arguments)
+        )
+        scripts = (*result.scripts, start.program) if start.program is not None and not start.module else result.scripts
         if server is None:
-            return Serving(start, first, (), found.server, found.model, found.code, scripts)
+            return Serving(start, first, (), result.server, result.model, result.code, scripts)
         effect = server.effect(Called(tree, start.launch, arguments, path))
-        found = Serving(
+        result = Serving(
             start=start,
             first=first,
             places=effect.places,
-            server=found.server or (server.name if not server.launcher else None),
-            model=found.model or effect.model,
-            code=(*found.code, *effect.code),
+            server=result.server or (server.name if not server.launcher else None),
+            model=result.model or effect.model,
+            code=(*result.code, *effect.code),
             scripts=scripts,
         )
         if effect.next is None:
-            return found
-        start = _following(tree, start, effect.next)
-    raise ambiguous(" ".join(launch.argv), "too many servers start one another")
+            return result
+        start = _follow_next(tree, start, effect.next)
+    raise ambiguous_error(" ".join(launch.argv), "too many servers start one another")
 
 
-def _following(tree: FileTree, before: Started, launch: Launch) -> Started:
-    after = started(tree, launch)
-    one, other = prefix(tree, before), prefix(tree, after)
-    if one != other:
+def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:
+    after = follow_launch(tree, launch)
+    prefix_before, prefix_after = prefix(tree, before), prefix(tree, after)
+    if prefix_before != prefix_after:
         folder = before.executable.rpartition("/")[0]
         what = " ".join(launch.argv)
         why = f"{before.program or before.executable} starts it by its name, and {after.executable} is another environment's"
-        raise ambiguous(what, why, f"put {folder} first on the image's PATH")
+        raise ambiguous_error(what, why, f"put {folder} first on the image's PATH")
     return after
 
 
-def _given_code(start: Started) -> tuple[Server, tuple[str, ...]]:
+def _server_of_code(start: Started) -> tuple[Server, tuple[str, ...]]:
     """Return the server that code of the command line starts, with its arguments; any other code is refused."""
     for pattern, server in BY_CODE:
-        if found := pattern.fullmatch((start.code or "").strip()):
-            return server, found.groups()
+        if match := pattern.fullmatch((start.code or "").strip()):
+            return server, match.groups()
     how = "of its standard input (-)" if start.code == "-" else "of its command line (-c)"
     advice = "put the code into a file in the image and start that"
-    raise ambiguous(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
+    raise ambiguous_error(" ".join(start.launch.argv), f"it runs code {how}, and no file holds it", advice)
 
 
-def known(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
+def find_server(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
     """Return the known server that an interpreter is given to run; None for any other program."""
     if start.program is None:
         return None
@@ -102,7 +104,7 @@ def known(tree: FileTree, start: Started, path: Sequence[str]) -> Server | None:
     text = body.decode("utf-8", "replace")
     entry = entry_point(text)
     if entry is None:
-        name = (looked_up(text) or ("", start.program.rpartition("/")[2]))[1]
+        name = (loaded_entry_point(text) or ("", start.program.rpartition("/")[2]))[1]
         entry = next(commands(tree, path, name), None)
     return BY_ENTRY.get(entry) if entry is not None else None
 

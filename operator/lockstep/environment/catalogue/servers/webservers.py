@@ -91,18 +91,18 @@ _FASTAPI_FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "a
 def uvicorn(called: Called) -> Effect:
     """`--app-dir`, by default the working directory (uvicorn/main.py, `run`)."""
     words = called.read(_UVICORN)
-    _no_env_file(called, words.last("--env-file") or called.variable("UVICORN_ENV_FILE"))
+    _refuse_env_file(called, words.last("--env-file") or called.variable("UVICORN_ENV_FILE"))
     folder = words.last("--app-dir")
     folder = (called.variable("UVICORN_APP_DIR") or "") if folder is None else folder
     workers = words.last("--workers") or called.variable("UVICORN_WORKERS") or called.variable("WEB_CONCURRENCY") or "1"
     places = [Place(called.at(folder))]
     if workers.strip() != "1" or words.has("--reload") or called.variable("UVICORN_RELOAD"):
         # Each worker is an interpreter of its own that begins in the working directory (multiprocessing, "spawn").
-        places.insert(0, Place(called.here))
-    return Effect(tuple(places), model=_scored(called))
+        places.insert(0, Place(called.working_directory))
+    return Effect(tuple(places), model=_scored_model(called))
 
 
-def _scored(called: Called) -> str | None:
+def _scored_model(called: Called) -> str | None:
     """Return the model of MLflow's scoring application, which whoever starts it hands it by a variable."""
     uri = called.variable("__pyfunc_model_path__")
     if uri is None or not any("mlflow.pyfunc.scoring_server" in one for one in called.arguments):
@@ -117,7 +117,7 @@ def gunicorn(called: Called) -> Effect:
     try:
         more = called.read(_GUNICORN, shlex.split(called.launch.env.get("GUNICORN_CMD_ARGS", "")))
     except ValueError as error:
-        raise called.untold("GUNICORN_CMD_ARGS can't be read", "close its quotes") from error
+        raise called.undetermined_error("GUNICORN_CMD_ARGS can't be read", "close its quotes") from error
     config = words.last("-c", "--config") or more.last("-c", "--config")
     files = tuple(_gunicorn_config(called, config))
     stated = _settings(called, files)
@@ -125,18 +125,20 @@ def gunicorn(called: Called) -> Effect:
         for name in ("chdir", "pythonpath"):
             if (value := one.last(f"--{name}")) is not None:
                 stated[name] = value
-    here = called.here
+    here = called.working_directory
     folder = called.at(posixpath.normpath(posixpath.join(here, stated["chdir"]))) if stated.get("chdir") else here
     paths = [one for one in (stated.get("pythonpath") or "").strip().split(",") if stated.get("pythonpath")]
     absolute = [posixpath.normpath(posixpath.join(folder, one)) for one in paths]
     return Effect(
-        tuple(Place(one, Position.FIRST_UNLESS_THERE) for one in (here, folder, *absolute)), model=_scored(called), code=files
+        tuple(Place(one, Position.FIRST_UNLESS_THERE) for one in (here, folder, *absolute)),
+        model=_scored_model(called),
+        code=files,
     )
 
 
 def _gunicorn_config(called: Called, stated: str | None) -> Iterator[str]:
     if stated is not None and stated.startswith("python:"):
-        raise called.untold("gunicorn's settings are in a module", "name the file of the settings instead: -c FILE")
+        raise called.undetermined_error("gunicorn's settings are in a module", "name the file of the settings instead: -c FILE")
     path = called.at(stated.removeprefix("file:") if stated is not None else "gunicorn.conf.py")
     if called.is_file(path):
         yield path
@@ -148,20 +150,20 @@ def _settings(called: Called, files: tuple[str, ...]) -> dict[str, str]:
         return {name: value for body in bodies for name, value in settings(body, ("chdir", "pythonpath")).items()}
     except UnreadableFileError as error:
         why = f"its settings are in {error.path}, which is not kept ({error.why})"
-        raise called.untold(why, "name that file gunicorn.conf.py, and let it have at most 64 KiB") from error
+        raise called.undetermined_error(why, "name that file gunicorn.conf.py, and let it have at most 64 KiB") from error
     except SettingsError as error:
         advice = "set chdir and pythonpath to plain strings there, or by --chdir and --pythonpath"
-        raise called.untold(f"{files[0]}: {error}", advice) from error
+        raise called.undetermined_error(f"{files[0]}: {error}", advice) from error
 
 
 def hypercorn(called: Called) -> Effect:
     """The directory of the application's module, which may be a path (hypercorn/utils.py, `load_application`)."""
     words = called.read(_HYPERCORN)
-    parts = _first(called, words).split(":")
+    parts = _application_argument(called, words).split(":")
     module = parts[1] if len(parts) == 3 else parts[0]
     config = words.last("-c", "--config") or ""
     if config.startswith("python:"):
-        raise called.untold("hypercorn's settings are in a module", "name their file instead: -c file:FILE")
+        raise called.undetermined_error("hypercorn's settings are in a module", "name their file instead: -c file:FILE")
     file = called.at(config.removeprefix("file:"))
     code = (file,) if config.startswith("file:") and called.is_file(file) else ()
     return Effect((Place(posixpath.dirname(called.at(module))),), code=code)
@@ -170,25 +172,27 @@ def hypercorn(called: Called) -> Effect:
 def granian(called: Called) -> Effect:
     """`--working-dir`, then the target's directory as seen from the working directory (granian/_internal.py)."""
     words = called.read(_GRANIAN)
-    _no_env_file(called, words.last("--env-files") or called.variable("GRANIAN_ENV_FILES"))
+    _refuse_env_file(called, words.last("--env-files") or called.variable("GRANIAN_ENV_FILES"))
     folder = called.at(words.last("--working-dir") or called.variable("GRANIAN_WORKING_DIR") or "")
-    target = _above_packages(called, called.at(_first(called, words).partition(":")[0]))
+    target = _folder_above_packages(called, called.at(_application_argument(called, words).partition(":")[0]))
     return Effect((Place(folder), Place(target)))
 
 
 def flask(called: Called) -> Effect:
     """The directory of `--app` or FLASK_APP, above its packages (flask/cli.py, `prepare_import`)."""
     words = called.read(_FLASK)
-    _no_env_file(called, words.last("-e", "--env-file") or called.variable("FLASK_ENV_FILE"))
+    _refuse_env_file(called, words.last("-e", "--env-file") or called.variable("FLASK_ENV_FILE"))
     app = words.last("-A", "--app") or called.variable("FLASK_APP")
     if app is None:
         for name in (".env", ".flaskenv"):
             if called.is_file(called.at(name)):
-                raise called.untold(f"flask reads {called.at(name)}, and {_ENV_FILE}", "set FLASK_APP by ENV, or give --app")
-    return Effect((Place(_above_packages(called, called.at((app or "app").partition(":")[0]))),))
+                raise called.undetermined_error(
+                    f"flask reads {called.at(name)}, and {_ENV_FILE}", "set FLASK_APP by ENV, or give --app"
+                )
+    return Effect((Place(_folder_above_packages(called, called.at((app or "app").partition(":")[0]))),))
 
 
-def _above_packages(called: Called, path: str) -> str:
+def _folder_above_packages(called: Called, path: str) -> str:
     path = path.removesuffix(".py")
     if path.endswith("/__init__"):
         path = posixpath.dirname(path)
@@ -201,17 +205,17 @@ def _above_packages(called: Called, path: str) -> str:
 def fastapi(called: Called) -> Effect:
     """The directory of the file above its packages, or the working directory (fastapi_cli/discover.py)."""
     words = called.read(_FASTAPI)
-    here = Place(called.here)
+    here = Place(called.working_directory)
     if words.last("--entrypoint", "-e") or not words.arguments or words.arguments[0] not in ("run", "dev"):
         return Effect((here,))
     stated = words.arguments[1] if len(words.arguments) > 1 else None
     files = (stated,) if stated else _FASTAPI_FILES
-    found = next((path for one in files if called.is_file(path := called.at(one)) or stated), None)
-    if found is None:
+    application = next((path for one in files if called.is_file(path := called.at(one)) or stated), None)
+    if application is None:
         return Effect((here,))
     # An entrypoint in pyproject.toml, which is not read, takes the working directory.
     before = (here,) if not stated and called.is_file(called.at("pyproject.toml")) else ()
-    return Effect((*before, Place(_above_packages(called, found))))
+    return Effect((*before, Place(_folder_above_packages(called, application))))
 
 
 def celery(called: Called) -> Effect:
@@ -223,16 +227,16 @@ def celery(called: Called) -> Effect:
 
 def waitress(called: Called) -> Effect:
     """The working directory, behind everything else (waitress/runner.py, `run`)."""
-    return Effect((Place(called.here, Position.LAST),))
+    return Effect((Place(called.working_directory, Position.LAST),))
 
 
-def _first(called: Called, words: Words) -> str:
+def _application_argument(called: Called, words: Words) -> str:
     if words.unknown is not None:
         advice = "leave that option out, or write --option=value"
-        raise called.untold(f"its option {words.unknown[:80]} is not known", advice)
+        raise called.undetermined_error(f"its option {words.unknown[:80]} is not known", advice)
     return words.arguments[0] if words.arguments else ""
 
 
-def _no_env_file(called: Called, stated: str | None) -> None:
+def _refuse_env_file(called: Called, stated: str | None) -> None:
     if stated is not None:
-        raise called.untold(f"it reads {stated[:200]}, and {_ENV_FILE}", _ENV_ADVICE)
+        raise called.undetermined_error(f"it reads {stated[:200]}, and {_ENV_FILE}", _ENV_ADVICE)

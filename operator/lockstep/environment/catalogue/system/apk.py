@@ -1,6 +1,6 @@
 """The package database of Alpine, Wolfi and their family (Alpine wiki, "Apk spec")."""
 
-from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable_error
 from lockstep.environment.catalogue.system.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
@@ -16,13 +16,13 @@ def apk(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = PackageDatabase()
+    database = PackageDatabase()
     for path in sorted({resolved for path in INSTALLED if (resolved := tree.resolve(path)) is not None}):
-        add_installed(found, tree.read(path) or b"", path)
-    return found.packages()
+        add_installed(database, tree.read(path) or b"", path)
+    return database.packages()
 
 
-def add_installed(found: PackageDatabase, body: bytes, path: str) -> None:
+def add_installed(database: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of an `installed` file: lines of one letter, a colon and a value.
 
     Raises:
@@ -32,9 +32,9 @@ def add_installed(found: PackageDatabase, body: bytes, path: str) -> None:
         fields: dict[str, str] = {}
         for line in lines:
             if line[1:2] != ":":
-                raise unverifiable(path, f"a line is {line[:50]!r}, which is no field")
+                raise unverifiable_error(path, f"a line is {line[:50]!r}, which is no field")
             if line[0] in "PVA" and fields.setdefault(line[0], line[2:]) != line[2:]:
-                raise unverifiable(path, f"an entry states its {line[0]} twice")
+                raise unverifiable_error(path, f"an entry states its {line[0]} twice")
         if not fields.get("P") or not fields.get("V"):
-            raise unverifiable(path, "an entry has no name (P) or no version (V)")
-        found.add(fields["P"], fields.get("A", ""), fields["V"], path)
+            raise unverifiable_error(path, "an entry has no name (P) or no version (V)")
+        database.add(fields["P"], fields.get("A", ""), fields["V"], path)

@@ -2,7 +2,7 @@
 
 import json
 
-from lockstep.environment.catalogue.system.database import PackageDatabase, unverifiable
+from lockstep.environment.catalogue.system.database import PackageDatabase, unverifiable_error
 from lockstep.environment.tree import FileTree, UnreadableFileError
 
 
@@ -15,20 +15,20 @@ def conda(tree: FileTree, prefix: str) -> dict[str, str] | None:
     folder = f"{prefix.rstrip('/')}/conda-meta"
     if tree.resolve(folder) is None:
         return None
-    found = PackageDatabase()
+    database = PackageDatabase()
     paths: dict[str, str] = {}
     for file in tree.listdir(folder):
         if not file.endswith(".json"):
             continue
         path = f"{folder}/{file}"
-        name, version, build = _named(path, file.removesuffix(".json"))
+        name, version, build = _split_name(path, file.removesuffix(".json"))
         if name in paths:
-            raise unverifiable(path, f"{name[:100]!r} has another record: {paths[name][:300]!r}")
+            raise unverifiable_error(path, f"{name[:100]!r} has another record: {paths[name][:300]!r}")
         paths[name] = path
         if (body := _body(tree, path)) is not None:
             check_record(body, path, (name, version, build))
-        found.add(name, "", f"{version} {build}", path)
-    return found.packages()
+        database.add(name, "", f"{version} {build}", path)
+    return database.packages()
 
 
 def conda_version(tree: FileTree, prefix: str, name: str) -> str | None:
@@ -37,10 +37,10 @@ def conda_version(tree: FileTree, prefix: str, name: str) -> str | None:
     return stated.split(" ")[0] if stated else None
 
 
-def _named(path: str, stem: str) -> tuple[str, str, str]:
+def _split_name(path: str, stem: str) -> tuple[str, str, str]:
     parts = stem.rsplit("-", 2)
     if len(parts) != 3 or not all(parts) or " " in stem:
-        raise unverifiable(path, "its name is not made of a package's name, version and build")
+        raise unverifiable_error(path, "its name is not made of a package's name, version and build")
     return parts[0], parts[1], parts[2]
 
 
@@ -62,6 +62,6 @@ def check_record(body: bytes, path: str, named: tuple[str, str, str]) -> None:
         record = json.loads(body)
         stated = (record["name"], record["version"], record["build"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise unverifiable(path, "it is no record of a conda package") from error
+        raise unverifiable_error(path, "it is no record of a conda package") from error
     if stated != named:
-        raise unverifiable(path, f"it states {str(stated)[:200]}, which is not what its name says")
+        raise unverifiable_error(path, f"it states {str(stated)[:200]}, which is not what its name says")

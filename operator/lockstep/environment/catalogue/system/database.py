@@ -10,7 +10,7 @@ MAX_PACKAGES = 100_000
 _MAX_TEXT = 512
 
 
-def unverifiable(path: str, why: str) -> CatalogueError:
+def unverifiable_error(path: str, why: str) -> CatalogueError:
     """Return the refusal of a package database."""
     # Names of files in an image are anybody's, and the message is shown on terminals.
     shown = path[:300] if path.isprintable() else ascii(path[:300])
@@ -42,14 +42,14 @@ class PackageDatabase:
         """
         for text in (name, version):
             if not text or len(text) > _MAX_TEXT or not text.isprintable() or text != text.strip():
-                raise unverifiable(path, f"it names a package {name[:100]!r} with the version {version[:100]!r}")
+                raise unverifiable_error(path, f"it names a package {name[:100]!r} with the version {version[:100]!r}")
         versions = self._versions.setdefault(name, {})
         before = versions.setdefault(architecture, version)
         if before != version:
-            raise unverifiable(path, f"{name} is installed twice: {before} and {version}")
+            raise unverifiable_error(path, f"{name} is installed twice: {before} and {version}")
         self._count += 1
         if self._count > MAX_PACKAGES:
-            raise unverifiable(path, f"it names more than {MAX_PACKAGES} packages")
+            raise unverifiable_error(path, f"it names more than {MAX_PACKAGES} packages")
 
     def packages(self) -> dict[str, str]:
         """Return versions by name; a name in several architectures stands once for each, as `name:architecture`."""

@@ -1,6 +1,6 @@
 """The package database of Debian and its family (dpkg(1), deb822(5))."""
 
-from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable_error
 from lockstep.environment.catalogue.system.stanzas import stanzas
 from lockstep.environment.tree import FileTree
 
@@ -16,7 +16,7 @@ _NOT_THERE = {"not-installed", "config-files", "half-installed"}
 
 
 def has_dpkg(tree: FileTree) -> bool:
-    """Tell whether the distribution is one of Debian's family."""
+    """Return whether the distribution is one of Debian's family."""
     return tree.kind(STATUS) is not None or tree.kind(STATUS_FOLDER) is not None
 
 
@@ -27,13 +27,13 @@ def dpkg(tree: FileTree) -> dict[str, str]:
         CatalogueError: the database can't be understood.
         UnreadableFileError: the database can't be read.
     """
-    found = PackageDatabase()
-    add_status(found, tree.read(STATUS) or b"", STATUS)
+    database = PackageDatabase()
+    add_status(database, tree.read(STATUS) or b"", STATUS)
     # Distroless images keep one file a package there, without a Status line.
     for name in tree.listdir(STATUS_FOLDER):
         if not name.endswith(".md5sums"):
-            add_status(found, tree.read(f"{STATUS_FOLDER}/{name}") or b"", f"{STATUS_FOLDER}/{name}")
-    return found.packages()
+            add_status(database, tree.read(f"{STATUS_FOLDER}/{name}") or b"", f"{STATUS_FOLDER}/{name}")
+    return database.packages()
 
 
 def dpkg_version(tree: FileTree, name: str) -> str | None:
@@ -41,7 +41,7 @@ def dpkg_version(tree: FileTree, name: str) -> str | None:
     return next((version for key, version in dpkg(tree).items() if key.partition(":")[0] == name), None)
 
 
-def add_status(found: PackageDatabase, body: bytes, path: str) -> None:
+def add_status(database: PackageDatabase, body: bytes, path: str) -> None:
     """Add the packages of a status file.
 
     Raises:
@@ -55,10 +55,10 @@ def add_status(found: PackageDatabase, body: bytes, path: str) -> None:
             if not colon or key not in _FIELDS:
                 continue
             if fields.setdefault(key, value.strip()) != value.strip():
-                raise unverifiable(path, f"an entry states its {key.capitalize()} twice")
+                raise unverifiable_error(path, f"an entry states its {key.capitalize()} twice")
         state = fields.get("status", "installed").split()[-1:]
         if not fields or (state and state[0] in _NOT_THERE):
             continue
         if not fields.get("package") or not fields.get("version"):
-            raise unverifiable(path, "an entry has no Package or no Version")
-        found.add(fields["package"], fields.get("architecture", ""), fields["version"], path)
+            raise unverifiable_error(path, "an entry has no Package or no Version")
+        database.add(fields["package"], fields.get("architecture", ""), fields["version"], path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable
+from lockstep.environment.catalogue.system.database import Kept, PackageDatabase, unverifiable_error
 from lockstep.environment.catalogue.system.rpmheader import RpmHeaderError, RpmPackage, rpm_files_of, rpm_package
 from lockstep.environment.catalogue.system.sqlitelog import LogError, with_log
 from lockstep.environment.catalogue.system.stanzas import stanzas
@@ -32,16 +32,18 @@ def rpm(tree: FileTree) -> dict[str, str]:
     """
     sources = sorted(_sources(tree))
     if len(sources) > 1:
-        raise unverifiable(sources[0], f"{sources[1]} names packages too, and which of the two counts can't be told")
+        raise unverifiable_error(
+            sources[0], f"{sources[1]} names packages too, and which of the two counts can't be determined"
+        )
     versions: dict[tuple[str, str], set[str]] = {}
     for path in sources:
         for package in _packages(tree, path):
             if package.name != _KEY:
                 versions.setdefault((package.name, package.architecture), set()).add(package.version)
-    found = PackageDatabase()
+    database = PackageDatabase()
     for (name, architecture), several in versions.items():
-        found.add(name, architecture, ", ".join(sorted(several)), sources[0])
-    return found.packages()
+        database.add(name, architecture, ", ".join(sorted(several)), sources[0])
+    return database.packages()
 
 
 def _sources(tree: FileTree) -> Iterator[str]:
@@ -52,7 +54,9 @@ def _sources(tree: FileTree) -> Iterator[str]:
         names = tree.listdir(folder)
         for name, form in _OTHER_FORMATS.items():
             if name in names:
-                raise unverifiable(f"{folder}/{name}", f"its format ({form}) isn't read, so its packages are not verifiable")
+                raise unverifiable_error(
+                    f"{folder}/{name}", f"its format ({form}) isn't read, so its packages are not verifiable"
+                )
         if SQLITE in names:
             yield f"{folder}/{SQLITE}"
 
@@ -65,7 +69,7 @@ def _packages(tree: FileTree, path: str) -> Iterator[RpmPackage]:
         for blob in _headers(tree, path):
             yield rpm_package(blob)
     except RpmHeaderError as error:
-        raise unverifiable(path, str(error)) from error
+        raise unverifiable_error(path, str(error)) from error
 
 
 def rpm_files(tree: FileTree) -> Iterator[tuple[str, str, str]]:
@@ -81,30 +85,30 @@ def rpm_files(tree: FileTree) -> Iterator[tuple[str, str, str]]:
                 if "python" in rpm_package(blob).name:
                     yield from rpm_files_of(blob)
         except RpmHeaderError as error:
-            raise unverifiable(path, str(error)) from error
+            raise unverifiable_error(path, str(error)) from error
 
 
 def _body(tree: FileTree, path: str) -> bytes:
     body = tree.read(path)
     if body is None:
-        raise unverifiable(path, "it is no regular file")
+        raise unverifiable_error(path, "it is no regular file")
     return body
 
 
 def _headers(tree: FileTree, path: str) -> Iterator[bytes]:
     body = _body(tree, path)
     if tree.read(f"{path}-journal"):
-        raise unverifiable(path, "a transaction on the database was neither finished nor undone")
+        raise unverifiable_error(path, "a transaction on the database was neither finished nor undone")
     try:
         # Only here: training may run on a Python that was built without SQLite, and where there is no RPM that is no matter.
         from lockstep.environment.catalogue.system.rpmdb import rpm_headers
     except ImportError as error:
-        raise unverifiable(path, "this Python was built without SQLite, which reads it") from error
+        raise unverifiable_error(path, "this Python was built without SQLite, which reads it") from error
     try:
         log = tree.read(f"{path}-wal")
         yield from rpm_headers(with_log(body, log) if log else body, path)
     except LogError as error:
-        raise unverifiable(path, str(error)) from error
+        raise unverifiable_error(path, str(error)) from error
 
 
 def manifest(body: bytes, path: str) -> Iterator[RpmPackage]:
@@ -119,8 +123,8 @@ def manifest(body: bytes, path: str) -> Iterator[RpmPackage]:
         for line in lines:
             fields = line.split("\t")
             if len(fields) < 8 or not fields[0] or "-" not in fields[1]:
-                raise unverifiable(path, f"a line is {line[:50]!r}, which names no package")
+                raise unverifiable_error(path, f"a line is {line[:50]!r}, which names no package")
             epoch = fields[5] if fields[5] not in ("(none)", "0", "") else ""
             if epoch and not (epoch.isascii() and epoch.isdigit()):
-                raise unverifiable(path, f"the epoch of {fields[0][:100]!r} is no number")
+                raise unverifiable_error(path, f"the epoch of {fields[0][:100]!r} is no number")
             yield RpmPackage(fields[0], fields[7], f"{epoch}:{fields[1]}" if epoch else fields[1])

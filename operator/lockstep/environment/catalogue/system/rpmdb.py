@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
-from lockstep.environment.catalogue.system.database import MAX_PACKAGES, unverifiable
+from lockstep.environment.catalogue.system.database import MAX_PACKAGES, unverifiable_error
 
 _MAGIC = b"SQLite format 3\0"
 _MAX_SCHEMA_TEXT = 64 * 1024
@@ -34,14 +34,14 @@ def rpm_headers(body: bytes, path: str) -> Iterator[bytes]:
             yield from _headers(database, len(body), path)
     except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
         # SQLite's messages quote the schema, which may be no UTF-8.
-        raise unverifiable(path, f"the database can't be read: {str(error)[:200]!a}") from error
+        raise unverifiable_error(path, f"the database can't be read: {str(error)[:200]!a}") from error
 
 
 def _open(database: sqlite3.Connection, body: bytes, path: str) -> None:
     if not body.startswith(_MAGIC):
-        raise unverifiable(path, "it is no SQLite database")
+        raise unverifiable_error(path, "it is no SQLite database")
     if not hasattr(database, "deserialize"):
-        raise unverifiable(path, "this Python's SQLite can't read a database from memory; 3.36 or newer can")
+        raise unverifiable_error(path, "this Python's SQLite can't read a database from memory; 3.36 or newer can")
     database.text_factory = bytes
     database.execute("PRAGMA trusted_schema = OFF")
     database.execute("PRAGMA cell_size_check = ON")
@@ -73,15 +73,15 @@ def _headers(database: sqlite3.Connection, size: int, path: str) -> Iterator[byt
     tables = database.execute(query).fetchmany(2)
     # What is no table but a view has no page of its own, nor has a virtual table.
     if len(tables) != 1 or tables[0][:2] != (b"table", b"Packages") or not tables[0][2]:
-        raise unverifiable(path, "it has no table Packages, or one that is no plain table")
+        raise unverifiable_error(path, "it has no table Packages, or one that is no plain table")
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_HEADER)
     total = 0
     # An index may hold other values than the table.
     for number, (blob,) in enumerate(database.execute("SELECT blob FROM main.Packages NOT INDEXED")):
         if not isinstance(blob, bytes) or number == MAX_PACKAGES:
-            raise unverifiable(path, f"an entry of Packages is no header, or there are more than {MAX_PACKAGES}")
+            raise unverifiable_error(path, f"an entry of Packages is no header, or there are more than {MAX_PACKAGES}")
         # Rows of a malformed database can share their pages, and be far more than the file has bytes.
         total += len(blob)
         if total > size:
-            raise unverifiable(path, "its entries have more bytes than the file")
+            raise unverifiable_error(path, "its entries have more bytes than the file")
         yield blob

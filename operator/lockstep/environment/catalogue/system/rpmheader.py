@@ -41,19 +41,19 @@ def rpm_package(blob: bytes) -> RpmPackage:
         RpmHeaderError: the header is malformed, or states what identifies the package twice or not at all.
     """
     data, index = _read(blob)
-    found: dict[int, tuple[int, int, int]] = {}
+    entries: dict[int, tuple[int, int, int]] = {}
     for tag, kind, offset, count in index:
         if tag not in (_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH):
             continue
         # Which of two counts depends on where the region ends, so that readers could differ.
-        if tag in found:
+        if tag in entries:
             raise RpmHeaderError(f"a package's header states tag {tag} twice")
-        found[tag] = (kind, offset, count)
-    version = f"{_text(data, found, _VERSION)}-{_text(data, found, _RELEASE)}"
-    epoch = _number(data, found[_EPOCH]) if _EPOCH in found else 0
+        entries[tag] = (kind, offset, count)
+    version = f"{_text(data, entries, _VERSION)}-{_text(data, entries, _RELEASE)}"
+    epoch = _number(data, entries[_EPOCH]) if _EPOCH in entries else 0
     return RpmPackage(
-        name=_text(data, found, _NAME),
-        architecture=_text(data, found, _ARCH) if _ARCH in found else "",
+        name=_text(data, entries, _NAME),
+        architecture=_text(data, entries, _ARCH) if _ARCH in entries else "",
         version=f"{epoch}:{version}" if epoch else version,
     )
 
@@ -65,12 +65,12 @@ def rpm_files_of(blob: bytes) -> Iterator[tuple[str, str, str]]:
         RpmHeaderError: the header is malformed, or its lists of files do not fit together.
     """
     data, index = _read(blob)
-    found = {tag: (kind, offset, count) for tag, kind, offset, count in reversed(index)}
-    if _BASE_NAMES not in found or _FILE_DIGESTS not in found:
+    entries = {tag: (kind, offset, count) for tag, kind, offset, count in reversed(index)}
+    if _BASE_NAMES not in entries or _FILE_DIGESTS not in entries:
         return
-    names, folders = _texts(data, found[_BASE_NAMES]), _texts(data, found.get(_DIR_NAMES, (0, 0, 0)))
-    digests, places = _texts(data, found[_FILE_DIGESTS]), _numbers(data, found.get(_DIR_INDEXES, (0, 0, 0)))
-    number = _number(data, found[_DIGEST_ALGORITHM]) if _DIGEST_ALGORITHM in found else 1
+    names, folders = _texts(data, entries[_BASE_NAMES]), _texts(data, entries.get(_DIR_NAMES, (0, 0, 0)))
+    digests, places = _texts(data, entries[_FILE_DIGESTS]), _numbers(data, entries.get(_DIR_INDEXES, (0, 0, 0)))
+    number = _number(data, entries[_DIGEST_ALGORITHM]) if _DIGEST_ALGORITHM in entries else 1
     if not len(names) == len(digests) == len(places) or any(place >= len(folders) for place in places):
         raise RpmHeaderError("a package's lists of files do not fit together")
     if number in _ALGORITHMS:
@@ -124,8 +124,8 @@ def _check_region(first: tuple[int, ...], entries: int, data: bytes) -> None:
         raise RpmHeaderError("the region of a package's header has a malformed trailer")
 
 
-def _text(data: bytes, found: dict[int, tuple[int, int, int]], tag: int) -> str:
-    kind, offset, count = found.get(tag, (0, 0, 0))
+def _text(data: bytes, entries: dict[int, tuple[int, int, int]], tag: int) -> str:
+    kind, offset, count = entries.get(tag, (0, 0, 0))
     if kind != _STRING or count != 1 or not 0 <= offset < len(data):
         raise RpmHeaderError(f"tag {tag} of a package's header is missing or no text")
     end = data.find(b"\0", offset, offset + _MAX_TEXT + 1)

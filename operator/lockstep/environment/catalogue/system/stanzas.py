@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 
 MAX_LINES = 4_000_000
 """Lines of one database; a distribution in full has fewer."""
@@ -18,7 +18,7 @@ def stanzas(body: bytes, path: str) -> Iterator[list[str]]:
     stanza: list[str] = []
     for number, raw in enumerate(io.BytesIO(body)):
         if number == MAX_LINES:
-            raise unverifiable(path, f"it has more than {MAX_LINES} lines")
+            raise unverifiable_error(path, f"it has more than {MAX_LINES} lines")
         line = raw.decode("utf-8", "replace").removesuffix("\n")
         if line.strip(" \t"):
             stanza.append(line)

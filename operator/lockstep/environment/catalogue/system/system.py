@@ -3,7 +3,7 @@
 import re
 
 from lockstep.environment.catalogue.system.conda import conda
-from lockstep.environment.catalogue.system.database import unverifiable
+from lockstep.environment.catalogue.system.database import unverifiable_error
 from lockstep.environment.catalogue.system.readers import READERS
 from lockstep.environment.document import System
 from lockstep.environment.tree import FileTree
@@ -28,7 +28,9 @@ def system(tree: FileTree, prefix: str) -> System:
     for reader in READERS:
         for name, version in reader.read(tree).items():
             if packages.setdefault(name, version) != version:
-                raise unverifiable(reader.name, f"it has {name} {version}, and another package manager has {packages[name]}")
+                raise unverifiable_error(
+                    reader.name, f"it has {name} {version}, and another package manager has {packages[name]}"
+                )
     return System(distribution=distribution(tree), packages=packages, conda=conda(tree, prefix))
 
 

@@ -29,7 +29,7 @@ def serve(work: Work) -> None:
     request = json.loads(stream.readline(_MAX_REQUEST))
     limits = Limits(**request["limits"])
     confine(limits)
-    # Tens of thousands of entries that live to the end: to look for cycles among them takes longer than it frees.
+    # Tens of thousands of entries live to the end: searching them for cycles costs more than it frees.
     gc.disable()
     status = 0
     try:

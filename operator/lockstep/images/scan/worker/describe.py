@@ -32,7 +32,7 @@ def request(config: ImageConfig, layers: int, limits: Limits) -> bytes:
     return request_line(limits, launch=asdict(launch_of(config)), machine=machine, layers=layers)
 
 
-def framed(record: bytes) -> bytes:
+def frame_record(record: bytes) -> bytes:
     """Return a record, the lowest layer's being the first, as `work` reads it: its size in a line of its own before it."""
     return b"%d\n" % len(record) + record
 
@@ -51,9 +51,9 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     """Return document and models as JSON.
 
     Raises:
-        ImageError: with the reason why the image can't be told.
+        ImageError: with the reason why the image can't be determined.
     """
-    tree, launch = _tree(asked["layers"], limits, stream), _launch(asked["launch"])
+    tree, launch = _read_tree(asked["layers"], limits, stream), _parse_launch(asked["launch"])
     try:
         models = models_of(tree)
         document = describe(
@@ -63,7 +63,7 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
             collector=f"lockstep {__version__}",
             models=[model.path for model in models],
         )
-        document = _resolved(document, tree, launch)
+        document = _resolve_served_model(document, tree, launch)
     except CatalogueError as error:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:
@@ -87,7 +87,7 @@ def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...
         raise ValueError(str(error)) from error
 
 
-def _tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
+def _read_tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
     squash = Squash(limits)
     for number in range(layers):
         try:
@@ -98,11 +98,11 @@ def _tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
     return squash.tree()
 
 
-def _launch(stated: dict[str, Any]) -> Launch:
+def _parse_launch(stated: dict[str, Any]) -> Launch:
     return Launch(tuple(stated["argv"]), stated["env"], stated["working_dir"], stated["user"])
 
 
-def _resolved(document: EnvironmentDocument, tree: EntryTree, launch: Launch) -> EnvironmentDocument:
+def _resolve_served_model(document: EnvironmentDocument, tree: EntryTree, launch: Launch) -> EnvironmentDocument:
     """Say of the directory that is served where it really is, so that it can be found among the models."""
     start = document.start
     if start is None or start.model is None or ":/" in start.model:

@@ -19,7 +19,7 @@ def work(asked: dict[str, Any], limits: Limits, blob: BinaryIO) -> bytes:
     """Return the layer's record, as `layers.record.dump` writes it.
 
     Raises:
-        ImageError: with the reason why the layer can't be told.
+        ImageError: with the reason why the layer can't be determined.
     """
     descriptor = Descriptor(asked["mediaType"], asked["digest"], asked["size"])
     return dump(read_layer(blob, descriptor, asked["diffID"], interest, limits))

@@ -7,15 +7,15 @@ from typing import Protocol
 class Workers(Protocol):
     """Runs the work of one module of this package on bytes that nobody vouches for."""
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str) -> bytes:
+    async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str) -> bytes:
         """Return what the module's `work` returns.
 
         Args:
             module: `lockstep.images.scan.worker.layer` or `lockstep.images.scan.worker.describe`.
-            fed: the request line and what follows it.
+            worker_input: the request line and what follows it.
             party: on whose behalf; parties take turns.
 
         Raises:
-            ImageError: what `work` raised, what reading `fed` raised, or ScanFailed (a retry) when it ended otherwise.
+            ImageError: what `work` raised, what reading `worker_input` raised, or ScanFailed (a retry) when it ended otherwise.
         """
         ...

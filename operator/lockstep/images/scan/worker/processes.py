@@ -38,7 +38,7 @@ class Processes:
         self._path = path
         self._slots: defaultdict[str, FairSlots] = defaultdict(lambda: FairSlots(2 * at_once, each=at_once))
 
-    async def run(self, module: str, fed: AsyncGenerator[bytes, None], party: str = "") -> bytes:
+    async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str = "") -> bytes:
         """See `Workers.run`."""
         async with self._slots[module].held(party):
             process = await asyncio.create_subprocess_exec(
@@ -53,15 +53,15 @@ class Processes:
                 cwd="/",
             )
             try:
-                return await self._talk(process, fed)
+                return await self._talk(process, worker_input)
             finally:
                 await _end(process)
 
-    async def _talk(self, process: asyncio.subprocess.Process, fed: AsyncGenerator[bytes, None]) -> bytes:
+    async def _talk(self, process: asyncio.subprocess.Process, worker_input: AsyncGenerator[bytes, None]) -> bytes:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        feeding = asyncio.create_task(_feed(process.stdin, fed))
+        feeding = asyncio.create_task(_feed(process.stdin, worker_input))
         complaints = asyncio.create_task(_read(process.stderr, _ERRORS))
         try:
             answer = await self._answer(process.stdout, feeding)
@@ -105,12 +105,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def _feed(stream: asyncio.StreamWriter, fed: AsyncGenerator[bytes, None]) -> None:
+async def _feed(stream: asyncio.StreamWriter, worker_input: AsyncGenerator[bytes, None]) -> None:
     # A pipe of 64 KiB would wake the loop sixteen times as often.
     fcntl.fcntl(stream.transport.get_extra_info("pipe").fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
-    async with aclosing(fed):
+    async with aclosing(worker_input):
         try:
-            async for chunk in fed:
+            async for chunk in worker_input:
                 stream.write(chunk)
                 await stream.drain()
             stream.close()

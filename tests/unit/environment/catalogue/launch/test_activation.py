@@ -6,7 +6,7 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.launch import Launch, Started, UnclearScriptError
 from tests.fakes.roots import Files, debian, elf, tree
 
@@ -33,7 +33,7 @@ def conda() -> Files:
 
 
 def start(*argv: str, env: dict[str, str] | None = None, files: Files | None = None) -> Started:
-    return started(tree(debian(), conda(), files or {}), Launch(argv, ENV | (env or {}), "/app"))
+    return follow_launch(tree(debian(), conda(), files or {}), Launch(argv, ENV | (env or {}), "/app"))
 
 
 def refused(*argv: str, env: dict[str, str] | None = None, files: Files | None = None) -> CatalogueError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, looked_up
+from lockstep.environment.catalogue.launch.entryscript import console_scripts, entry_point, loaded_entry_point
 from tests.fakes.roots import tree
 
 PIP = """#!/opt/venv/bin/python3
@@ -85,9 +85,9 @@ def test_an_attribute_of_what_is_imported_may_be_called() -> None:
 
 
 def test_what_setuptools_wrote_looks_the_entry_point_up() -> None:
-    assert looked_up(SETUPTOOLS) == ("gunicorn", "gunicorn")
+    assert loaded_entry_point(SETUPTOOLS) == ("gunicorn", "gunicorn")
     assert entry_point(SETUPTOOLS) is None
-    assert looked_up(SETUPTOOLS + "import evil\n") is None
+    assert loaded_entry_point(SETUPTOOLS + "import evil\n") is None
 
 
 @pytest.mark.parametrize(

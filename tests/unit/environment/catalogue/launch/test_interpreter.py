@@ -9,7 +9,7 @@ import pytest
 from lockstep.api.reasons import Reason
 from lockstep.environment.binaries.elf import python_version
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import Prefix, interpreter, prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.tree import EntryTree
@@ -20,13 +20,13 @@ DIST = "/usr/lib/python3/dist-packages"
 
 
 def where(files: EntryTree, launch: Launch) -> Prefix:
-    return prefix(files, started(files, launch))
+    return prefix(files, follow_launch(files, launch))
 
 
 def paths(*argv: str, files: Files | None = None, env: dict[str, str] | None = None, user: str = "") -> tuple[str, ...]:
     root = tree(debian(), venv(), files or {})
     launch = Launch(argv, env or {}, "/", user)
-    start = started(root, launch)
+    start = follow_launch(root, launch)
     return search_path(root, prefix(root, start), start)
 
 
@@ -62,7 +62,7 @@ def test_debians_interpreter_is_told_by_its_own_site_module_and_layout_and_not_b
 
     def found(more: Files) -> tuple[str, ...]:
         root = tree(bare, files, more)
-        start = started(root, launch)
+        start = follow_launch(root, launch)
         return search_path(root, prefix(root, start), start)
 
     debians = (*STDLIB, "/usr/local/lib/python3.11/dist-packages", DIST)
@@ -188,7 +188,7 @@ def rhel() -> Files:
 
 def rhel_paths(files: Files, *argv: str) -> tuple[str, ...]:
     root = tree(rhel(), files)
-    start = started(root, Launch(argv, {}))
+    start = follow_launch(root, Launch(argv, {}))
     return search_path(root, prefix(root, start), start)
 
 
@@ -225,7 +225,7 @@ def test_two_standard_libraries_of_one_prefix_are_ambiguous() -> None:
 
 def elsewhere(root: Files, *argv: str, env: dict[str, str] | None = None) -> tuple[str, ...]:
     files = tree(debian(), root)
-    start = started(files, Launch(argv, env or {}))
+    start = follow_launch(files, Launch(argv, env or {}))
     return search_path(files, prefix(files, start), start)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.launch import Launch, Started
 from lockstep.environment.tree import Entry, EntryTree, FileKind
 from tests.fakes.roots import Files, To, debian, elf, entries, tree, venv
@@ -15,7 +15,7 @@ VENV_PATH = {"PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
 def start(*argv: str, files: Files | None = None, env: dict[str, str] | None = None, working_dir: str = "/app") -> Started:
-    return started(
+    return follow_launch(
         tree(debian(), venv(), SERVE, CONSOLE, files or {}), Launch(argv, VENV_PATH if env is None else env, working_dir)
     )
 
@@ -144,7 +144,7 @@ def test_a_decoy_earlier_on_the_path_counts_only_if_it_may_be_executed() -> None
     decoy = Entry(FileKind.FILE, body=elf(), executable=False)
     root = EntryTree(entries(debian(), venv(), SERVE) | {"/decoy/bin/python": decoy})
     path = {"PATH": "/decoy/bin:/opt/venv/bin:/usr/bin"}
-    assert started(root, Launch(("python", "serve.py"), path, "/app")).executable == "/opt/venv/bin/python"
+    assert follow_launch(root, Launch(("python", "serve.py"), path, "/app")).executable == "/opt/venv/bin/python"
 
 
 @pytest.mark.parametrize("body", [b"PK\x03\x04...PK\x05\x06", b"#!/opt/venv/bin/python\nPK\x03\x04...PK\x05\x06"])

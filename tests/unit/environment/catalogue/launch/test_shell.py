@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.launch.follow import started
+from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.launch import Launch, Started, UnclearScriptError
 from tests.fakes.roots import Files, activate, debian, tree, venv
 
@@ -76,12 +76,12 @@ def script(
     given: Files = {"/app/serve.py": "", "/entrypoint.sh": f"{shebang}\n{body}\n"}
     given["/opt/venv/bin/activate"] = activate("/opt/venv")
     root = tree(debian(), venv(), BASH, given, files or {})
-    return started(root, Launch(("/entrypoint.sh", *arguments), SYSTEM_PATH if env is None else env, "/app"))
+    return follow_launch(root, Launch(("/entrypoint.sh", *arguments), SYSTEM_PATH if env is None else env, "/app"))
 
 
 def text(*argv: str, env: dict[str, str] | None = None) -> Started:
     given: Files = {"/app/serve.py": "", "/opt/venv/bin/activate": activate("/opt/venv")}
-    return started(tree(debian(), venv(), BASH, given), Launch(argv, env or SYSTEM_PATH, "/app"))
+    return follow_launch(tree(debian(), venv(), BASH, given), Launch(argv, env or SYSTEM_PATH, "/app"))
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,14 @@ def test_a_line_may_go_on_behind_a_backslash() -> None:
 def test_a_word_with_a_variable_is_not_literal() -> None:
     assert words('run $X ${X} "a$X" "$@"') == [["run", None, None, None, None]]
     (command,) = commands("""x /a:$PATH:"${B}"'$C'""")
-    assert command[1].expanded({"PATH": "/p", "B": "b c"}.__getitem__) == "/a:/p:b c$C"
+    assert command[1].expand({"PATH": "/p", "B": "b c"}.__getitem__) == "/a:/p:b c$C"
 
 
 def test_a_value_that_the_shell_would_split_is_not_understood() -> None:
     (command,) = commands("x $PATH")
     for value in ("a b", "a*", "[a]", ""):
         with pytest.raises(NotUnderstoodError):
-            command[1].expanded(lambda _, text=value: text)  # type: ignore[misc]
+            command[1].expand(lambda _, text=value: text)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from lockstep.api.reasons import Reason
-from lockstep.environment.binaries.sharedobject import SharedObject, Untold
+from lockstep.environment.binaries.sharedobject import SharedObject, Undetermined
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.native.libraries import Libraries
-from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.distributions import find_distributions
 from lockstep.environment.catalogue.packages.packages import packages
 from lockstep.environment.tree import Entry, EntryTree, FileKind
 from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, entries, shared, tree, venv
@@ -50,7 +50,7 @@ def missing(*parts: Files, env: dict[str, str] | None = None, base: Files | None
 
 def found(files: EntryTree, env: dict[str, str] | None = None) -> dict[str, tuple[str, ...]]:
     searched = Libraries(files, PYTHON, env or {}, machine="x86_64")
-    return {one.name: one.missing for one in packages(files, installed(files, [SITE]), searched) if one.missing}
+    return {one.name: one.missing for one in packages(files, find_distributions(files, [SITE]), searched) if one.missing}
 
 
 def test_a_library_that_is_nowhere_is_missing() -> None:
@@ -231,13 +231,13 @@ def test_the_search_is_bounded() -> None:
     searched = Libraries(tree(root(), many, folders), PYTHON, {}, machine="x86_64", max_steps=5_000)
     files = tree(root(), many, folders)
     with pytest.raises(CatalogueError) as caught:
-        packages(files, installed(files, [SITE]), searched)
+        packages(files, find_distributions(files, [SITE]), searched)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
 
 
 def refused(files: EntryTree, **limits: Any) -> Reason:
     with pytest.raises(CatalogueError) as caught:
-        packages(files, installed(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64"), **limits)
+        packages(files, find_distributions(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64"), **limits)
     return caught.value.reason
 
 
@@ -246,7 +246,7 @@ def test_a_chain_of_libraries_without_end_ends() -> None:
     files = tree(root(), lightgbm("lib0.so"), chain)
     assert found(files) == {"lightgbm": ("lib400.so",)}
     with pytest.raises(CatalogueError):
-        packages(files, installed(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64", max_steps=20_000))
+        packages(files, find_distributions(files, [SITE]), Libraries(files, PYTHON, {}, machine="x86_64", max_steps=20_000))
 
 
 def test_packages_that_all_require_one_another_end() -> None:
@@ -258,7 +258,7 @@ def test_packages_that_all_require_one_another_end() -> None:
 
 def test_files_without_a_body_are_not_read_as_objects() -> None:
     files = EntryTree({"/x": Entry(FileKind.FILE), "/y": Entry(FileKind.FILE, body=shared("a"))})
-    assert files.shared_object("/x") is Untold.NOT_READ
+    assert files.shared_object("/x") is Undetermined.NOT_READ
     assert files.shared_object("/none") is None
     one = files.shared_object("/y")
     assert isinstance(one, SharedObject)

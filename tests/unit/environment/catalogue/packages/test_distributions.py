@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
-from lockstep.environment.catalogue.packages.distributions import installed
+from lockstep.environment.catalogue.packages.distributions import find_distributions
 from lockstep.environment.catalogue.packages.record import content_digest, rows
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import Entry, EntryTree, FileKind, UnreadableFileError
@@ -202,7 +202,7 @@ def test_shared_objects_and_requirements_are_read_with_a_distribution() -> None:
     requires = (
         "Name: x\nVersion: 1\nRequires-Dist: Num.Py>=1\nRequires-Dist: a ; extra == 'b'\nRequires-Dist: c; os_name=='x'\n"
     )
-    (one,) = installed(tree(distribution(SITE, "x", "1", RECORD=record, METADATA=requires)), [SITE])
+    (one,) = find_distributions(tree(distribution(SITE, "x", "1", RECORD=record, METADATA=requires)), [SITE])
     assert one.objects == (
         f"{SITE}/../../lib/liby.so",
         f"{SITE}/x.libs/libz,1.so.1.0",

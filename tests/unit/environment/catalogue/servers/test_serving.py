@@ -13,7 +13,7 @@ from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.catalogue.launch.shell import CHANGE_SHELLS
 from lockstep.environment.catalogue.servers.table import SERVERS
 from lockstep.environment.document import EnvironmentDocument, Start
-from lockstep.environment.variables.variables import is_forbidden, known
+from lockstep.environment.variables.variables import find_known_variable, is_forbidden
 from tests.fakes.roots import VENV_SITE, Files, To, debian, distribution, record_row, tree, venv
 from tests.unit.environment.catalogue.launch.test_entryscript import PIP
 
@@ -357,4 +357,4 @@ _NUMBERS = {"UVICORN_WORKERS", "WEB_CONCURRENCY"}
 def test_a_variable_that_the_scan_follows_in_an_image_is_nothing_that_pods_may_set_unasked() -> None:
     names = frozenset().union(*(one.variables for one in SERVERS)) | CHANGE_SHELLS | {*MOVES_LIBRARY}
     assert {"UVICORN_APP_DIR", "GUNICORN_CMD_ARGS", "BASH_ENV", "PYTHONHOME"} <= names
-    assert [name for name in names - _NUMBERS if not is_forbidden(name) and known(name) is None] == []
+    assert [name for name in names - _NUMBERS if not is_forbidden(name) and find_known_variable(name) is None] == []
