@@ -1,16 +1,15 @@
 """Resolves a reference to one platform's image: tag → digest, index → manifest, configuration; all verified."""
 
-import json
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lockstep.api.reasons import Reason
-from lockstep.formats.canonical import sha256_of
+from lockstep.formats.canonical import sha256_of, strict_json
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.platforms import normalized, runnable
-from lockstep.images.source import ImageSource, Manifest, refuse_duplicate_keys
+from lockstep.images.source import ImageSource, Manifest
 
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -140,15 +139,13 @@ def _kind(manifest: Manifest) -> str:
 
 def _parse(model: type[Model], body: bytes, what: str) -> Model:
     try:
-        return model.model_validate(json.loads(body, object_pairs_hook=refuse_duplicate_keys))
-    except RecursionError as error:
-        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is nested too deeply") from error
+        return model.model_validate(strict_json(body))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or what
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is malformed: {where}: {first['msg']}") from error
     except ValueError as error:
-        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON, or has a key twice") from error
+        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON that all read alike: {error}") from error
 
 
 async def _choose(source: ImageSource, index: _Index, platform: ImagePlatform, limits: Limits) -> Manifest:

@@ -1,12 +1,12 @@
 """The port through which manifests and blobs are read, whatever holds them: a registry, a directory, an archive."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lockstep.api.reasons import Reason
+from lockstep.formats.canonical import strict_json
 from lockstep.images.image import Descriptor, ImageError
 
 
@@ -55,13 +55,6 @@ class ImageSource(Protocol):
 _KEYS = ("mediaType", "manifests", "layers", "config", "schemaVersion")
 
 
-def refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a JSON object with a key twice: programs take the first, the last, or join them (for `json.loads`)."""
-    if len(result := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice")
-    return result
-
-
 def media_type_of(body: bytes) -> str:
     """Return the media type that a manifest states, else the OCI type that its fields suggest (a manifest need not state it).
 
@@ -69,9 +62,9 @@ def media_type_of(body: bytes) -> str:
         ImageError: it is no JSON object.
     """
     try:
-        stated: Any = json.loads(body, object_pairs_hook=refuse_duplicate_keys)
-    except (ValueError, RecursionError) as error:
-        raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON, or has a key twice") from error
+        stated: Any = strict_json(body)
+    except ValueError as error:
+        raise ImageError(Reason.MANIFEST_INVALID, f"the manifest is no JSON that all read alike: {error}") from error
     if not isinstance(stated, dict):
         raise ImageError(Reason.MANIFEST_INVALID, "the manifest is no JSON object")
     if wrong := sorted(key for key in stated if key not in _KEYS and key.casefold() in {known.casefold() for known in _KEYS}):

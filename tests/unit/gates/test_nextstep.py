@@ -52,7 +52,7 @@ def step(
             "install the system package that has libgomp.so.1 (on Debian and Ubuntu: apt-get install libgomp1)",
         ),
         ((K.LIBRARY, "libodd.so.7", None, "missing"), "install the system package that has libodd.so.7"),
-        ((K.LIBRARY, "_x.so", None, "can't be told"), "install again the package whose libraries can't be read"),
+        ((K.LIBRARY, "_x.so", None, "undetermined"), "install again the package whose libraries can't be read"),
         (
             (K.CODE, "feat.py", "sha256:1", None),
             "copy feat.py to where the image's Python imports from, or log the model with code_paths",

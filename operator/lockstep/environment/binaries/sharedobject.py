@@ -53,7 +53,7 @@ class Undetermined(StrEnum):
     """Why a file has no `SharedObject`."""
 
     NO_OBJECT = "it is no ELF file with a dynamic segment"
-    BROKEN = "which libraries it needs can't be told"
+    BROKEN = "which libraries it needs can't be determined"
     NOT_READ = "files of its kind are not read as shared objects"
 
 

@@ -222,8 +222,8 @@ def _compare_libraries(scope: Scope) -> Iterator[Difference]:
     for name, packages in sorted(needing.items()):
         who = f"{', '.join(packages)} {'needs' if len(packages) == 1 else 'need'} it"
         if name.startswith(UNDETERMINED):
-            subject, image = name.removeprefix(UNDETERMINED), "can't be told"
-            sentence = f"which libraries {subject} needs {image} in the image ({who})"
+            subject, image = name.removeprefix(UNDETERMINED), "undetermined"
+            sentence = f"which libraries {subject} needs is {image} in the image ({who})"
         else:
             subject, image = name, "missing"
             sentence = f"{subject} is {image} in the image ({who})"
