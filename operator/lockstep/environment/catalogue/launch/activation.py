@@ -26,6 +26,8 @@ _LINES = re.compile(
             r"else|fi|\}|;;|esac|(?:deactivate|pydoc) ?\(\) ?\{",
             r'case "\$\(uname\)" in|CYGWIN\*\|MSYS\*(?:\|MINGW\*)?\)|\*\)',
             rf"(?:export|unset|unset -f) {_OWN}",
+            # What Red Hat's and OpenShift's images add, since BASH_ENV has bash read the script.
+            r"unset BASH_ENV PROMPT_COMMAND ENV",
             r"unset -f pydoc >/dev/null 2>&1 \|\| true",
             r"hash -r 2> ?/dev/null(?: \|\| true)?",
             r"alias pydoc 2>/dev/null >/dev/null && unalias pydoc \|\| true",

@@ -14,6 +14,7 @@ _OPTIONS = re.compile(r"-[eux]+|-[eux]*o (?:pipefail|errexit|nounset|xtrace)")
 _SET = re.compile(r"[-+][eux]+|(?:[-+][eux]*o (?:pipefail|errexit|nounset|xtrace))")
 _TEXT = re.compile(r"-[eux]*c[eux]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_ACTIVATE = re.compile(r"/[\w./-]+/bin/activate")
 # Variables by which a shell runs something else first, or reads words differently.
 CHANGE_SHELLS = frozenset({"BASH_ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "POSIXLY_CORRECT", "GLOBIGNORE"})
 """A launch of a shell that has one of them is refused, and so is one with a function of bash's (`BASH_FUNC_...`)."""
@@ -40,6 +41,7 @@ def follow_shell(tree: FileTree, launch: Launch) -> Launch:
         CatalogueError: InterpreterAmbiguous for anything else that can't be determined.
     """
     what = " ".join(launch.argv)
+    launch = _read_start_up_file(tree, launch)
     check_variables(launch)
     rest = list(launch.argv[1:])
     while taken := next((n for n in (2, 1) if rest[:n] and _OPTIONS.fullmatch(" ".join(rest[:n]))), 0):
@@ -60,6 +62,22 @@ def follow_shell(tree: FileTree, launch: Launch) -> Launch:
         advice = "put /root/.pyenv/versions/VERSION/bin (where it is in the image) first on the PATH"
         raise ambiguous_error(path, "it is a shim of pyenv, which chooses a version when it runs", advice)
     return _run(tree, launch, path, text, rest[1:])
+
+
+def _read_start_up_file(tree: FileTree, launch: Launch) -> Launch:
+    """Return what goes on when bash has read the activation script that BASH_ENV names, as Red Hat's images have it.
+
+    Nothing but bash by that name reads the file (Bash Reference Manual, "Bash Startup Files"); every other one is refused.
+    """
+    path = launch.env.get("BASH_ENV", "")
+    if launch.argv[0].rpartition("/")[2] != "bash" or not _ACTIVATE.fullmatch(path):
+        return launch
+    try:
+        activated = activation.activate_venv(tree, launch, path.removesuffix("/bin/activate"))
+    except NotUnderstoodError as error:
+        raise ambiguous_error(" ".join(launch.argv), f"bash reads the file that BASH_ENV names: {error}") from error
+    # It is of no further consequence: that script unsets it, or a second reading changes nothing.
+    return replace(activated, env={name: value for name, value in activated.env.items() if name != "BASH_ENV"})
 
 
 def check_variables(launch: Launch) -> None:

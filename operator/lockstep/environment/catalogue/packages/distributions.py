@@ -79,6 +79,10 @@ def _distributions_in(tree: FileTree, path: str) -> Iterator[Installed]:
         return
     egg = path.lower().endswith(".egg")
     for name in tree.listdir(path):
+        if name.startswith("~"):
+            # What pip renamed to remove it, and left behind (pip, "Ignoring invalid distribution"): pip ignores it, and nobody
+            # finds it by its name.
+            continue
         # Letters of either case, as importlib.metadata takes them.
         if name.lower().endswith((".dist-info", ".egg-info")) or (egg and name.lower() == "egg-info"):
             yield _read_distribution(tree, path.rstrip("/"), f"{path.rstrip('/')}/{name}")

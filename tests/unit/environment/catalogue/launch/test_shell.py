@@ -213,6 +213,30 @@ def test_other_ways_to_start_a_shell_are_refused(argv: tuple[str, ...]) -> None:
     assert caught.value.reason is Reason.INTERPRETER_AMBIGUOUS
 
 
+@pytest.mark.parametrize("last", ["unset BASH_ENV PROMPT_COMMAND ENV", ""])
+def test_bash_reads_the_activation_script_that_its_image_names(last: str) -> None:
+    """As the Python images of Red Hat and OpenShift start (sclorg/s2i-python-container)."""
+    env = SYSTEM_PATH | {"BASH_ENV": "/opt/venv/bin/activate", "ENV": "/opt/venv/bin/activate"}
+    files: Files = {"/opt/venv/bin/activate": activate("/opt/venv", last)}
+    assert script('exec "$@"', "python", "serve.py", env=env, files=files, shebang="#!/bin/bash").executable == VENV.executable
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/opt/venv/bin/activate", activate("/opt/venv", "export PYTHONPATH=/evil")),
+        ("/opt/venv/bin/activate", activate("/opt/other")),
+        ("/opt/app/bin/activate", activate("/opt/app")),
+        ("/etc/start.sh", "export PATH=/evil:$PATH"),
+    ],
+)
+def test_any_other_file_that_bash_reads_first_is_refused(path: str, text: str) -> None:
+    with pytest.raises(CatalogueError, match="BASH_ENV"):
+        script(
+            'exec "$@"', "python", "serve.py", env=SYSTEM_PATH | {"BASH_ENV": path}, files={path: text}, shebang="#!/bin/bash"
+        )
+
+
 @pytest.mark.parametrize("variable", ["BASH_ENV", "BASH_FUNC_exec%%", "SHELLOPTS", "PS4"])
 def test_variables_that_change_a_shell_are_refused(variable: str) -> None:
     with pytest.raises(CatalogueError, match="changes what a shell does"):

@@ -100,6 +100,15 @@ def test_unicode_line_separators_end_no_header() -> None:
     assert found(metadata("Name: x\nSummary: a\u2028\u2028Version: 9\x85b\nVersion: 1.0\n")) == {"x": "1.0"}
 
 
+def test_what_pip_left_behind_when_it_removed_a_package_is_ignored_as_pip_ignores_it() -> None:
+    left = {
+        path.replace("/joblib-1.4.0", "/~oblib-1.4.0"): body for path, body in distribution(SITE, "joblib", "1.4.0").items()
+    }
+    broken: Files = {f"{SITE}/~umpy-1.0.dist-info/RECORD": ""}
+    (found,) = find_distributions(tree(distribution(SITE, "joblib", "1.6.0"), left, broken), (SITE,))
+    assert (found.package.name, found.package.version) == ("joblib", "1.6.0")
+
+
 def test_the_same_version_twice_is_no_contradiction() -> None:
     assert found(metadata("Name: x\nVersion: 1.0\nVersion: 1.0\n")) == {"x": "1.0"}
 
