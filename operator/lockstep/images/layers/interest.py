@@ -11,7 +11,7 @@ _START_FOLDERS = r"/(?:app/|opt/(?:[^/]+/)?|srv/|usr/src/app/|workspace/|home/[^
 _KINDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern), limit)
     for pattern, limit in (
-        (r"(?:\.(?:dist|egg)-info|\.egg/EGG-INFO)/(?:METADATA|PKG-INFO|WHEEL|direct_url\.json)$", MIB),
+        (r"(?:\.(?:dist|egg)-info|\.egg/EGG-INFO)/(?:METADATA|PKG-INFO|WHEEL|INSTALLER|direct_url\.json)$", MIB),
         (r"\.(?:dist|egg)-info/entry_points\.txt$|\.egg-info/(?:installed-files|top_level)\.txt$", MIB),
         (r"\.(?:dist-info/RECORD|egg-info)$", 32 * MIB),
         (r"\.pth$", MIB),

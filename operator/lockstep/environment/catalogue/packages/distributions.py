@@ -18,6 +18,7 @@ from lockstep.environment.catalogue.packages.record import Row, content_digest, 
 from lockstep.environment.document import Origin, Package
 from lockstep.environment.tree import FileKind, FileTree
 
+_LIBRARY = re.compile(r"/lib(?:64)?/python3[^/]*/site-packages$")
 _HEADER = re.compile(r"[!-9;-~]+:")
 """The beginning of a header (RFC 5322, 2.2)."""
 
@@ -106,7 +107,7 @@ def _read_distribution(tree: FileTree, site: str, folder: str) -> Installed:
         version=header.version,
         content=content_digest(claimed),
         files=files_digest(claimed),
-        origin=_read_origin(tree, folder),
+        origin=_origin_of(tree, site, folder, header),
         tags=_read_tags(tree, folder),
         plugs=plugs(tree, folder),
     )
@@ -179,6 +180,28 @@ def _read_tags(tree: FileTree, folder: str) -> tuple[str, ...]:
     wheel = tree.read(f"{folder}/WHEEL")
     lines = wheel.decode("utf-8", errors="replace").splitlines() if wheel else []
     return tuple(sorted({line.partition(":")[2].strip() for line in lines if line.lower().startswith("tag:")}))
+
+
+def _origin_of(tree: FileTree, site: str, folder: str, header: _Header) -> Origin | None:
+    """Return where a distribution was installed from; None for an index or a channel.
+
+    What conda installed came from a channel: its direct_url.json names a folder of the machine that built the package.
+    """
+    origin = _read_origin(tree, folder)
+    built = origin is not None and origin.url.startswith("file:") and origin.kind != "editable"
+    return None if built and _is_condas(tree, site, folder, header) else origin
+
+
+def _is_condas(tree: FileTree, site: str, folder: str, header: _Header) -> bool:
+    """Return whether conda installed a distribution: by its INSTALLER (PEP 376), or by a record of conda's."""
+    if (tree.read(f"{folder}/INSTALLER") or b"").strip() == b"conda":
+        return True
+    records = tree.listdir(f"{_LIBRARY.sub('', site)}/conda-meta") if _LIBRARY.search(site) else ()
+    parts = (name.removesuffix(".json").rsplit("-", 2) for name in records if name.endswith(".json"))
+    return any(
+        len(part) == 3 and part[1] == header.version and canonicalize_name(part[0]) == canonicalize_name(header.name)
+        for part in parts
+    )
 
 
 def _read_origin(tree: FileTree, folder: str) -> Origin | None:

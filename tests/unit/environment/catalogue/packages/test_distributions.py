@@ -109,6 +109,41 @@ def test_what_pip_left_behind_when_it_removed_a_package_is_ignored_as_pip_ignore
     assert (found.package.name, found.package.version) == ("joblib", "1.6.0")
 
 
+BUILT = {"dir_info": {}, "url": "file:///home/conda/feedstock_root/build_artifacts/numpy_1/work"}
+
+
+@pytest.mark.parametrize(
+    ("installer", "record", "kind"),
+    [
+        ("conda\n", None, None),
+        ("pip\n", "numpy-1.26.4-py311h64a7726_0.json", None),
+        ("pip\n", "NumPy-1.26.4-0.json", None),
+        ("pip\n", "numpy-2.0.0-py311h64a7726_0.json", "directory"),
+        ("pip\n", "numpy-base-1.26.4-0.json", "directory"),
+        ("pip\n", None, "directory"),
+    ],
+)
+def test_what_conda_installed_came_from_a_channel_whatever_its_builder_wrote(
+    installer: str, record: str | None, kind: str | None
+) -> None:
+    site = "/opt/conda/lib/python3.11/site-packages"
+    files = distribution(site, "numpy", "1.26.4", INSTALLER=installer, direct_url__json=json.dumps(BUILT))
+    records: Files = {f"/opt/conda/conda-meta/{record}": "{}"} if record else {}
+    (package,) = packages_on(tree(files, records), [site])
+    assert (package.origin.kind if package.origin else None) == kind
+
+
+def test_what_is_installed_from_ones_own_folder_in_a_conda_environment_is_not_the_channels() -> None:
+    site = "/opt/conda/lib/python3.11/site-packages"
+    for stated in (
+        BUILT | {"dir_info": {"editable": True}},
+        {"vcs_info": {"commit_id": "c"}, "url": "https://git.example.com/x"},
+    ):
+        files = distribution(site, "numpy", "1.26.4", INSTALLER="conda", direct_url__json=json.dumps(stated))
+        (package,) = packages_on(tree(files), [site])
+        assert package.origin is not None
+
+
 def test_the_same_version_twice_is_no_contradiction() -> None:
     assert found(metadata("Name: x\nVersion: 1.0\nVersion: 1.0\n")) == {"x": "1.0"}
 
