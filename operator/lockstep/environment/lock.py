@@ -1,7 +1,11 @@
 """The pinned requirements from which a serving image with the recorded environment is built."""
 
+import re
+
+from packaging.version import InvalidVersion, Version
+
 from lockstep.environment.comparison.companions import companions
-from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof
+from lockstep.environment.document import EnvironmentDocument, Package, RequiredProof, System
 
 _TOOLS = {"pip", "setuptools", "wheel", "uv", "lockstep-gate"}
 """What installs packages or records them is no part of the model."""
@@ -24,7 +28,8 @@ def lock(document: EnvironmentDocument, *, source: str) -> str:
     ]
     if document.system.distribution:
         lines.append(f"# System {document.system.distribution}")
-    lines += [_line(package) for package in document.packages if package.name in names and package.name not in _TOOLS]
+    packages = [package for package in document.packages if package.name in names and package.name not in _TOOLS]
+    lines += [_line(package, document.system) for package in packages]
     return "\n".join(lines) + "\n"
 
 
@@ -35,8 +40,12 @@ def _names_to_pin(document: EnvironmentDocument) -> set[str]:
     return required | unasked | {package.name for package in document.packages if package.startup}
 
 
-def _line(package: Package) -> str:
+def _line(package: Package, system: System) -> str:
     origin = package.origin
+    if origin is None and (theirs := _system_package(package, system)) is not None:
+        return f"# {package.name}=={package.version} came with the system's package {theirs}, and no index may have it"
+    if origin is None and not _is_version(package.version):
+        return f"# {package.name}=={package.version} is no version that an index can have (PEP 440)"
     if origin is None:
         return f"{package.name}=={package.version}"
     if origin.kind == "vcs" and origin.commit:
@@ -46,3 +55,22 @@ def _line(package: Package) -> str:
         return f"{package.name} @ {origin.url}{fragment}"
     # A path of the training machine is of no use elsewhere: who builds the image has to bring the package.
     return f"# {package.name}=={package.version} was installed from {origin.url} ({origin.kind})"
+
+
+def _system_package(package: Package, system: System) -> str | None:
+    """Return the distribution's package that brought a Python package: one without a wheel's tags, of the same version."""
+    if package.tags:
+        return None
+    for name in (f"python3-{package.name.removeprefix('python-')}", f"python3-{package.name}", f"py3-{package.name}"):
+        version = system.packages.get(name, "").rpartition(":")[2]
+        if re.match(rf"{re.escape(package.version)}(?!\.?[0-9])", version):
+            return name
+    return None
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True

@@ -6,7 +6,7 @@ import pytest
 
 from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.environment.comparison.compare import compare
-from lockstep.environment.document import EnvironmentDocument, Package
+from lockstep.environment.document import EnvironmentDocument, Origin, Package, System
 from lockstep.environment.lock import lock
 from tests.fakes import builders as a
 
@@ -41,3 +41,32 @@ def test_an_image_that_is_built_from_the_lock_is_equal(more: dict[str, Any]) -> 
     found = compare(document, built(text, document), EnvironmentSpec())
     assert [difference.sentence for difference in found.differences] == []
     assert (more["name"] in text) is (more["name"] != "unrelated")
+
+
+@pytest.mark.parametrize(
+    ("package", "line"),
+    [
+        (Package(name="gpg", version="1.18.0-unknown"), "# gpg==1.18.0-unknown is no version that an index can have (PEP 440)"),
+        (
+            Package(name="python-apt", version="2.6.0"),
+            "# python-apt==2.6.0 came with the system's package python3-apt, and no index may have it",
+        ),
+        (
+            Package(name="six", version="1.16.0"),
+            "# six==1.16.0 came with the system's package python3-six, and no index may have it",
+        ),
+        (Package(name="six", version="1.16.0", tags=("py2-none-any", "py3-none-any")), "six==1.16.0"),
+        (Package(name="six", version="1.1"), "six==1.1"),
+        (
+            Package(name="six", version="1.16.0", origin=Origin(kind="vcs", url="https://x", commit="c")),
+            "six @ git+https://x@c",
+        ),
+        (Package(name="numpy", version="1.26.4"), "numpy==1.26.4"),
+    ],
+)
+def test_what_no_index_has_is_named_and_not_pinned(package: Package, line: str) -> None:
+    packages = {"python3-apt": "2.6.0", "python3-six": "1.16.0-4", "python3": "3.11.2-1+b1"}
+    document = a.document({}).model_copy(
+        update={"packages": (package,), "system": System(distribution="debian 12", packages=packages)}
+    )
+    assert lock(document, source="run 1").splitlines()[-1] == line
