@@ -13,6 +13,13 @@ from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 _MAX_STEPS = 16
 _CONDAS = frozenset({"conda", "mamba", "micromamba"})
 _ARCHIVES = (".pyz", ".zip", ".pex", ".shiv", ".egg")
+# Cloud Native Buildpacks ("Platform Interface Specification", launcher).
+_BUILDPACKS_LAUNCHER = "/cnb/lifecycle/launcher"
+_LAUNCHER_SETS = "it is made by buildpacks, whose launcher chooses the process and sets its variables when it starts"
+_LAUNCHER_ADVICE = (
+    "build an image FROM this one whose ENTRYPOINT is the interpreter or console script below /layers, with ENV for the "
+    "variables that `docker run --rm --entrypoint launcher IMAGE env` prints"
+)
 # A zip archive ends with this record and at most 64 KiB of comment (APPNOTE 4.3.16).
 _END_OF_ZIP, _END_OF_ZIP_WITHIN = b"PK\x05\x06", 22 + 65535
 
@@ -37,6 +44,8 @@ def follow_launch(tree: FileTree, launch: Launch) -> Started:
 
 def _follow_step(tree: FileTree, program: str, launch: Launch) -> Launch:
     name = program.rpartition("/")[2]
+    if tree.resolve(program) == _BUILDPACKS_LAUNCHER:
+        raise ambiguous_error(" ".join(launch.argv), _LAUNCHER_SETS, _LAUNCHER_ADVICE)
     if name in _CONDAS:
         return follow_conda_run(tree, launch, program)
     if name in wrappers.UNDETERMINED:

@@ -249,3 +249,11 @@ def test_a_zipped_application_is_refused() -> None:
 
 def test_an_interpreter_is_called_by_the_name_beside_its_environment() -> None:
     assert start("python", files={"/usr/bin/python3.11": elf()}).executable == "/opt/venv/bin/python"
+
+
+def test_an_image_of_buildpacks_is_named_with_what_its_user_can_do() -> None:
+    files: Files = {"/cnb/lifecycle/launcher": b"\x7fELF launcher", "/cnb/process/web": To("/cnb/lifecycle/launcher")}
+    error = refused("/cnb/process/web", files=files)
+    assert "it is made by buildpacks" in error.message
+    assert "build an image FROM this one whose ENTRYPOINT is the interpreter" in error.message
+    assert "64 KiB" not in error.message
