@@ -11,7 +11,7 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.activation import activate_venv
 from lockstep.environment.catalogue.launch.interpreter import Prefix, prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch, Started, UnclearScriptError
-from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.launch.path import Place
 from lockstep.environment.catalogue.launch.programs import PYTHON, is_interpreter
 from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
 from lockstep.environment.catalogue.servers.serving import Serving

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.launch import Launch, Started
-from lockstep.environment.catalogue.launch.path import SearchPath
-from lockstep.environment.catalogue.launch.place import Place, Position
+from lockstep.environment.catalogue.launch.path import Place, Position, SearchPath
 from lockstep.environment.catalogue.launch.programs import check_places
 from lockstep.environment.catalogue.system.conda import conda_version
 from lockstep.environment.catalogue.system.dpkg import dpkg_version, has_dpkg

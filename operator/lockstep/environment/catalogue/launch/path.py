@@ -1,6 +1,7 @@
 """The effective `sys.path` of a process, and what each directory on it is."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,21 @@ class SearchPath:
     """The whole path, with what is not there and would count if it came into being; empty where nobody asks."""
     pycache_prefix: str | None = None
     """The root below which byte code is cached instead of beside its source (PYTHONPYCACHEPREFIX)."""
+
+
+class Position(Enum):
+    """Where a directory is put on the path."""
+
+    FIRST = auto()
+    FIRST_UNLESS_THERE = auto()
+    """First, unless the path holds the same text already."""
+    LAST = auto()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory that a program puts on `sys.path` once it runs."""
+
+    folder: str
+    """An absolute path."""
+    position: Position = Position.FIRST

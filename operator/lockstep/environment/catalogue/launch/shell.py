@@ -7,6 +7,7 @@ from dataclasses import replace
 from lockstep.environment.catalogue.launch import activation
 from lockstep.environment.catalogue.launch.launch import READABLE, Launch, UnclearScriptError, ambiguous_error
 from lockstep.environment.catalogue.launch.shellscript import ARGUMENTS, Command, NotUnderstoodError, Word, commands
+from lockstep.environment.catalogue.launch.vendors import follow_vendor
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash"})
@@ -61,7 +62,11 @@ def follow_shell(tree: FileTree, launch: Launch) -> Launch:
     if "/shims/" in path and "pyenv" in text:
         advice = "put /root/.pyenv/versions/VERSION/bin (where it is in the image) first on the PATH"
         raise ambiguous_error(path, "it is a shim of pyenv, which chooses a version when it runs", advice)
-    return _run(tree, launch, path, text, rest[1:])
+    try:
+        vendor = follow_vendor(tree, launch, path, text, rest[1:])
+    except NotUnderstoodError as error:
+        raise UnclearScriptError(path, str(error), "\n".join((text, *rest[1:])), launch) from error
+    return vendor or _run(tree, launch, path, text, rest[1:])
 
 
 def _read_start_up_file(tree: FileTree, launch: Launch) -> Launch:

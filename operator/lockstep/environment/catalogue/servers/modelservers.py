@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from lockstep.environment.catalogue.launch import shell
 from lockstep.environment.catalogue.launch.launch import Launch
-from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.launch.path import Place
 from lockstep.environment.catalogue.launch.programs import find, is_binary
 from lockstep.environment.catalogue.servers.options import Options
 from lockstep.environment.catalogue.servers.server import Called, Effect

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lockstep.environment.catalogue.launch.launch import Launch, ambiguous_error
-from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.launch.path import Place
 from lockstep.environment.catalogue.servers.options import NotReadError, Options, Words, read
 from lockstep.environment.tree import FileKind, FileTree
 

@@ -7,7 +7,7 @@ from lockstep.environment.catalogue.launch.entryscript import console_scripts, e
 from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous_error
-from lockstep.environment.catalogue.launch.place import Place
+from lockstep.environment.catalogue.launch.path import Place
 from lockstep.environment.catalogue.servers.server import Called, Server
 from lockstep.environment.catalogue.servers.table import BY_CODE, BY_ENTRY, BY_MODULE
 from lockstep.environment.tree import FileTree, UnreadableFileError

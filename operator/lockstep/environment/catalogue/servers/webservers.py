@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from lockstep.environment.catalogue.launch.place import Place, Position
+from lockstep.environment.catalogue.launch.path import Place, Position
 from lockstep.environment.catalogue.servers.gunicornconfig import SettingsError, settings
 from lockstep.environment.catalogue.servers.options import Options, Words
 from lockstep.environment.catalogue.servers.server import Called, Effect
