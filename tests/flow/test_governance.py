@@ -19,7 +19,7 @@ async def held(world: World, reason: str) -> None:
     assert world.deployments() == {}
     assert world.served is None or world.active is None
     mark = len(world.log)
-    await world.looks(20, apart=60)
+    await world.reconciliations(20, apart=60)
     assert world.since(mark) == []
 
 
@@ -104,9 +104,9 @@ async def test_a_policy_change_evaluates_what_serves_once_and_reports_what_no_lo
     assert world.events()["ActiveDegraded"] == 1
     by = {"namespace": TEAM, "name": "iris", "reason": "LineageIncomplete"}
     assert world.metric("lockstep_active_degraded", **by) == 1
-    await world.looks(3, apart=60)
+    await world.reconciliations(3, apart=60)
     asked = world.registry.asked
-    assert await world.looks(10, apart=60) == []
+    assert await world.reconciliations(10, apart=60) == []
     assert world.registry.asked == asked
     world.policy()
     await world.settle()
@@ -119,7 +119,7 @@ async def test_a_policy_change_that_demands_nothing_new_is_told_to_nobody() -> N
     world.policy(readiness={"requests": 5})
     await world.settle()
     assert world.events() == {"CandidateStarted": 1, "Promoted": 1}
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
 
 
 async def test_a_stricter_policy_is_asked_anew_for_a_candidate_that_was_refused_for_good() -> None:
@@ -193,12 +193,12 @@ async def test_guards_that_the_policy_makes_optional_may_be_missing() -> None:
 async def test_guards_that_go_away_while_the_pods_start_hold_the_promotion() -> None:
     world = await ready_world()
     world.auditor.unreachable = True
-    await world.looks(5)
+    await world.reconciliations(5)
     assert world.deployments() != {}
     world.cluster.remove(ports.ADMISSION_POLICY_BINDING, None, GUARD)
     world.clock.advance(60)
     world.auditor.unreachable = False
-    await world.looks(10)
+    await world.reconciliations(10)
     assert world.active is None
     assert world.condition("Ready") == ("False", "GuardsMissing")
 
@@ -275,7 +275,7 @@ async def test_a_deployment_of_the_same_name_is_never_taken_over() -> None:
     }
     world.cluster.add(ports.DEPLOYMENT, body, TEAM)
     for _ in range(20):
-        await world.look()
+        await world.reconcile()
         world.clock.advance(5)
     assert world.active is None
     assert world.condition("Ready") == ("False", "NameConflict")
@@ -306,7 +306,7 @@ async def test_an_alias_is_followed_when_it_moves() -> None:
     four = world.version("4")
     world.registry.aliases["iris", "champion"] = "4"
     await world.image("2026-11", of=four)
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.active != first
     assert world.owner.status.model == "iris/champion=4"
@@ -322,16 +322,16 @@ async def test_a_moved_alias_whose_image_holds_the_old_model_is_refused_and_the_
     first = world.active
     world.version("4")
     world.registry.aliases["iris", "champion"] = "4"
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.condition("Ready") == ("False", "ImageLacksVersion")
     assert (world.active, world.served) == (first, first)
     mark = len(world.log)
-    await world.looks(10, apart=60)
+    await world.reconciliations(10, apart=60)
     assert world.since(mark) == []
     assert world.events()["PromotionBlocked"] == 1
     world.registry.aliases["iris", "champion"] = "3"
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted"), "moved back, it is settled again"
     assert world.active == first
@@ -391,12 +391,12 @@ async def test_a_smaller_candidate_is_scaled_up_after_its_record_and_promoted_wh
 
 async def test_a_deposed_leader_writes_nothing() -> None:
     world = await ready_world()
-    await world.looks(2)
+    await world.reconciliations(2)
     world.fence = lambda: 0.0
     mark = len(world.log)
     world.workloads.step()
     with pytest.raises(DeposedError):
-        await world.looks(5)
+        await world.reconciliations(5)
     assert not [line for line in world.since(mark) if "lockstep" in line or "ModelDeployment" in line]
     assert world.active is None
     assert world.served is None
@@ -409,7 +409,7 @@ async def test_two_leaders_at_once_still_promote_once() -> None:
     for _ in range(30):
         world.workloads.step()
         await first.reconcile(TEAM, "iris", lambda: None)
-        await world.look()
+        await world.reconcile()
         world.clock.advance(1)
     assert world.condition("Ready") == ("True", "Promoted")
     assert len(world.records()) == 1
@@ -420,10 +420,10 @@ async def test_a_spec_that_can_not_be_understood_is_said_so_and_what_serves_goes
     world = await serving_world()
     before = world.active
     world.change(server={"port": 8080})
-    await world.looks(3)
+    await world.reconciliations(3)
     found = {c["type"]: (c["status"], c["reason"]) for c in world.get(*OWNER)["status"]["conditions"]}
     assert found["Ready"] == ("False", "SpecInvalid")
     assert world.served == before
     mark = len(world.log)
-    await world.looks(3)
+    await world.reconciliations(3)
     assert world.since(mark) == []

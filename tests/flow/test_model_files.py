@@ -80,11 +80,11 @@ async def test_files_that_are_added_and_taken_away_are_named() -> None:
 async def test_a_model_is_read_once_for_a_candidate_and_not_at_all_for_what_is_settled() -> None:
     world = await ready_world()
     world.auditor.unreachable = True
-    await world.looks(12)
+    await world.reconciliations(12)
     assert len(world.registry.read) == len(a.contents())
     world.auditor.unreachable = False
     await world.settle()
-    assert await world.looks(20, apart=600) == []
+    assert await world.reconciliations(20, apart=600) == []
     world.policy(lineage={"require": ["Signature"]})
     await world.settle()
     assert len(world.registry.read) == len(a.contents()), "a changed policy reads no weights either: they are pinned"
@@ -94,7 +94,7 @@ async def test_a_large_model_is_waited_for_with_its_progress_and_holds_up_nothin
     world = await ready_world()
     world.registry.gate = asyncio.Event()
     async with asyncio.timeout(20):
-        await world.looks(3)
+        await world.reconciliations(3)
     assert world.condition("Ready") == ("False", "ModelReading")
     assert "are being read: 0 bytes of" in world.message("Ready")
     assert world.candidate is not None
@@ -128,7 +128,7 @@ async def test_an_image_is_compared_although_its_lineage_is_only_reported_on() -
 async def test_an_outage_while_a_model_is_read_refuses_nothing_and_ends_by_itself() -> None:
     world = await ready_world()
     world.registry.broken.add("model.skops")
-    await world.looks(5)
+    await world.reconciliations(5)
     assert world.condition("Ready") == ("False", "RegistryUnreachable")
     assert "model.skops did not come" in world.message("Ready")
     world.registry.broken.clear()

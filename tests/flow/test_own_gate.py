@@ -41,14 +41,14 @@ MINE = Gate("configuration", Own.CONFIGURATION_HELD, judge)
 WITH_MINE = (*GATES[:3], MINE, GATES[3])
 
 
-async def looked(replicas: int) -> World:
+async def reconciled(replicas: int) -> World:
     world = await ready_world(gates=WITH_MINE, replicas=replicas)
     await world.settle()
     return world
 
 
 async def test_it_refuses_and_is_found_in_status_conditions_metrics_record_and_event() -> None:
-    world = await looked(replicas=3)
+    world = await reconciled(replicas=3)
     assert world.active is None
     assert world.owner.status.candidate is not None
     shown = {gate.name: gate for gate in world.owner.status.candidate.gates}
@@ -65,7 +65,7 @@ async def test_it_refuses_and_is_found_in_status_conditions_metrics_record_and_e
 
 
 async def test_it_passes_and_is_part_of_what_is_promoted() -> None:
-    world = await looked(replicas=2)
+    world = await reconciled(replicas=2)
     assert world.active is not None
     assert world.condition("ConfigurationHeld") == ("True", "Passed")
     (record,) = world.records()

@@ -92,7 +92,7 @@ async def test_what_serves_with_a_variable_that_is_no_longer_allowed_goes_on_and
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.condition("EnvironmentMatched") == ("False", "VariableNotAllowed")
     assert world.events()["ActiveDegraded"] == 1
-    assert await world.looks(5, apart=60) == []
+    assert await world.reconciliations(5, apart=60) == []
 
 
 async def test_a_policy_that_only_reports_lets_a_stranger_through_and_says_so() -> None:
@@ -173,10 +173,10 @@ async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_
 async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_anew(before: dict[str, Any]) -> None:
     world = await ready_world(policy=before)
     world.auditor.unreachable = True
-    await world.looks(5)
+    await world.reconciliations(5)
     first = world.candidate
     world.policy()
-    await world.looks(5)
+    await world.reconciliations(5)
     world.auditor.unreachable = False
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -202,14 +202,14 @@ async def test_a_server_that_writes_elsewhere_is_refused_with_the_knob_and_promo
 async def test_a_pod_that_admission_makes_writable_gets_no_traffic() -> None:
     world = await ready_world()
     world.auditor.unreachable = True
-    await world.looks(4)
+    await world.reconciliations(4)
     (pod, *_) = world.pods(world.candidate)
     name = pod["metadata"]["name"]
     world.cluster.edit(
         ports.POD, TEAM, name, lambda p: p["spec"]["containers"][0]["securityContext"].pop("readOnlyRootFilesystem")
     )
     world.auditor.unreachable = False
-    await world.look()
+    await world.reconcile()
     assert world.active is None
     told = str([world.notes("DriftCorrected"), world.message("Ready")])
     assert "its securityContext.readOnlyRootFilesystem is not what was asked for" in told
@@ -269,5 +269,5 @@ async def test_one_status_that_is_refused_keeps_no_other_from_being_written() ->
 async def test_a_status_of_a_policy_changes_nothing_for_whom_it_governs() -> None:
     world = await serving_world()
     await PolicyStatuses(world.connection, world.clock).refresh()
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
     assert world.condition("Ready") == ("True", "Promoted")

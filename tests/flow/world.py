@@ -66,8 +66,8 @@ class World:
         self.reconciler, self.scans = self.assembly.reconciler, self.assembly.scans
         self.woken = asyncio.Event()
 
-    async def look(self) -> float | None:
-        """Look once, and let what the look began beside it come to its end, as far as that waits for nobody."""
+    async def reconcile(self) -> float | None:
+        """Reconcile once, and let what that began beside it come to its end, as far as that waits for nobody."""
         self.due = await self.reconciler.reconcile(TEAM, "iris", self.woken.set)
         for _ in range(10):
             await asyncio.sleep(0)
@@ -79,21 +79,21 @@ class World:
             await self.woken.wait()
         self.woken.clear()
 
-    async def looks(self, count: int, *, apart: float = 5.0) -> list[Write]:
-        """Look some times, with time and the cluster going on in between, and return what the operator wrote."""
+    async def reconciliations(self, count: int, *, apart: float = 5.0) -> list[Write]:
+        """Reconcile some times, with time and the cluster going on in between, and return what the operator wrote."""
         before = len(self.connection.writes)
         for _ in range(count):
             self.workloads.step()
-            await self.look()
+            await self.reconcile()
             self.clock.advance(apart)
         return self.connection.writes[before:]
 
     async def settle(self, *, most: int = 60) -> None:
-        """Go on until a look writes nothing and nothing else happens either, a few times in a row."""
+        """Go on until a reconciliation writes nothing and nothing else happens either, a few times in a row."""
         quiet = 0
         for _ in range(most):
             before = len(self.log)
-            await self.looks(1, apart=1.0)
+            await self.reconciliations(1, apart=1.0)
             quiet = quiet + 1 if len(self.log) == before else 0
             if quiet == 4:
                 return
@@ -115,7 +115,7 @@ class World:
             self.clock.advance(20)
             self.start()
         except UnavailableError:
-            # The queue looks again later.
+            # The queue tries again later.
             self.clock.advance(2)
         else:
             return self.connection.failed

@@ -130,7 +130,7 @@ class GateStatus(ApiModel):
 
     @property
     def permits(self) -> bool:
-        """Tell whether this result lets the candidate go on: Passed, or not enforced."""
+        """Return whether this result lets the candidate go on: Passed, or not enforced."""
         return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
 
 

@@ -32,7 +32,7 @@ def on_disk(what: str) -> EnvironmentDocument | None:
 
 
 def is_recorded(what: str) -> bool:
-    """Tell whether something names a version, a logged model or a run in MLflow, rather than an image."""
+    """Return whether something names a version, a logged model or a run in MLflow, rather than an image."""
     return what.startswith(("models:/", "runs:/")) or bool(_MODEL_ID.match(what) or _RUN_ID.match(what))
 
 

@@ -46,7 +46,7 @@ class Result:
 
     @property
     def permits(self) -> bool:
-        """Tell whether this result lets the candidate go on: Passed, or not enforced. Off never reaches a Result."""
+        """Return whether this result lets the candidate go on: Passed, or not enforced. Off never reaches a Result."""
         return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
 
 

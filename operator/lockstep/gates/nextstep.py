@@ -114,7 +114,7 @@ def _packages(found: Sequence[Difference]) -> Iterator[str]:
 
 
 def _is_locked(difference: Difference) -> bool:
-    """Tell whether the recorded environment's lock mends a package: another version, or none."""
+    """Return whether the recorded environment's lock mends a package: another version, or none."""
     return difference.trained is not None and difference.trained != difference.image
 
 

@@ -200,7 +200,7 @@ def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | No
 
 
 def _runs(pod: PodFact) -> bool:
-    """Tell whether the node says that a container of this pod runs."""
+    """Return whether the node says that a container of this pod runs."""
     return bool(pod.image_id)
 
 

@@ -113,7 +113,7 @@ def check_values(entries: list[Any], *, missing: bool) -> None:
 
 
 def not_finite(leaf: Any) -> bool:
-    """Tell whether a value is NaN or infinite, or the word for it that some serialisers write."""
+    """Return whether a value is NaN or infinite, or the word for it that some serialisers write."""
     if isinstance(leaf, float):
         return not math.isfinite(leaf)
     return isinstance(leaf, str) and leaf.strip().lower() in _NOT_FINITE

@@ -12,6 +12,7 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.records import RecordOutcome
 from lockstep.gates import readiness
 from lockstep.gates.gate import Result, Stage
 from lockstep.gates.hold import HoldName
@@ -31,8 +32,8 @@ class CandidateStep:
     candidate: CandidateStatus
     actions: tuple[Action, ...] = ()
     """To be carried out after the status has been accepted."""
-    record: str | None = None
-    """`Promoted` or `Refused` when a PromotionRecord has to exist before the status is written."""
+    record: RecordOutcome | None = None
+    """Outcome of the PromotionRecord that has to exist before the status is written; None where none has to."""
     promote: bool = False
     """True when the status that is written next makes the candidate the active revision."""
 
@@ -74,7 +75,7 @@ def wanted_pods(owner: ModelDeployment, policy: PromotionPolicy, *, recorded: bo
 
 
 def waits_for_room(gates: Iterable[GateStatus | Result]) -> bool:
-    """Tell whether the readiness gate says that the pods find no room."""
+    """Return whether the readiness gate says that the pods find no room."""
     named = {g.gate if isinstance(g, Result) else g.name: g.reason for g in gates}
     return named.get(readiness.NAME) in readiness.NO_ROOM
 
@@ -131,8 +132,8 @@ def next_step(given: CandidateInput) -> CandidateStep:
         if not full:
             # The pods that are added now have the whole deadline for themselves.
             candidate = candidate.model_copy(update={"pods_since": given.now})
-        return CandidateStep(candidate, record="Promoted", promote=full)
-    return CandidateStep(candidate, record="Promoted", promote=True)
+        return CandidateStep(candidate, record=RecordOutcome.PROMOTED, promote=full)
+    return CandidateStep(candidate, record=RecordOutcome.PROMOTED, promote=True)
 
 
 def _pods(given: CandidateInput, snapshot: Snapshot, wanted: int) -> list[Action]:
@@ -172,7 +173,7 @@ def _refused(given: CandidateInput, candidate: CandidateStatus, blocking: Result
     return CandidateStep(
         candidate.model_copy(update=update),
         actions=_withdrawals(given) if blocking.final else (),
-        record="Refused" if given.snapshot is not None else None,
+        record=RecordOutcome.REFUSED if given.snapshot is not None else None,
     )
 
 

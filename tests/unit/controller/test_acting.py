@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment, RevisionStatus
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.observe import foreign_services, observe
 from lockstep.controller.cluster.ports import ConflictError, Object, RejectedError
 from lockstep.controller.cluster.poster import EventPoster
 from lockstep.controller.reconcile.act import Actor, NameTakenError
 from lockstep.controller.records.active import active_of, snapshots_of
-from lockstep.controller.records.store import PROMOTED, Records
+from lockstep.controller.records.store import Records
 from lockstep.gates.chain import evaluate
 from lockstep.rollout.actions import Apply, Correct, Create, Delete, Scale
 from lockstep.rollout.objects import labels, manifests
@@ -234,7 +235,7 @@ async def promoted(cluster: FakeCluster) -> str:
         verdict=evaluate(a.evidence()),
         policy=a.policy(),
         document_digest=None,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
 
 
@@ -262,7 +263,7 @@ async def test_a_revision_that_another_version_hashed_keeps_its_name_and_stays_a
         verdict=evaluate(a.evidence()),
         policy=a.policy(),
         document_digest=None,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
     found = await active_of(stating(name, "0123456789"), Observed(), Records(cluster, SYSTEM))
     assert found is not None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.modeldeployment import CandidateStatus, GateMode, GateOutcome, ModelDeployment
 from lockstep.api.reasons import Reason
+from lockstep.api.records import RecordOutcome
 from lockstep.environment.comparison.compare import Difference, DifferenceKind
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods
@@ -110,7 +111,7 @@ def test_ready_pods_deployment_is_paused_against_edits_before_anything_else() ->
 
 def test_a_passed_candidate_of_full_size_is_recorded_and_promoted_in_one_step() -> None:
     step = next_step(situation(recorded=False))
-    assert step == CandidateStep(step.candidate, record="Promoted", promote=True)
+    assert step == CandidateStep(step.candidate, record=RecordOutcome.PROMOTED, promote=True)
 
 
 def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
@@ -121,7 +122,7 @@ def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
 def test_a_smaller_candidate_is_recorded_then_scaled_then_promoted() -> None:
     policy = a.policy(rollout={"candidateReplicas": 1})
     small = next_step(situation(policy=policy, observed=running(replicas=1), recorded=False, pods_ready=1))
-    assert (small.record, small.promote, small.actions) == ("Promoted", False, ())
+    assert (small.record, small.promote, small.actions) == (RecordOutcome.PROMOTED, False, ())
     grown = next_step(situation(policy=policy, observed=running(replicas=1), pods_ready=1))
     assert grown.actions == (Scale(OF.object_name, 2),)
     assert not grown.promote
@@ -160,7 +161,7 @@ def test_what_is_held_or_unknown_starts_nothing(changes: dict[str, Any]) -> None
 
 def test_a_refusal_is_recorded_and_leaves_the_pods_alone_while_it_is_not_final() -> None:
     step = next_step(situation(verdict=MISMATCH))
-    assert (step.record, step.promote, step.actions) == ("Refused", False, ())
+    assert (step.record, step.promote, step.actions) == (RecordOutcome.REFUSED, False, ())
     assert not step.candidate.final
     assert step.candidate.blocked_since == a.NOW
 
@@ -174,7 +175,7 @@ def test_a_final_refusal_withdraws_the_deployment() -> None:
     assert step.candidate.final
     assert step.candidate.pods_since is None
     assert step.actions == (Delete("Deployment", OF.object_name, f"deployment-{OF.revision}"),)
-    assert step.record == "Refused"
+    assert step.record == RecordOutcome.REFUSED
 
 
 def after_final(**changes: Any) -> CandidateInput:
@@ -250,12 +251,12 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
     step = next_step(situation(owner=owner, **parts))
     if step.promote:
         assert parts["verdict"].permits_traffic
-        assert parts["recorded"] or step.record == "Promoted"
+        assert parts["recorded"] or step.record == RecordOutcome.PROMOTED
         assert parts["pods_ready"] >= max(1, replicas)
         assert parts["observed"].deployments[OF.revision]["spec"]["paused"]
         assert parts["snapshot"] is not None
         assert step.actions == ()
-    if step.record == "Promoted":
+    if step.record == RecordOutcome.PROMOTED:
         assert parts["verdict"].permits_traffic
         assert parts["pods_ready"] >= wanted_pods(owner, parts["policy"], recorded=parts["recorded"])
     if any(isinstance(action, Create | Scale | Apply) for action in step.actions):
@@ -288,7 +289,7 @@ def walked(owner: ModelDeployment, most: int = 20) -> list[CandidateStep]:
         steps.append(step)
         if step.promote:
             return steps
-        recorded = recorded or step.record == "Promoted"
+        recorded = recorded or step.record == RecordOutcome.PROMOTED
         owner = owner.model_copy(update={"status": owner.status.model_copy(update={"candidate": step.candidate})})
         for action in step.actions:
             match action:

@@ -49,7 +49,7 @@ def compiled(rule: str) -> Any:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Tell whether a pattern is found in a text, by RE2 as in the API server."""
+    """Return whether a pattern is found in a text, by RE2 as in the API server."""
     return compiled("self.matches(wanted)").eval(data={"self": text, "wanted": pattern}).plain_value() is True
 
 
@@ -71,7 +71,7 @@ def problems(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
 
 
 def _holds(rule: str, value: Any) -> bool:
-    """Tell whether a rule holds; one that ends in an error does not, as in the API server."""
+    """Return whether a rule holds; one that ends in an error does not, as in the API server."""
     expression = compiled(rule)
     try:
         return expression.eval(data={"self": value}).plain_value() is True

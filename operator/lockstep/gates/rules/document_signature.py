@@ -16,7 +16,7 @@ _STEP = "Next step (who trains): train again with log_environment(sign_key=...) 
 
 
 def is_demanded(policy: Fact[PromotionPolicy]) -> bool:
-    """Tell whether a policy demands that the document is signed; without it a document is self-declared."""
+    """Return whether a policy demands that the document is signed; without it a document is self-declared."""
     return not isinstance(policy, Unknown) and policy.spec.environment.signature is not None
 
 

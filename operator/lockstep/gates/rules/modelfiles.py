@@ -72,7 +72,7 @@ def _agreeing(gate: str, lineage: Lineage, files: ModelFiles) -> Result | None:
 
 
 def agree(lineage: Lineage, files: ModelFiles) -> bool:
-    """Tell whether lineage and files are of one piece."""
+    """Return whether lineage and files are of one piece."""
     return _agreeing("", lineage, files) is None
 
 

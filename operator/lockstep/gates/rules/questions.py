@@ -79,7 +79,7 @@ def _example(evidence: Evidence, custom: CustomServer | None, rules: ReadinessPo
 
 
 def asks_nothing(evidence: Evidence) -> bool:
-    """Tell whether the pods are asked for no prediction: the model has no example, and the policy lets such models pass.
+    """Return whether the pods are asked for no prediction: the model has no example, and the policy lets such models pass.
 
     Who deploys can't bring it about: a registered version has its example or has not, and a custom server needs a body.
     """
@@ -88,5 +88,5 @@ def asks_nothing(evidence: Evidence) -> bool:
 
 
 def listed(model: str, patterns: list[str]) -> bool:
-    """Tell whether a list of the policy names a registered model."""
+    """Return whether a list of the policy names a registered model."""
     return any(fnmatchcase(model, pattern) for pattern in patterns)

@@ -66,7 +66,7 @@ def _is_below(path: str, place: str) -> bool:
 
 
 def says_read_only(text: str) -> bool:
-    """Tell whether somebody complains that a file system is read-only."""
+    """Return whether somebody complains that a file system is read-only."""
     return _COMPLAINT.search(text) is not None
 
 

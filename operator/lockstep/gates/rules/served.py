@@ -130,7 +130,7 @@ def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, 
 
 
 def _tolerated(case: _Case, files: Unknown) -> bool:
-    """Tell whether the policy lets the MLmodel file alone decide where the registry does not list the others."""
+    """Return whether the policy lets the MLmodel file alone decide where the registry does not list the others."""
     rule = case.policy.lineage.model_files
     return files.reason is Reason.MODEL_FILES_UNREADABLE and rule is ModelFilesRule.IF_READABLE
 
@@ -160,7 +160,7 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
 
 
 def same_ids(model: ImageModel, lineage: Lineage) -> bool:
-    """Tell whether a model says that it is the registered one; its files tell whether that is so."""
+    """Return whether a model says that it is the registered one; its files tell whether that is so."""
     if lineage.model_id is not None:
         return model.model_id == lineage.model_id
     return model.run_id is not None and lineage.run is not None and model.run_id == lineage.run.run_id
@@ -219,7 +219,7 @@ def _paths(case: _Case) -> Iterator[tuple[str, str]]:
 
 
 def _serves(named: str, held: list[_Held], right: list[str]) -> bool:
-    """Tell whether a directory, or file, that is served is of the registered model and of no other one."""
+    """Return whether a directory, or file, that is served is of the registered model and of no other one."""
     around = [one.path for one in held if _within(named, one.path)]
     if around:
         return max(around, key=len) in right

@@ -62,7 +62,7 @@ def difference(desired: Any, live: Any, path: str) -> str | None:
 
 
 def _both(kind: type, desired: Any, live: Any) -> bool:
-    """Tell whether two values are of one kind, where one of them may be absent."""
+    """Return whether two values are of one kind, where one of them may be absent."""
     values = [value for value in (desired, live) if value is not None]
     return all(isinstance(value, kind) for value in values)
 

@@ -27,7 +27,7 @@ def drift(desired: Manifest, live: Manifest) -> str | None:
 
 
 def lacks_labels_only(desired: Manifest, live: Manifest) -> bool:
-    """Tell whether a live object is the desired one but for labels of ours, so that it may be ours and have lost them.
+    """Return whether a live object is the desired one but for labels of ours, so that it may be ours and have lost them.
 
     Whoever made it: with the labels it is, in all that is compared, the object that we would make in its place.
     """

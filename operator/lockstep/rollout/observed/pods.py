@@ -69,7 +69,7 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
 
 
 def edited(pod: Object, snapshot: Snapshot) -> bool:
-    """Tell whether a pod was made as it was asked for and changed later, so that another one in its place helps.
+    """Return whether a pod was made as it was asked for and changed later, so that another one in its place helps.
 
     The API server lets nothing of it be changed later but images, and ephemeral containers be added (ValidatePodUpdate); it
     counts such changes in metadata.generation, which nobody else can write (Kubernetes 1.33 and later). Everything else
@@ -132,6 +132,6 @@ def _shown(value: Any) -> str:
 
 
 def controlled_by(obj: Object, uid: str) -> bool:
-    """Tell whether the object with this uid is the controller of `obj`."""
+    """Return whether the object with this uid is the controller of `obj`."""
     references = obj["metadata"].get("ownerReferences") or []
     return any(ref.get("controller") and ref.get("uid") == uid for ref in references)

@@ -34,7 +34,7 @@ class Conditions:
         )
 
     def is_true(self, type_: ConditionType) -> bool:
-        """Tell whether a condition holds."""
+        """Return whether a condition holds."""
         found = self._by_type.get(type_)
         return found is not None and found.status == "True"
 

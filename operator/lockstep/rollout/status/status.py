@@ -284,5 +284,5 @@ def _available(status: ModelDeploymentStatus) -> Condition | None:
 
 
 def _same(before: CandidateStatus, after: CandidateStatus) -> bool:
-    """Tell whether two statuses are about one candidate, whose version may have become known in between."""
+    """Return whether two statuses are about one candidate, whose version may have become known in between."""
     return before.spec_hash == after.spec_hash and before.model_version in (None, after.model_version)

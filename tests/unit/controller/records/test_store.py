@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
-from lockstep.controller.records.store import PROMOTED, REFUSED, Records, pin_name, record_name
+from lockstep.controller.records.store import Records, pin_name, record_name
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import LineagePins
 from tests.fakes import builders as a
@@ -29,7 +30,7 @@ class Kept:
         self.connection = Connection(self.cluster)
         self.records = Records(self.connection, SYSTEM)
 
-    async def write(self, outcome: str = PROMOTED, **changes: object) -> str:
+    async def write(self, outcome: RecordOutcome = RecordOutcome.PROMOTED, **changes: object) -> str:
         return await self.records.write_verdict(
             a.owner(),
             candidate=CANDIDATE.model_copy(update=changes),
@@ -54,13 +55,17 @@ async def test_the_same_verdict_is_recorded_and_written_once() -> None:
 
 async def test_a_later_try_and_another_outcome_have_records_of_their_own() -> None:
     kept = Kept()
-    names = {await kept.write(), await kept.write(REFUSED), await kept.write(start_time=a.NOW + timedelta(seconds=1))}
+    names = {
+        await kept.write(),
+        await kept.write(RecordOutcome.REFUSED),
+        await kept.write(start_time=a.NOW + timedelta(seconds=1)),
+    }
     assert len(names) == 3
 
 
 async def test_a_record_is_believed_only_about_its_own_object_revision_and_outcome() -> None:
     kept = Kept()
-    name, refused = await kept.write(), await kept.write(REFUSED)
+    name, refused = await kept.write(), await kept.write(RecordOutcome.REFUSED)
     assert await kept.records.promotion(a.owner(), name, OF.revision) is not None
     assert await kept.records.promotion(a.owner(), name, "another") is None
     assert await kept.records.promotion(a.owner(), refused, OF.revision) is None
@@ -73,7 +78,7 @@ async def test_a_record_is_believed_only_about_its_own_object_revision_and_outco
 async def test_the_newest_promotion_is_found_among_refusals_and_strangers() -> None:
     kept = Kept()
     assert await kept.records.newest_promotion(a.owner()) is None
-    await kept.write(REFUSED)
+    await kept.write(RecordOutcome.REFUSED)
     assert await kept.records.newest_promotion(a.owner()) is None
     await kept.write()
     later = replace(PASSED, decided_at=a.NOW + timedelta(hours=1))
@@ -84,7 +89,7 @@ async def test_the_newest_promotion_is_found_among_refusals_and_strangers() -> N
         verdict=later,
         policy=a.policy(),
         document_digest=a.DIGEST,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
     newest = await kept.records.newest_promotion(a.owner())
     assert newest is not None
@@ -94,7 +99,7 @@ async def test_the_newest_promotion_is_found_among_refusals_and_strangers() -> N
 
 def test_the_name_of_a_record_fits_and_says_what_it_is_about() -> None:
     owner = a.owner().model_copy(update={"name": "i" * 52})
-    name = record_name(owner, CANDIDATE, PASSED, PROMOTED)
+    name = record_name(owner, CANDIDATE, PASSED, RecordOutcome.PROMOTED)
     assert len(name) <= 253
     assert OF.revision in name
 

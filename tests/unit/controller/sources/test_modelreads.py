@@ -1,4 +1,4 @@
-"""Readings in the background: one a model, never a look that waits for it, and none that is older than it may be."""
+"""Readings in the background: one a model, never a reconciliation that waits for it, and none that is older than it may be."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ def reason(fact: Fact[ModelFiles]) -> Reason:
     return fact.reason
 
 
-async def test_a_small_model_is_read_at_the_first_look() -> None:
+async def test_a_small_model_is_read_at_the_first_reconciliation() -> None:
     reading = Reading()
     assert await reading.get() == a.files_of(a.contents())
 
