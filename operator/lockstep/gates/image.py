@@ -1,4 +1,4 @@
-"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be told,
+"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be read,
 and it holds the registered model.
 """
 
@@ -9,7 +9,7 @@ from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
 from lockstep.gates.evidence import Evidence, Unknown, known
 from lockstep.gates.gate import Gate, Result
-from lockstep.gates.nextstep import resolved_once
+from lockstep.gates.nextstep import new_tag_advice
 from lockstep.gates.rules import served, signatures
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
 
@@ -54,7 +54,7 @@ _OF_THE_IMAGE = CONTENT_REASONS | {
 
 def _with_tag(result: Result, evidence: Evidence) -> Result:
     """Say that a tag is resolved once, where it is pinned and the image behind it is refused."""
-    again = resolved_once(evidence.spec.image)
+    again = new_tag_advice(evidence.spec.image)
     if not again or isinstance(evidence.image, Unknown) or result.reason not in _OF_THE_IMAGE:
         return result
     step = f"{result.next_step}; {again}" if result.next_step else f"Next step (image): mend it; {again}"

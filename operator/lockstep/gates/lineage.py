@@ -67,19 +67,19 @@ def _document_digest(lineage: Lineage) -> str | None:
 def _findings(
     lineage: Lineage, policy: PromotionPolicySpec, pins: LineagePins | None, files: Fact[ModelFiles] | None
 ) -> Iterator[Result]:
-    yield from _existence(lineage)
-    yield from _changes(lineage, pins, files)
-    yield from _agreement(lineage)
-    yield from _elsewhere(lineage, policy)
-    yield from _environment(lineage, policy)
-    yield from _completeness(lineage, policy)
+    yield from _check_existence(lineage)
+    yield from _check_changes(lineage, pins, files)
+    yield from _check_agreement(lineage)
+    yield from _check_place(lineage, policy)
+    yield from _check_environment(lineage, policy)
+    yield from _check_completeness(lineage, policy)
 
 
 def _rejected(reason: Reason, message: str, next_step: str | None = None) -> Result:
     return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=next_step)
 
 
-def _existence(lineage: Lineage) -> Iterator[Result]:
+def _check_existence(lineage: Lineage) -> Iterator[Result]:
     named = f"{lineage.name} {lineage.version}"
     if lineage.version_status != "READY":
         yield Result(NAME, GateOutcome.PENDING, Reason.VERSION_NOT_READY, f"{named} is {lineage.version_status} in MLflow")
@@ -104,7 +104,7 @@ def _existence(lineage: Lineage) -> Iterator[Result]:
         yield Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message, next_step=step)
 
 
-def _agreement(lineage: Lineage) -> Iterator[Result]:
+def _check_agreement(lineage: Lineage) -> Iterator[Result]:
     run = lineage.run.run_id if lineage.run else None
     claims = {"the model version": lineage.version_run_id or None, "MLmodel": lineage.mlmodel_run_id}
     if lineage.logged_model is not None:
@@ -120,7 +120,7 @@ def _agreement(lineage: Lineage) -> Iterator[Result]:
         yield _rejected(Reason.LINEAGE_CONFLICT, message)
 
 
-def _changes(lineage: Lineage, pins: LineagePins | None, files: Fact[ModelFiles] | None) -> Iterator[Result]:
+def _check_changes(lineage: Lineage, pins: LineagePins | None, files: Fact[ModelFiles] | None) -> Iterator[Result]:
     if pins is None:
         return
     labels = {
@@ -130,7 +130,7 @@ def _changes(lineage: Lineage, pins: LineagePins | None, files: Fact[ModelFiles]
         "run_id": "run",
     }
     now = pins_of(lineage, first_seen=pins.first_seen)
-    # A run that has vanished is told as such; a document that was added later is still a change.
+    # A run that has vanished is reported as such; a document that was added later is still a change.
     changed = [label for key, label in labels.items() if getattr(now, key) != getattr(pins, key)]
     version = f"{lineage.name} {lineage.version}"
     if changed:
@@ -151,7 +151,7 @@ def _new_version(pins: LineagePins) -> str:
     return f"{_RETRAIN}register a new version: a version may not change{pin}"
 
 
-def _elsewhere(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+def _check_place(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
     """Refuse a version whose files lie where neither its logged model nor its run keeps any: MLflow has no list of them."""
     if lineage.place is not None or policy.lineage.model_files is ModelFilesRule.IGNORE:
         return
@@ -163,7 +163,7 @@ def _elsewhere(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result
     yield _rejected(Reason.LINEAGE_CONFLICT, message, step)
 
 
-def _environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+def _check_environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
     if lineage.environment_document is None:
         weaker = policy.environment.evidence is EnvironmentEvidence.MODEL_REQUIREMENTS and lineage.requirements is not None
         if not weaker:
@@ -189,7 +189,7 @@ def _model(lineage: Lineage) -> str:
     return f"logged model {lineage.model_id}" if lineage.model_id else f"{lineage.name} {lineage.version}"
 
 
-def _completeness(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
+def _check_completeness(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
     wanted = list(policy.lineage.require)
     if policy.readiness.input_example is InImage.REQUIRED:
         wanted.append(LineageRequirement.INPUT_EXAMPLE)

@@ -8,7 +8,7 @@ from lockstep.api.reasons import ConditionType, Reason
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, PodFact, Unknown
 from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.rules import rootfilesystem
-from lockstep.gates.rules.questions import asks_nothing, unaskable
+from lockstep.gates.rules.questions import asks_nothing, find_obstacle
 from lockstep.gates.rules.refusal import refusal
 from lockstep.images.image import ResolvedImage, digests_of
 from lockstep.images.reference import reported_digest
@@ -31,7 +31,7 @@ def _judge(evidence: Evidence) -> Result:
     """Judge the candidate's pods and their audit."""
     if isinstance(evidence.policy, Unknown):
         return _waiting("the policy has to be known first")
-    refused = _unaskable(evidence)
+    refused = _check_askable(evidence)
     if refused is not None:
         return refused
     pods = evidence.pods
@@ -40,14 +40,14 @@ def _judge(evidence: Evidence) -> Result:
     deadline = effective_deadline(evidence.spec.readiness, evidence.policy.spec.readiness)
     late = evidence.now - pods.since >= timedelta(seconds=deadline)
     return (
-        _tampered(pods)
-        or _failed_audit(pods, evidence.policy)
-        or _crashed(pods, evidence.policy, late=late)
-        or _no_room(pods)
-        or _not_pulled(pods, late=late)
-        or _not_ready(pods, deadline, late=late)
-        or _other_image(pods, evidence.image)
-        or _audited(pods, evidence, late=late)
+        _check_tampering(pods)
+        or _check_failed_audits(pods, evidence.policy)
+        or _check_crashes(pods, evidence.policy, late=late)
+        or _check_room(pods)
+        or _check_pulls(pods, late=late)
+        or _check_ready(pods, deadline, late=late)
+        or _check_images(pods, evidence.image)
+        or _judge_audits(pods, evidence, late=late)
     )
 
 
@@ -70,15 +70,15 @@ def _rejected(reason: Reason, message: str, step: str) -> Result:
     return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=f"Next step: {step}, or raise spec.retry", final=True)
 
 
-def _unaskable(evidence: Evidence) -> Result | None:
+def _check_askable(evidence: Evidence) -> Result | None:
     """Refuse before pods start: what helps is another manifest, version or policy, so that trying again does not."""
-    why = unaskable(evidence)
+    why = find_obstacle(evidence)
     if why is None:
         return None
     return Result(NAME, GateOutcome.REJECTED, why.reason, why.message, next_step=why.step, final=True)
 
 
-def _tampered(pods: CandidatePods) -> Result | None:
+def _check_tampering(pods: CandidatePods) -> Result | None:
     changed = next((pod for pod in pods.pods if pod.tampered), None)
     if changed is None:
         return None
@@ -88,7 +88,7 @@ def _tampered(pods: CandidatePods) -> Result | None:
     )
 
 
-def _other_image(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | None:
+def _check_images(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | None:
     """Compare what the nodes say that they run with the image that was pinned.
 
     A runtime knows an image by its ID, which is the digest of its configuration and so of all layers (image-spec config.md,
@@ -105,15 +105,15 @@ def _other_image(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | No
     """
     running = [pod for pod in pods.pods if _runs(pod)]
     if isinstance(image, Unknown):
-        return _waiting("the image has to be known before it can be told whether the pods run it") if running else None
+        return _waiting("whether the pods run the image can be determined only once the image is known") if running else None
     for pod in running:
-        result = _traced(pod, pods.reported.get(reported_digest(pod.image_id) or ""), image)
+        result = _check_image_of_pod(pod, pods.reported.get(reported_digest(pod.image_id) or ""), image)
         if result is not None:
             return result
     return None
 
 
-def _traced(pod: PodFact, found: Fact[ResolvedImage] | None, image: ResolvedImage) -> Result | None:
+def _check_image_of_pod(pod: PodFact, found: Fact[ResolvedImage] | None, image: ResolvedImage) -> Result | None:
     """Return None for a pod that runs the pinned image, else what to say of it."""
     digest = reported_digest(pod.image_id)
     if digest in digests_of(image) or (isinstance(found, ResolvedImage) and found.config_digest == image.config_digest):
@@ -131,17 +131,17 @@ def _traced(pod: PodFact, found: Fact[ResolvedImage] | None, image: ResolvedImag
     return Result(NAME, GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED, f"{named} by that name: {why}", next_step=step)
 
 
-def _failed_audit(pods: CandidatePods, policy: PromotionPolicy) -> Result | None:
+def _check_failed_audits(pods: CandidatePods, policy: PromotionPolicy) -> Result | None:
     failed = next((audit for audit in pods.audits if not audit.passed and not audit.unreachable), None)
     if failed is None:
         return None
     reason = Reason.AUDIT_TIMEOUT if failed.late else Reason.AUDIT_FAILED
-    told = rootfilesystem.says_read_only(failed.failure or "")
-    step = (rootfilesystem.advice(policy, told=True) if told else "") or failed.advice or "fix the server or the model"
+    read_only = rootfilesystem.says_read_only(failed.failure or "")
+    step = (rootfilesystem.advice(policy, reported=True) if read_only else "") or failed.advice or "fix the server or the model"
     return _rejected(reason, f"pod {failed.pod}: {failed.failure}", step)
 
 
-def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Result | None:
+def _check_crashes(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Result | None:
     """A restart is a crash of the candidate: it is refused at the deadline, or as soon as it has become a loop."""
     pod = next((pod for pod in pods.pods if pod.restarts or pod.phase == "Failed"), None)
     if pod is None:
@@ -150,13 +150,13 @@ def _crashed(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Res
     code = f", exit code {pod.exit_code}" if pod.exit_code is not None else ""
     message = f"the server in pod {pod.name} ended {pod.restarts or 1} times ({ending}{code})"
     if late or pod.restarts >= _CRASH_RESTARTS:
-        advice = rootfilesystem.advice(policy, told=pod.read_only)
+        advice = rootfilesystem.advice(policy, reported=pod.read_only)
         steps = [advice] if pod.read_only and advice else ["fix the server, build the image again", advice]
         return _rejected(Reason.POD_CRASHED, message, "; ".join(step for step in steps if step))
     return Result(NAME, GateOutcome.PENDING, Reason.POD_CRASHED, message)
 
 
-def _no_room(pods: CandidatePods) -> Result | None:
+def _check_room(pods: CandidatePods) -> Result | None:
     if pods.refused:
         reason, step = refusal(pods.refused)
         return Result(NAME, GateOutcome.RETRY, reason, pods.refused, next_step=step)
@@ -166,7 +166,7 @@ def _no_room(pods: CandidatePods) -> Result | None:
     return Result(NAME, GateOutcome.RETRY, Reason.PODS_UNSCHEDULABLE, f"pod {pod.name}: {pod.unschedulable}")
 
 
-def _not_pulled(pods: CandidatePods, *, late: bool) -> Result | None:
+def _check_pulls(pods: CandidatePods, *, late: bool) -> Result | None:
     pod = next((pod for pod in pods.pods if pod.waiting_reason in _PULL_REASONS), None)
     if pod is None:
         return None
@@ -176,7 +176,7 @@ def _not_pulled(pods: CandidatePods, *, late: bool) -> Result | None:
     return Result(NAME, GateOutcome.PENDING, Reason.IMAGE_PULL_FAILED, message)
 
 
-def _not_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | None:
+def _check_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | None:
     ready = [pod for pod in pods.pods if pod.ready]
     wanted = max(1, pods.wanted)
     if len(ready) >= wanted and all(_runs(pod) for pod in ready):
@@ -204,7 +204,7 @@ def _runs(pod: PodFact) -> bool:
     return bool(pod.image_id)
 
 
-def _audited(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Result:
+def _judge_audits(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Result:
     done = {audit.pod: audit for audit in pods.audits}
     ready = [pod.name for pod in pods.pods if pod.ready]
     unreachable = next((audit for audit in pods.audits if audit.unreachable), None)
@@ -226,10 +226,10 @@ def _audited(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Result:
         message = f"pod {idle.pod} has answered {idle.answered} of {wanted} predictions"
         return _rejected(Reason.AUDIT_FAILED, message, "fix the server or the model")
     answered = sum(audit.answered for audit in pods.audits)
-    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, _proven(len(ready), answered, evidence))
+    return Result(NAME, GateOutcome.PASSED, Reason.PASSED, _proof_message(len(ready), answered, evidence))
 
 
-def _proven(ready: int, answered: int, evidence: Evidence) -> str:
+def _proof_message(ready: int, answered: int, evidence: Evidence) -> str:
     """Say what the pods have proven, and where that is less than people may think."""
     custom = evidence.spec.server.custom
     if asks_nothing(evidence):

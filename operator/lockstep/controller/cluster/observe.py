@@ -9,7 +9,7 @@ from lockstep.controller.cluster.ports import Cluster, Object
 from lockstep.rollout.objects import labels
 from lockstep.rollout.observed.chain import controller_of, is_named_after
 from lockstep.rollout.observed.observed import Observed
-from lockstep.rollout.observed.ownership import taken
+from lockstep.rollout.observed.ownership import name_taken_message
 from lockstep.rollout.observed.pods import controlled_by
 
 _UNLABELLED = 8
@@ -49,7 +49,7 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         service=service,
         budget=budget,
         taken={
-            revision: taken("Deployment", str(one["metadata"]["name"]))
+            revision: name_taken_message("Deployment", str(one["metadata"]["name"]))
             for revision, one in hidden.items()
             if not controlled_by(one, owner.uid)
         },

@@ -41,10 +41,10 @@ from lockstep.controller.sources.images import ImagesOf
 from lockstep.gates.gate import Gate
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.maintain import Maintenance, maintain
-from lockstep.rollout.observed.ownership import stranger
+from lockstep.rollout.observed.ownership import foreign_object
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.conditions import Conditions
-from lockstep.rollout.status.status import ending_status, kept_status, next_status
+from lockstep.rollout.status.status import deletion_status, kept_status, next_status
 
 _log = logging.getLogger(__name__)
 _SOON = 0.2
@@ -188,7 +188,7 @@ class Reconciler:
             return None
         observed = await observe(self._cluster, owner)
         active = await active_of(owner, observed, self._records)
-        status = ending_status(owner, observed, active.status if active else None, self._clock.now())
+        status = deletion_status(owner, observed, active.status if active else None, self._clock.now())
         try:
             if raw.get("status") != status.payload():
                 await self._store(raw, status)
@@ -205,7 +205,7 @@ class Reconciler:
         active = await active_of(owner, observed, self._records)
         if active is not None:
             snapshots[active.snapshot.revision] = active.snapshot
-        conflict = stranger(owner, observed, active.snapshot if active else None)
+        conflict = foreign_object(owner, observed, active.snapshot if active else None)
         # What the records do not vouch for is not active, whatever the status says.
         believed = owner.status.model_copy(update={"active": active.status if active else None})
         return Observation(

@@ -22,7 +22,7 @@ from lockstep.gates import readiness
 from lockstep.gates.evidence import AuditFact, Unknown
 from lockstep.readiness.port import Auditor
 from lockstep.rollout.observed.observed import selected_revision
-from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.conditions import shorten
 
 _WINDOW = 120.0
 """Seconds after a promotion in which the Service is asked."""
@@ -165,7 +165,7 @@ class ServiceChecks:
         if course.failure is not None:
             # The first failure stands: another row of the example is no news.
             return
-        course.failure = shortened(
+        course.failure = shorten(
             f"the Service {observation.owner.name} does not answer as the audited pods did: {fact.failure}. "
             "Next step: see what serves; apply the revision before (status.history) or a corrected image"
         )

@@ -23,7 +23,7 @@ from lockstep.images.scan.record import InvalidRecordError, scan_from_record, sc
 from lockstep.images.scan.result import ImageScan
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import Snapshot, short_hash
-from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.conditions import shorten
 from lockstep.rollout.status.results import gate_status
 
 _CACHED = 512
@@ -136,7 +136,7 @@ class Records:
             "configurationDigest": sha256_of(canonical_json(snapshot.payload())),
             "gates": [gate_status(result).payload() for result in verdict.results],
             "holds": [gate_status(hold).payload() for hold in verdict.holds],
-            "differences": [shortened(d.sentence) for d in differences[:_MAX_DIFFERENCES]],
+            "differences": [shorten(d.sentence) for d in differences[:_MAX_DIFFERENCES]],
             "snapshot": snapshot.text(),
         }
         spec = {key: value for key, value in spec.items() if value is not None}

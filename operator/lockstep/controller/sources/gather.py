@@ -17,7 +17,7 @@ from lockstep.controller.sources.scans import Scans
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, LineagePins, Unknown
-from lockstep.gates.rules.modelfiles import agree
+from lockstep.gates.rules.modelfiles import is_consistent
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.asking import Registries, ask_image, ask_lineage, ask_signed
 from lockstep.gathering.gather import gather, image_of, lineage_of
@@ -132,7 +132,7 @@ class _Background:
         now = self.to.clock.now()
         for after in (self.since or now - _STANDING, now - timedelta(seconds=_FRESH_SECONDS)):
             files = await self.to.reads.get(registry, uri, place, namespace, since=after, when_done=self.requeue)
-            if isinstance(files, Unknown) or agree(lineage, files):
+            if isinstance(files, Unknown) or is_consistent(lineage, files):
                 break
         return files
 

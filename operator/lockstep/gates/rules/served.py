@@ -1,4 +1,4 @@
-"""Which model an image serves: the registered one, as far as its layers, its command line and its variables tell."""
+"""Which model an image serves: the registered one, as far as its layers, its command line and its variables say."""
 
 import posixpath
 import re
@@ -14,7 +14,7 @@ from lockstep.formats.canonical import sha256_of
 from lockstep.formats.modelfiles import FileChanges, ModelFiles, changes
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.gate import Result, result_of_unknown
-from lockstep.gates.rules.modelfiles import registered
+from lockstep.gates.rules.modelfiles import registered_files
 from lockstep.images.image import ResolvedImage
 from lockstep.images.scan.result import ImageModel, ImageScan
 from lockstep.lineage.lineage import Lineage
@@ -81,12 +81,12 @@ def judge(
         lineage=lineage,
         scan=scan,
         policy=policy,
-        files=registered(evidence.files, evidence.pins),
+        files=registered_files(evidence.files, evidence.pins),
         variables={**dict(image.config.env), **template},
         working_dir=image.config.working_dir or "/",
     )
     fetched = dict(_uris(case))
-    refusal = next((refusal for who, uri in fetched.items() if (refusal := _fetched(case, who, uri)) is not None), None)
+    refusal = next((refusal for who, uri in fetched.items() if (refusal := _check_fetched(case, who, uri)) is not None), None)
     if refusal is not None:
         return refusal, ""
     if fetched and case.required:
@@ -98,11 +98,11 @@ def judge(
             return case.rejected(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
         how = f"{_first(fetched)}: what is fetched at start" if fetched else "no model is in the image: what it serves"
         return None, f"; {how} is not checked"
-    return _in_layers(case, fetched)
+    return _judge_layers(case, fetched)
 
 
-def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, str]:
-    if isinstance(case.files, Unknown) and not _tolerated(case, case.files):
+def _judge_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, str]:
+    if isinstance(case.files, Unknown) and not _is_tolerated(case, case.files):
         return result_of_unknown(case.gate, case.files), ""
     held = [_Held(model.path, _fault(case, model)) for model in case.scan.models]
     right = [one.path for one in held if one.fault is None]
@@ -114,7 +114,7 @@ def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, 
             message = f"{_COMMAND} names {case.named}, and {case.version} is at {right[0]}"
             return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
     elif not fetched and case.server in _MODEL_SERVERS:
-        message = f"which model {case.server} serves could not be determined: several, or none that it is told"
+        message = f"which model {case.server} serves could not be determined: its settings name several models, or none"
         return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     elif others and not fetched:
         message = f"the image holds {_list(others)} beside {case.version}, and does not say which one it serves"
@@ -129,7 +129,7 @@ def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, 
     return None, f", and holds {case.version} at {right[0]}{compared}"
 
 
-def _tolerated(case: _Case, files: Unknown) -> bool:
+def _is_tolerated(case: _Case, files: Unknown) -> bool:
     """Return whether the policy lets the MLmodel file alone decide where the registry does not list the others."""
     rule = case.policy.lineage.model_files
     return files.reason is Reason.MODEL_FILES_UNREADABLE and rule is ModelFilesRule.IF_READABLE
@@ -149,24 +149,24 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
     if not isinstance(case.files, ModelFiles):
         if case.lineage.mlmodel is not None and sha256_of(case.lineage.mlmodel) == model.sha256:
             return None
-        return _differs(case, model, FileChanges(changed=("MLmodel",)))
+        return _reject_difference(case, model, FileChanges(changed=("MLmodel",)))
     if model.files is None:
         message = f"whether the model at {model.path} is {case.version} could not be determined: {model.untold}"
         step = f"Next step (image): copy models:/{case.lineage.name}/{case.lineage.version} to a directory below /opt"
         return case.rejected(Reason.FILE_UNREADABLE, message, step)
     fresh = case.policy.environment.bytecode_cache is BytecodeCache.FRESH
-    different = _different(model, model.files, case.files, fresh=fresh)
-    return _differs(case, model, different) if different else None
+    different = _compare_files(model, model.files, case.files, fresh=fresh)
+    return _reject_difference(case, model, different) if different else None
 
 
 def same_ids(model: ImageModel, lineage: Lineage) -> bool:
-    """Return whether a model says that it is the registered one; its files tell whether that is so."""
+    """Return whether a model says that it is the registered one; its files show whether that is so."""
     if lineage.model_id is not None:
         return model.model_id == lineage.model_id
     return model.run_id is not None and lineage.run is not None and model.run_id == lineage.run.run_id
 
 
-def _different(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh: bool) -> FileChanges:
+def _compare_files(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh: bool) -> FileChanges:
     """Compare all files. Cached byte code that is not there is no loss; what is there counts unless pods compile anew."""
     found = changes(wanted, held)
     added = tuple(path for path in found.added if path not in model.harmless)
@@ -174,13 +174,13 @@ def _different(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh
     return FileChanges(found.changed, missing, added if fresh else tuple(sorted((*added, *model.caches))))
 
 
-def _differs(case: _Case, model: ImageModel, different: FileChanges) -> Result:
+def _reject_difference(case: _Case, model: ImageModel, different: FileChanges) -> Result:
     said = different.named(f"in {model.path} is another file than the one of {case.version}")
     return case.rejected(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
 
 
 def _weight(fault: Result) -> int:
-    """Order faults: what claims to be the registered model and is not tells more than a stranger."""
+    """Order faults: what claims to be the registered model and is not says more than a stranger does."""
     return (Reason.MODEL_FILES_DIFFER, Reason.FILE_UNREADABLE, Reason.IMAGE_LACKS_VERSION).index(fault.reason)
 
 
@@ -196,7 +196,7 @@ def _uris(case: _Case) -> Iterator[tuple[str, str]]:
             yield f"the variable {name}", value
 
 
-def _fetched(case: _Case, who: str, uri: str) -> Result | None:
+def _check_fetched(case: _Case, who: str, uri: str) -> Result | None:
     """Refuse what is fetched at start and is another version than the one that is decided about, or may become one."""
     lineage = case.lineage
     same = {f"models:/{lineage.name}/{lineage.version}", lineage.source, lineage.artifact_uri}

@@ -17,7 +17,7 @@ from lockstep.images.signing.signed import Attestation, Signed
 def judge(
     gate: str, image: ResolvedImage, signed: Fact[Signed] | None, scan: Fact[ImageScan], policy: PromotionPolicySpec
 ) -> Result | None:
-    """Return why the image is refused, or not told yet; None when every rule for its repository holds.
+    """Return why the image is refused, or not decided yet; None when every rule for its repository holds.
 
     What can be refused without the scan is refused before it: layers take longer to read than signatures. That an
     attestation agrees with the layers is judged once these are known; until then the gate does not pass for their lack.
@@ -31,7 +31,7 @@ def judge(
         # Not read, or of another image: never a pass.
         return Result(gate, GateOutcome.RETRY, Reason.SIGNATURE_MISSING, "the image's signatures have not been read yet")
     for rule in rules:
-        finding = _signature(rule, signed) or _attestation(rule, signed, scan)
+        finding = _check_signature(rule, signed) or _check_attestation(rule, signed, scan)
         if finding is not None:
             reason, message = finding
             text = f"{message} (rule {rule.name})"
@@ -39,7 +39,7 @@ def judge(
     return None
 
 
-def _signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None:
+def _check_signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None:
     if rule.signature is not Signing.REQUIRED:
         return None
     keys = public_keys(rule.keys)
@@ -58,13 +58,13 @@ def _signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None
     return Reason.SIGNATURE_MISSING, "the image is not signed"
 
 
-def _attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
+def _check_attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
     if rule.attestation is Attesting.IGNORE:
         return None
     keys = public_keys(rule.keys)
     trusted = [one for one in signed.attestations if one.signers & keys.keys()]
     right = [one for one in trusted if one.predicate_type == ENVIRONMENT and signed.digest in one.subjects]
-    finding = _stated(right, scan)
+    finding = _check_statements(right, scan)
     if finding is not None or rule.attestation is not Attesting.REQUIRED:
         return finding
     signers = frozenset().union(*(one.signers & keys.keys() for one in right)) if right else frozenset()
@@ -73,10 +73,10 @@ def _attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan]) -> 
     if signers:
         said = f"{len(signers)} of the {rule.threshold} keys that are needed have attested the image's environment"
         return Reason.ATTESTATION_MISSING, said
-    return _why_none(signed, trusted)
+    return _why_no_attestation_counts(signed, trusted)
 
 
-def _stated(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
+def _check_statements(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
     """Find out whether what trusted keys state of this image is one thing, and what the layers say."""
     for one in right:
         if one.document is None:
@@ -90,7 +90,7 @@ def _stated(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, st
     return None
 
 
-def _why_none(signed: Signed, trusted: list[Attestation]) -> tuple[Reason, str]:
+def _why_no_attestation_counts(signed: Signed, trusted: list[Attestation]) -> tuple[Reason, str]:
     """Say why no attestation counts, the nearest miss first."""
     for one in trusted:
         if one.predicate_type == ENVIRONMENT:

@@ -26,7 +26,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class _Refused:
-    """One variable that is refused. Its value is never told: it may be a secret."""
+    """One variable that is refused. Its value is never shown: it may be a secret."""
 
     name: str
     why: str
@@ -69,7 +69,7 @@ def _of_pod(var: EnvVar, image_env: dict[str, str], rules: VariablesSpec) -> _Re
 
 
 def _spawning(var: EnvVar, image: ResolvedImage, scan: ImageScan | None, rules: VariablesSpec) -> _Refused | None:
-    """More processes than the scan has reckoned with may import from a place that it has not looked at."""
+    """More processes than the scan has reckoned with may import from a place that it has not read."""
     start = scan.document.start if scan is not None else None
     if start is None or var.name not in SPAWNING or var.name in rules.dangerous or var.value in ("", "1"):
         return None

@@ -35,7 +35,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         restarts=container.get("restartCount", 0),
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message"),
-        terminated_reason=_ending(ended),
+        terminated_reason=_termination(ended),
         read_only=says_read_only(ended.get("message") or ""),
         exit_code=ended.get("exitCode"),
         unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
@@ -45,7 +45,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
     )
 
 
-def _ending(ended: Object) -> str | None:
+def _termination(ended: Object) -> str | None:
     """Return the reason, with the last line that the server said when it said one."""
     reason = ended.get("reason")
     lines = str(ended.get("message") or "").strip().splitlines()
@@ -68,7 +68,7 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
     return _container_tampering(spec["containers"][0], wanted["containers"][0]) or _volume_tampering(spec, wanted)
 
 
-def edited(pod: Object, snapshot: Snapshot) -> bool:
+def is_edited(pod: Object, snapshot: Snapshot) -> bool:
     """Return whether a pod was made as it was asked for and changed later, so that another one in its place helps.
 
     The API server lets nothing of it be changed later but images, and ephemeral containers be added (ValidatePodUpdate); it
@@ -102,10 +102,12 @@ def _container_tampering(have: Object, want: Object) -> str | None:
         return f"its {', '.join(commands)} runs a command"
     ours = want.get("volumeMounts") or []
     mounts = have.get("volumeMounts") or []
-    foreign = [m["mountPath"] for m in mounts if m.get("mountPath") != _TOKEN_MOUNT and not any(_same(m, one) for one in ours)]
+    foreign = [
+        m["mountPath"] for m in mounts if m.get("mountPath") != _TOKEN_MOUNT and not any(_is_same_mount(m, one) for one in ours)
+    ]
     if foreign:
         return f"something is mounted at {', '.join(foreign)}"
-    missing = [one["mountPath"] for one in ours if not any(_same(m, one) for m in mounts)]
+    missing = [one["mountPath"] for one in ours if not any(_is_same_mount(m, one) for m in mounts)]
     return f"nothing is mounted at {', '.join(missing)}" if missing else None
 
 
@@ -118,7 +120,7 @@ def _security_tampering(have: Object, want: Object) -> str | None:
     return f"its {', '.join(changed)} is not what was asked for" if changed else None
 
 
-def _same(mount: Object, wanted: Object) -> bool:
+def _is_same_mount(mount: Object, wanted: Object) -> bool:
     return difference(wanted, mount, "mount") is None
 
 

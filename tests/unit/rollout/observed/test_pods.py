@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.rollout.observed.pods import controlled_by, edited, pod_fact, tampering
+from lockstep.rollout.observed.pods import controlled_by, is_edited, pod_fact, tampering
 from tests.fakes import builders as a
 from tests.fakes import live
 from tests.fakes.live import snapshot
@@ -80,9 +80,9 @@ def test_what_was_changed_later_would_be_right_in_another_pod(change: str, gener
     pod = running()
     dict((name, act) for name, act, _ in CHANGES)[change](pod)
     pod["metadata"] |= generation
-    assert edited(pod, OF)
+    assert is_edited(pod, OF)
     server(pod)["env"] = [*server(pod)["env"], {"name": "AWS_ROLE_ARN", "value": "x"}]
-    assert not edited(pod, OF), "no other pod would be without the variable, which nobody can add later"
+    assert not is_edited(pod, OF), "no other pod would be without the variable, which nobody can add later"
 
 
 @pytest.mark.parametrize("generation", [None, 1])
@@ -90,7 +90,7 @@ def test_an_image_that_was_another_one_from_the_beginning_would_be_so_again(gene
     pod = running()
     server(pod).update(image="mirror.example.com/iris")
     pod["metadata"]["generation"] = generation
-    assert not edited(pod, OF)
+    assert not is_edited(pod, OF)
 
 
 @pytest.mark.parametrize(("generation", "unchanged"), [(1, True), (2, False), (None, False)])

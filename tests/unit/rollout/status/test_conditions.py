@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.base import Condition
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.rollout.status.conditions import Conditions, shortened
+from lockstep.rollout.status.conditions import Conditions, shorten
 from tests.fakes import builders as a
 
 Truth = Literal["True", "False", "Unknown"]
@@ -50,6 +50,6 @@ def test_conditions_of_another_version_are_kept_at_the_end() -> None:
 
 @given(st.text(), st.integers(1, 50))
 def test_texts_are_cut_to_their_bound_and_say_so(text: str, limit: int) -> None:
-    cut = shortened(text, limit)
+    cut = shorten(text, limit)
     assert len(cut) <= limit
     assert cut == text if len(text) <= limit else cut.endswith("…")

@@ -25,7 +25,7 @@ from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.status import (
     StatusInput,
     blocking,
-    ending_status,
+    deletion_status,
     kept_status,
     next_status,
     promoted_history,
@@ -150,11 +150,11 @@ def test_while_something_is_put_right_the_status_takes_back_what_does_not_hold_a
 
 def test_what_is_being_deleted_says_that_nobody_keeps_it_up() -> None:
     owner = a.owner(status=dict(status(active=ACTIVE)))
-    serves, lies = ending_status(owner, observed(), ACTIVE, LATER), ending_status(owner, observed(ready=0), ACTIVE, LATER)
+    serves, lies = deletion_status(owner, observed(), ACTIVE, LATER), deletion_status(owner, observed(ready=0), ACTIVE, LATER)
     assert conditions(serves)["Available"] == ("True", "Deleting")
     assert conditions(lies)["Available"] == ("False", "PodsNotReady")
     assert conditions(serves)["Ready"] == conditions(lies)["Ready"] == ("False", "Deleting")
-    assert ending_status(a.owner(status=dict(serves)), observed(), ACTIVE, LATER) == serves
+    assert deletion_status(a.owner(status=dict(serves)), observed(), ACTIVE, LATER) == serves
 
 
 def test_without_a_service_nothing_is_available_however_many_pods_are_ready() -> None:
