@@ -3,7 +3,7 @@
 from typing import Any
 
 from lockstep.environment.statement import training_statement
-from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.dsse import IN_TOTO, seal
 from tests.fakes import builders as a
 from tests.fakes.signing import attest, envelope, key, public_pem, sign, statement
 from tests.flow.world import World, ready_world, serving_world
@@ -73,5 +73,5 @@ async def test_a_training_environment_has_to_be_signed_where_the_policy_says_so(
     world.policy(environment={"signature": {"keys": [public_pem(RELEASE)]}})
     await blocked(world, "DocumentUnsigned")
     recorded = training_statement(a.document(required=True), model_id=a.MODEL_ID, run_id=a.RUN)
-    world.version(environment_signature=sealed(IN_TOTO, recorded, RELEASE))
+    world.version(environment_signature=seal(IN_TOTO, recorded, RELEASE))
     await promoted(world)

@@ -101,7 +101,7 @@ class ModelDeploymentSpec(ApiModel):
 
 
 class GateOutcome(StrEnum):
-    """Outcome of one gate: waiting, could not tell and refused are three different things."""
+    """Outcome of one gate: waiting, undetermined and refused are three different things."""
 
     PASSED = "Passed"
     PENDING = "Pending"

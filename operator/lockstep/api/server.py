@@ -121,7 +121,7 @@ class Server(ApiModel):
 
     @property
     def ready_path(self) -> str:
-        """Path that tells that the model is loaded, for the kubelet's probe and for the audit alike."""
+        """Path that shows that the model is loaded, for the kubelet's probe and for the audit alike."""
         return self.protocol.ready_path
 
     def _named(self) -> list[ServingProtocol]:

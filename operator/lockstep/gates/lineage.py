@@ -138,7 +138,9 @@ def _check_changes(lineage: Lineage, pins: LineagePins | None, files: Fact[Model
         yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
     if different := modelfiles.changed_since(lineage, files, pins):
         since = _day(pins.files_first_seen or pins.first_seen)
-        message = f"the files of {version} are not those that were first seen ({since}): {different.named('is another file')}"
+        message = (
+            f"the files of {version} are not those that were first seen ({since}): {different.describe('is another file')}"
+        )
         yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
 
 

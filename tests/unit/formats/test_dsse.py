@@ -24,14 +24,14 @@ from lockstep.formats.dsse import (
     InvalidEnvelopeError,
     pae,
     parse_envelope,
-    sealed,
+    seal,
 )
 from tests.fakes import builders as a
 from tests.fakes.signing import key, statement
 
 RELEASE, OTHER = key("release"), key("other")
 KEYS = {one.public.fingerprint: one.public for one in (RELEASE, OTHER)}
-ENVELOPE = json.loads(sealed(IN_TOTO, b"{}", RELEASE))
+ENVELOPE = json.loads(seal(IN_TOTO, b"{}", RELEASE))
 
 
 def changed(**parts: Any) -> bytes:
@@ -48,7 +48,7 @@ def test_an_envelope_names_the_keys_that_signed() -> None:
 
 
 def test_an_envelope_may_have_several_signatures() -> None:
-    second = json.loads(sealed(IN_TOTO, b"{}", OTHER))["signatures"]
+    second = json.loads(seal(IN_TOTO, b"{}", OTHER))["signatures"]
     both = parse_envelope(changed(signatures=ENVELOPE["signatures"] + second), IN_TOTO)
     assert both.signers(KEYS) == KEYS.keys()
 
@@ -62,7 +62,7 @@ def test_a_key_id_makes_no_difference(keyid: Any) -> None:
 
 def test_a_url_safe_alphabet_is_read_too() -> None:
     raw = b"\xff\xfe\xfd" * 5
-    signed = json.loads(sealed(IN_TOTO, raw, RELEASE))
+    signed = json.loads(seal(IN_TOTO, raw, RELEASE))
     signed["payload"] = base64.urlsafe_b64encode(raw).decode()
     assert parse_envelope(json.dumps(signed).encode(), IN_TOTO).signers(KEYS) == {RELEASE.public.fingerprint}
 
@@ -72,7 +72,7 @@ def test_another_payload_is_signed_by_nobody() -> None:
 
 
 def test_bytes_that_were_signed_as_another_type_are_signed_by_nobody() -> None:
-    swapped = json.loads(sealed("application/vnd.other+json", b"{}", RELEASE)) | {"payloadType": IN_TOTO}
+    swapped = json.loads(seal("application/vnd.other+json", b"{}", RELEASE)) | {"payloadType": IN_TOTO}
     assert parse_envelope(json.dumps(swapped).encode(), IN_TOTO).signers(KEYS) == frozenset()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import resolved
+from lockstep.cli.documents import resolve_image
 from lockstep.cli.exit import CommandError, Exit
 from lockstep.environment.comparison.agreement import disagreement
 from lockstep.environment.document import EnvironmentDocument
@@ -36,19 +36,19 @@ async def run(arguments: Namespace) -> Exit:
     """Print who signed and attested an image; equal when one of the keys did, and nothing that they attest is wrong."""
     keys = _public(arguments.key)
     async with access(arguments.insecure_registry) as reach:
-        source, image = await resolved(reach, arguments.reference, arguments.platform)
+        source, image = await resolve_image(reach, arguments.reference, arguments.platform)
         found = await read_signed(source, image.digest, keys)
         wanted = any(one.document is not None for one in found.attestations)
         document = (await reach.scanner.scan(source, image)).document if wanted else None
     print(f"image        {image.pinned}")
-    right = [_told_signature(one, found) for one in found.signatures]
-    right += [_told_attestation(one, found, document) for one in found.attestations]
+    right = [_print_signature(one, found) for one in found.signatures]
+    right += [_print_attestation(one, found, document) for one in found.attestations]
     if not right:
         print("nothing is signed or attested")
     return Exit.OK if True in right and False not in right else Exit.DIFFERENT
 
 
-def _told_signature(one: Signature, found: Signed) -> bool | None:
+def _print_signature(one: Signature, found: Signed) -> bool | None:
     """Print one signature; True when it counts, None when it is a stranger's or about something else."""
     counts = bool(one.signers) and found.digest in one.subjects
     about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
@@ -56,7 +56,7 @@ def _told_signature(one: Signature, found: Signed) -> bool | None:
     return counts or None
 
 
-def _told_attestation(one: Attestation, found: Signed, scanned: EnvironmentDocument | None) -> bool | None:
+def _print_attestation(one: Attestation, found: Signed, scanned: EnvironmentDocument | None) -> bool | None:
     """Print one attestation; False when one of the keys states something else than the layers do."""
     if one.problem is not None:
         print(f"attestation  by {_who(one.signers)}: {one.problem}")

@@ -176,7 +176,7 @@ class Records:
             document_digest=spec.get("documentDigest"),
             mlmodel_sha256=spec.get("mlmodelSHA256"),
             first_seen=datetime.fromisoformat(spec["firstSeen"]),
-            files=ModelFiles.unpacked(files["filesDeflated"]) if files else None,
+            files=ModelFiles.unpack(files["filesDeflated"]) if files else None,
             files_first_seen=datetime.fromisoformat(files["firstSeen"]) if files else None,
             name=name,
         )
@@ -196,7 +196,7 @@ class Records:
             "modelDigest": files.digest if files is not None else None,
             "fileCount": len(files.files) if files is not None else None,
             "byteCount": files.size if files is not None else None,
-            "filesDeflated": files.packed() if files is not None else None,
+            "filesDeflated": files.pack() if files is not None else None,
             "firstSeen": timestamp(pins.first_seen),
             "replaces": release["metadata"]["name"] if release is not None else None,
             "releasedBy": release["spec"]["by"] if release is not None else None,

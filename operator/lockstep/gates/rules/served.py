@@ -175,7 +175,7 @@ def _compare_files(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, f
 
 
 def _reject_difference(case: _Case, model: ImageModel, different: FileChanges) -> Result:
-    said = different.named(f"in {model.path} is another file than the one of {case.version}")
+    said = different.describe(f"in {model.path} is another file than the one of {case.version}")
     return case.rejected(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
 
 
