@@ -13,7 +13,7 @@ from lockstep.cli.commands.explain import explanation
 from lockstep.cli.exit import Exit
 from lockstep.crds.resources import gate_rules
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import Evidence, known
+from lockstep.gates.evidence import Evidence, require
 from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.table import GATES
 from lockstep.rollout.status.policystatus import next_policy_status
@@ -29,7 +29,7 @@ class Own(StrEnum):
 
 def judge(evidence: Evidence) -> Result:
     """Wants an even number of replicas, which no other gate minds, under a policy that is known."""
-    if known(evidence.policy).name and evidence.spec.replicas % 2:
+    if require(evidence.policy).name and evidence.spec.replicas % 2:
         message = f"{evidence.spec.replicas} replicas are odd"
         return Result(
             "configuration", GateOutcome.REJECTED, Reason.SPEC_INVALID, message, next_step="Next step: make them even"

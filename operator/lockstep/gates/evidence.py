@@ -42,7 +42,7 @@ class UnknownFactError(Exception):
         self.fact = fact
 
 
-def known(fact: Fact[T]) -> T:
+def require(fact: Fact[T]) -> T:
     """Return a fact that a gate can't answer without.
 
     Raises:

@@ -11,7 +11,7 @@ from lockstep.api.reasons import ConditionType, Reason
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
 from lockstep.formats.canonical import sha256_of
 from lockstep.formats.modelfiles import ModelFiles
-from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown, known
+from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown, require
 from lockstep.gates.gate import Gate, Result
 from lockstep.gates.rules import modelfiles
 from lockstep.lineage.lineage import Lineage
@@ -22,8 +22,8 @@ _RETRAIN = "Next step (who trains): "
 
 def _judge(evidence: Evidence) -> Result:
     """Judge the lineage. Whether the pins of this version still hold is part of it."""
-    policy = known(evidence.policy)
-    lineage = known(evidence.lineage)
+    policy = require(evidence.policy)
+    lineage = require(evidence.lineage)
     finding = first_finding(lineage, policy.spec, evidence.pins, evidence.files)
     if finding is not None:
         return finding
@@ -75,7 +75,7 @@ def _findings(
     yield from _check_completeness(lineage, policy)
 
 
-def _rejected(reason: Reason, message: str, next_step: str | None = None) -> Result:
+def _reject(reason: Reason, message: str, next_step: str | None = None) -> Result:
     return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=next_step)
 
 
@@ -86,18 +86,16 @@ def _check_existence(lineage: Lineage) -> Iterator[Result]:
     if lineage.run is None:
         wanted = lineage.version_run_id or (lineage.logged_model.source_run_id if lineage.logged_model else None)
         what = f"names the run {wanted}, which does not exist" if wanted else "names no run"
-        yield _rejected(
-            Reason.RUN_MISSING, f"{named} {what}", f"{_RETRAIN}log the model within a run and register that version"
-        )
+        yield _reject(Reason.RUN_MISSING, f"{named} {what}", f"{_RETRAIN}log the model within a run and register that version")
         return
     if lineage.run.lifecycle_stage != "active":
         step = f"Next step (who trains): mlflow runs restore --run-id {lineage.run.run_id}"
-        yield _rejected(Reason.RUN_DELETED, f"the run {lineage.run.run_id} of {named} has been deleted", step)
+        yield _reject(Reason.RUN_DELETED, f"the run {lineage.run.run_id} of {named} has been deleted", step)
     if lineage.run.status != "FINISHED":
         message = f"the run {lineage.run.run_id} of {named} is {lineage.run.status}, not FINISHED"
         goes_on = lineage.run.status in ("RUNNING", "SCHEDULED")
         step = "let the run end" if goes_on else "train again and register the new version"
-        yield _rejected(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}{step}")
+        yield _reject(Reason.RUN_NOT_FINISHED, message, f"{_RETRAIN}{step}")
     if lineage.unreadable is not None:
         message = f"MLflow can't give the files of {named} at {lineage.artifact_uri or '?'}: {lineage.unreadable}"
         step = "Next step (platform team): let the tracking server read them (credentials of the storage, --serve-artifacts)"
@@ -112,12 +110,12 @@ def _check_agreement(lineage: Lineage) -> Iterator[Result]:
     others = [f"{who} names {claimed or 'none'}" for who, claimed in claims.items() if claimed != run]
     if others:
         message = f"run {run} made {lineage.name} {lineage.version}, but {' and '.join(others)}"
-        yield _rejected(Reason.LINEAGE_CONFLICT, message, f"{_RETRAIN}register the version from its own logged model")
+        yield _reject(Reason.LINEAGE_CONFLICT, message, f"{_RETRAIN}register the version from its own logged model")
     if lineage.model_id is not None and lineage.mlmodel_model_id != lineage.model_id:
         message = (
             f"the version leads to logged model {lineage.model_id}, its MLmodel names {lineage.mlmodel_model_id or 'none'}"
         )
-        yield _rejected(Reason.LINEAGE_CONFLICT, message)
+        yield _reject(Reason.LINEAGE_CONFLICT, message)
 
 
 def _check_changes(lineage: Lineage, pins: LineagePins | None, files: Fact[ModelFiles] | None) -> Iterator[Result]:
@@ -135,13 +133,13 @@ def _check_changes(lineage: Lineage, pins: LineagePins | None, files: Fact[Model
     version = f"{lineage.name} {lineage.version}"
     if changed:
         message = f"{version} declares another {' and '.join(changed)} than when first seen ({_day(pins.first_seen)})"
-        yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
+        yield _reject(Reason.LINEAGE_CHANGED, message, _new_version(pins))
     if different := modelfiles.changed_since(lineage, files, pins):
         since = _day(pins.files_first_seen or pins.first_seen)
         message = (
             f"the files of {version} are not those that were first seen ({since}): {different.describe('is another file')}"
         )
-        yield _rejected(Reason.LINEAGE_CHANGED, message, _new_version(pins))
+        yield _reject(Reason.LINEAGE_CHANGED, message, _new_version(pins))
 
 
 def _day(moment: datetime) -> str:
@@ -162,7 +160,7 @@ def _check_place(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Resu
         "model or its run keeps files, so that MLflow does not list them"
     )
     step = f"{_RETRAIN}register the version from its own logged model; (platform team): or set lineage.modelFiles to Ignore"
-    yield _rejected(Reason.LINEAGE_CONFLICT, message, step)
+    yield _reject(Reason.LINEAGE_CONFLICT, message, step)
 
 
 def _check_environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterator[Result]:
@@ -171,20 +169,20 @@ def _check_environment(lineage: Lineage, policy: PromotionPolicySpec) -> Iterato
         if not weaker:
             message = f"the run {lineage.run.run_id if lineage.run else '?'} recorded no environment for {_model(lineage)}"
             step = f"{_RETRAIN}call lockstep.training.log_environment() in the training script, train again and register"
-            yield _rejected(Reason.ENVIRONMENT_NOT_RECORDED, message, step)
+            yield _reject(Reason.ENVIRONMENT_NOT_RECORDED, message, step)
         return
     try:
         document = EnvironmentDocument.parse(lineage.environment_document)
     except InvalidDocumentError as error:
         message = f"the environment document of {_model(lineage)} can't be read: {error}"
-        yield _rejected(Reason.ENVIRONMENT_DOCUMENT_INVALID, message, f"{_RETRAIN}train again and register")
+        yield _reject(Reason.ENVIRONMENT_DOCUMENT_INVALID, message, f"{_RETRAIN}train again and register")
         return
     if lineage.environment_digest is None:
         message = f"the run recorded no digest for the environment document of {_model(lineage)}"
-        yield _rejected(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
+        yield _reject(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
     elif document.digest != lineage.environment_digest:
         message = f"the environment document is {document.digest[:19]}, the run recorded {lineage.environment_digest[:19]}"
-        yield _rejected(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
+        yield _reject(Reason.ENVIRONMENT_DIGEST_CONFLICT, message, f"{_RETRAIN}train again and register")
 
 
 def _model(lineage: Lineage) -> str:
@@ -199,7 +197,7 @@ def _check_completeness(lineage: Lineage, policy: PromotionPolicySpec) -> Iterat
     if missing:
         run = lineage.run.run_id if lineage.run else "?"
         message = f"the run {run} lacks what the policy requires: {', '.join(dict.fromkeys(missing))}"
-        yield _rejected(Reason.LINEAGE_INCOMPLETE, message, f"{_RETRAIN}record it, train again and register")
+        yield _reject(Reason.LINEAGE_INCOMPLETE, message, f"{_RETRAIN}record it, train again and register")
 
 
 def _has(lineage: Lineage, wanted: LineageRequirement) -> bool:

@@ -30,13 +30,13 @@ _CRASH_RESTARTS = 3
 def _judge(evidence: Evidence) -> Result:
     """Judge the candidate's pods and their audit."""
     if isinstance(evidence.policy, Unknown):
-        return _waiting("the policy has to be known first")
+        return _wait("the policy has to be known first")
     refused = _check_askable(evidence)
     if refused is not None:
         return refused
     pods = evidence.pods
     if pods is None:
-        return _waiting("the candidate's pods are started once the gates before have passed")
+        return _wait("the candidate's pods are started once the gates before have passed")
     deadline = effective_deadline(evidence.spec.readiness, evidence.policy.spec.readiness)
     late = evidence.now - pods.since >= timedelta(seconds=deadline)
     return (
@@ -61,11 +61,11 @@ def effective_requests(own: ReadinessSpec, policy: ReadinessPolicy) -> int:
     return max(own.requests or 0, policy.requests)
 
 
-def _waiting(message: str) -> Result:
+def _wait(message: str) -> Result:
     return Result(NAME, GateOutcome.PENDING, Reason.WAITING, message)
 
 
-def _rejected(reason: Reason, message: str, step: str) -> Result:
+def _reject(reason: Reason, message: str, step: str) -> Result:
     """A fault of the candidate itself is final until its revision changes or spec.retry is raised."""
     return Result(NAME, GateOutcome.REJECTED, reason, message, next_step=f"Next step: {step}, or raise spec.retry", final=True)
 
@@ -83,9 +83,7 @@ def _check_tampering(pods: CandidatePods) -> Result | None:
     if changed is None:
         return None
     message = f"pod {changed.name} is not the pod that was asked for: {changed.tampered}"
-    return _rejected(
-        Reason.POD_TAMPERED, message, "find out who changes pods at admission and let the platform team exempt them"
-    )
+    return _reject(Reason.POD_TAMPERED, message, "find out who changes pods at admission and let the platform team exempt them")
 
 
 def _check_images(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | None:
@@ -105,7 +103,7 @@ def _check_images(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | N
     """
     running = [pod for pod in pods.pods if _runs(pod)]
     if isinstance(image, Unknown):
-        return _waiting("whether the pods run the image can be determined only once the image is known") if running else None
+        return _wait("whether the pods run the image can be determined only once the image is known") if running else None
     for pod in running:
         result = _check_image_of_pod(pod, pods.reported.get(reported_digest(pod.image_id) or ""), image)
         if result is not None:
@@ -121,7 +119,7 @@ def _check_image_of_pod(pod: PodFact, found: Fact[ResolvedImage] | None, image: 
     named = f"the node says that pod {pod.name} runs {pod.image_id[:300]}, which is not the image {image.digest}"
     # Of an index the node may have chosen another image than we: only a manifest says for sure what it is.
     if isinstance(found, ResolvedImage) and found.digest == digest:
-        return _rejected(Reason.POD_TAMPERED, named, "find out what the node runs, and who put it there")
+        return _reject(Reason.POD_TAMPERED, named, "find out what the node runs, and who put it there")
     if pod.unchanged:
         return None
     if isinstance(found, Unknown) and found.retry:
@@ -138,7 +136,7 @@ def _check_failed_audits(pods: CandidatePods, policy: PromotionPolicy) -> Result
     reason = Reason.AUDIT_TIMEOUT if failed.late else Reason.AUDIT_FAILED
     read_only = rootfilesystem.says_read_only(failed.failure or "")
     step = (rootfilesystem.advice(policy, reported=True) if read_only else "") or failed.advice or "fix the server or the model"
-    return _rejected(reason, f"pod {failed.pod}: {failed.failure}", step)
+    return _reject(reason, f"pod {failed.pod}: {failed.failure}", step)
 
 
 def _check_crashes(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) -> Result | None:
@@ -152,7 +150,7 @@ def _check_crashes(pods: CandidatePods, policy: PromotionPolicy, *, late: bool) 
     if late or pod.restarts >= _CRASH_RESTARTS:
         advice = rootfilesystem.advice(policy, reported=pod.read_only)
         steps = [advice] if pod.read_only and advice else ["fix the server, build the image again", advice]
-        return _rejected(Reason.POD_CRASHED, message, "; ".join(step for step in steps if step))
+        return _reject(Reason.POD_CRASHED, message, "; ".join(step for step in steps if step))
     return Result(NAME, GateOutcome.PENDING, Reason.POD_CRASHED, message)
 
 
@@ -172,7 +170,7 @@ def _check_pulls(pods: CandidatePods, *, late: bool) -> Result | None:
         return None
     message = f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}"
     if late:
-        return _rejected(Reason.IMAGE_PULL_FAILED, message, "check that the nodes may pull from the registry")
+        return _reject(Reason.IMAGE_PULL_FAILED, message, "check that the nodes may pull from the registry")
     return Result(NAME, GateOutcome.PENDING, Reason.IMAGE_PULL_FAILED, message)
 
 
@@ -192,11 +190,11 @@ def _check_ready(pods: CandidatePods, deadline: int, *, late: bool) -> Result | 
     message += f" after {deadline} s"
     if waiting is not None:
         message += f": pod {waiting.name}: {waiting.waiting_reason}: {waiting.waiting_message or 'no reason given'}"
-        return _rejected(Reason.POD_NOT_READY, message, "change what keeps the pod from starting")
+        return _reject(Reason.POD_NOT_READY, message, "change what keeps the pod from starting")
     if not why:
-        return _rejected(Reason.POD_NOT_READY, message, "start the image elsewhere and look at what its server says")
+        return _reject(Reason.POD_NOT_READY, message, "start the image elsewhere and look at what its server says")
     step = "compare spec.server (port, protocol, model name, readyPath) with what the server offers"
-    return _rejected(Reason.POD_NOT_READY, f"{message}{why}", step)
+    return _reject(Reason.POD_NOT_READY, f"{message}{why}", step)
 
 
 def _runs(pod: PodFact) -> bool:
@@ -212,7 +210,7 @@ def _judge_audits(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Res
         message = f"pod {unreachable.pod}: {unreachable.failure}"
         if late:
             advice = unreachable.advice or "check that the operator may reach the pods (NetworkPolicy)"
-            return _rejected(Reason.PROBE_FAILED, message, advice)
+            return _reject(Reason.PROBE_FAILED, message, advice)
         return Result(NAME, GateOutcome.RETRY, Reason.PROBE_FAILED, message)
     missing = [name for name in ready if name not in done]
     if missing:
@@ -224,7 +222,7 @@ def _judge_audits(pods: CandidatePods, evidence: Evidence, *, late: bool) -> Res
     idle = next((audit for audit in pods.audits if audit.answered < wanted), None)
     if idle is not None:
         message = f"pod {idle.pod} has answered {idle.answered} of {wanted} predictions"
-        return _rejected(Reason.AUDIT_FAILED, message, "fix the server or the model")
+        return _reject(Reason.AUDIT_FAILED, message, "fix the server or the model")
     answered = sum(audit.answered for audit in pods.audits)
     return Result(NAME, GateOutcome.PASSED, Reason.PASSED, _proof_message(len(ready), answered, evidence))
 

@@ -108,7 +108,7 @@ def _why(pod: Bearer) -> str:
 
 def _impairment(strangers: Sequence[Bearer], stays: Sequence[Bearer]) -> Impairment | None:
     if strangers:
-        names = _listed(strangers)
+        names = _list_names(strangers)
         message = f"pods that Lockstep did not ask for bear the labels of what serves: {names}. They are deleted as they come"
         return Impairment(Reason.FOREIGN_POD, f"{message}. Next step: find out who makes them")
     changed = [pod for pod in stays if pod.ready and pod.standing in (Standing.EDITED, Standing.MADE_OTHERWISE)]
@@ -123,6 +123,6 @@ def _impairment(strangers: Sequence[Bearer], stays: Sequence[Bearer]) -> Impairm
     return Impairment(Reason.ACTIVE_POD_TAMPERED, f"{message}. {step}")
 
 
-def _listed(found: Sequence[Bearer]) -> str:
+def _list_names(found: Sequence[Bearer]) -> str:
     names = ", ".join(pod.name for pod in found[:3])
     return names if len(found) <= 3 else f"{names} and {len(found) - 3} more"

@@ -114,7 +114,7 @@ class Estate:
     ) -> Mapping[str, Fact[ResolvedImage]]:
         named = enumerate(image_ids)
         pods = a.candidate(pods=tuple(a.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
-        return await self.gatherer.reported(self._subject(owner), lambda: None, image, pods)
+        return await self.gatherer.resolve_reported(self._subject(owner), lambda: None, image, pods)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Fact, LineagePins, Unknown
 from lockstep.gathering.asking import ask_image, ask_lineage, ask_signed
-from lockstep.gathering.gather import gather, image_of, lineage_of, ungoverned
+from lockstep.gathering.gather import evidence_without_policy, gather, image_of, lineage_of
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
@@ -132,7 +132,7 @@ async def test_a_model_that_is_not_allowed_is_asked_of_nobody() -> None:
 
 
 def test_without_a_policy_nobody_is_asked() -> None:
-    evidence = ungoverned(a.owner(), NO_POLICY, a.NOW)
+    evidence = evidence_without_policy(a.owner(), NO_POLICY, a.NOW)
     assert (evidence.policy, evidence.lineage, evidence.image, evidence.scan) == (NO_POLICY,) * 4
 
 

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.access.access import Access, unauthorized
+from lockstep.cli.access.access import Access, with_login_hint
 from lockstep.cli.access.hints import with_hint
 from lockstep.cli.access.registry import Tracking
 from lockstep.formats.modelfiles import ModelFiles
@@ -68,5 +68,5 @@ class DirectSources:
     def _explain(self, fact: Unknown) -> Unknown:
         message = with_hint(fact.reason, fact.message)
         if fact.reason == Reason.IMAGE_UNAUTHORIZED:
-            message = unauthorized(message, self.reach.logins)
+            message = with_login_hint(message, self.reach.logins)
         return replace(fact, message=message)

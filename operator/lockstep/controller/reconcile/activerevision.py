@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
-from lockstep.controller.reconcile.holds import name_taken
+from lockstep.controller.reconcile.holds import name_hold
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.records.active import Active
@@ -45,7 +45,7 @@ class ActiveRevision:
         status, findings, pending = await self._evaluate_if_stale(observation, active)
         if pending:
             requeue_after = min(requeue_after or _ALIAS_SECONDS, 15.0)
-        conflict = name_taken(observation, active.snapshot.revision)
+        conflict = name_hold(observation, active.snapshot.revision)
         status_input = StatusInput(
             active=status,
             candidate=None,

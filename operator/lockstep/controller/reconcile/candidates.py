@@ -24,7 +24,7 @@ from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
 from lockstep.gates.gate import Gate
 from lockstep.gates.hold import HoldName
 from lockstep.gates.verdict import Verdict
-from lockstep.gathering.gather import ungoverned
+from lockstep.gathering.gather import evidence_without_policy
 from lockstep.rollout.candidate import (
     CandidateInput,
     CandidatePins,
@@ -134,7 +134,7 @@ class Candidates:
     async def _evidence(self, observation: Observation, before: CandidateStatus) -> Evidence:
         if observation.subject is None:
             assert isinstance(observation.policy, Unknown)
-            return ungoverned(observation.owner, observation.policy, observation.now)
+            return evidence_without_policy(observation.owner, observation.policy, observation.now)
         return await self._gatherer.evidence(
             observation.subject,
             observation.requeue,
@@ -201,7 +201,7 @@ class Candidates:
         asking = Asking(observation.owner, policy, snapshot, since, observation.now, example, observation.requeue)
         wanted = wanted_pods(observation.owner, policy, recorded=recorded)
         pods = self._audits.candidate_pods(asking, observation.observed, wanted=wanted)
-        reported = await self._gatherer.reported(subject, observation.requeue, evidence.image, pods)
+        reported = await self._gatherer.resolve_reported(subject, observation.requeue, evidence.image, pods)
         return _Progress(replace(pods, reported=reported), recorded)
 
     def _pods_since(

@@ -181,7 +181,7 @@ class Gatherer:
         sources = _Background(self._to, requeue, since)
         return await gather(subject, sources, now, version=version, reference=reference)
 
-    async def reported(
+    async def resolve_reported(
         self, subject: Subject, requeue: Callable[[], None], image: Fact[ResolvedImage], pods: CandidatePods
     ) -> Mapping[str, Fact[ResolvedImage]]:
         """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are.

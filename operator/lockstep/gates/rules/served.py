@@ -67,7 +67,7 @@ class _Case:
     def required(self) -> bool:
         return self.policy.images.model_in_image is InImage.REQUIRED
 
-    def rejected(self, reason: Reason, message: str, step: str) -> Result:
+    def reject(self, reason: Reason, message: str, step: str) -> Result:
         return Result(self.gate, GateOutcome.REJECTED, reason, message, next_step=step)
 
 
@@ -91,11 +91,11 @@ def judge(
         return refusal, ""
     if fetched and case.required:
         message = f"{_first(fetched)}, so that the model is fetched at start, and the policy requires it in the image"
-        return case.rejected(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
+        return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
     if not scan.models:
         if case.required:
             message = "no MLmodel file is in the image, and the policy requires the registered model in it"
-            return case.rejected(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
+            return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
         how = f"{_first(fetched)}: what is fetched at start" if fetched else "no model is in the image: what it serves"
         return None, f"; {how} is not checked"
     return _judge_layers(case, fetched)
@@ -112,17 +112,17 @@ def _judge_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | Non
     if case.named is not None and not _URI.match(case.named):
         if not _serves(case.named, held, right):
             message = f"{_COMMAND} names {case.named}, and {case.version} is at {right[0]}"
-            return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
+            return case.reject(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
     elif not fetched and case.server in _MODEL_SERVERS:
         message = f"which model {case.server} serves could not be determined: its settings name several models, or none"
-        return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
+        return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     elif others and not fetched:
         message = f"the image holds {_list(others)} beside {case.version}, and does not say which one it serves"
-        return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
+        return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     for name, path in _paths(case):
         if any(_within(path, other.path) for other in others):
             message = f"the variable {name} names {path}, which is not {case.version}"
-            return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, f"Next step (manifest): let {name} name {right[0]}"), ""
+            return case.reject(Reason.SERVED_MODEL_DIFFERS, message, f"Next step (manifest): let {name} name {right[0]}"), ""
     if fetched:
         return None, f"; {_first(fetched)}: what is fetched at start is not checked"
     compared = "" if isinstance(case.files, ModelFiles) else ", by its MLmodel file alone"
@@ -145,7 +145,7 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
         wanted = case.lineage.model_id or (case.lineage.run.run_id if case.lineage.run else "?")
         message = f"the image holds {held}; {case.version} is {wanted}"
         step = f"Next step (image): build it with models:/{case.lineage.name}/{case.lineage.version}"
-        return case.rejected(Reason.IMAGE_LACKS_VERSION, message, step)
+        return case.reject(Reason.IMAGE_LACKS_VERSION, message, step)
     if not isinstance(case.files, ModelFiles):
         if case.lineage.mlmodel is not None and sha256_of(case.lineage.mlmodel) == model.sha256:
             return None
@@ -153,7 +153,7 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
     if model.files is None:
         message = f"whether the model at {model.path} is {case.version} could not be determined: {model.untold}"
         step = f"Next step (image): copy models:/{case.lineage.name}/{case.lineage.version} to a directory below /opt"
-        return case.rejected(Reason.FILE_UNREADABLE, message, step)
+        return case.reject(Reason.FILE_UNREADABLE, message, step)
     fresh = case.policy.environment.bytecode_cache is BytecodeCache.FRESH
     different = _compare_files(model, model.files, case.files, fresh=fresh)
     return _reject_difference(case, model, different) if different else None
@@ -176,7 +176,7 @@ def _compare_files(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, f
 
 def _reject_difference(case: _Case, model: ImageModel, different: FileChanges) -> Result:
     said = different.describe(f"in {model.path} is another file than the one of {case.version}")
-    return case.rejected(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
+    return case.reject(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
 
 
 def _weight(fault: Result) -> int:
@@ -206,9 +206,9 @@ def _check_fetched(case: _Case, who: str, uri: str) -> Result | None:
     step = f"Next step (image): name models:/{lineage.name}/{lineage.version}, or copy that model into the image"
     if _VERSION.match(uri):
         message = f"{who} names {uri}; the ModelDeployment asks for version {lineage.version} of {lineage.name}"
-        return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, step)
+        return case.reject(Reason.SERVED_MODEL_DIFFERS, message, step)
     message = f"{who} names {uri}, which may lead to another model than {case.version} when a pod starts"
-    return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, step)
+    return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, step)
 
 
 def _paths(case: _Case) -> Iterator[tuple[str, str]]:
