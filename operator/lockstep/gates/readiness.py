@@ -111,20 +111,20 @@ def _check_images(pods: CandidatePods, image: Fact[ResolvedImage]) -> Result | N
     return None
 
 
-def _check_image_of_pod(pod: PodFact, found: Fact[ResolvedImage] | None, image: ResolvedImage) -> Result | None:
+def _check_image_of_pod(pod: PodFact, reported: Fact[ResolvedImage] | None, image: ResolvedImage) -> Result | None:
     """Return None for a pod that runs the pinned image, else what to say of it."""
     digest = reported_digest(pod.image_id)
-    if digest in digests_of(image) or (isinstance(found, ResolvedImage) and found.config_digest == image.config_digest):
+    if digest in digests_of(image) or (isinstance(reported, ResolvedImage) and reported.config_digest == image.config_digest):
         return None
     named = f"the node says that pod {pod.name} runs {pod.image_id[:300]}, which is not the image {image.digest}"
     # Of an index the node may have chosen another image than we: only a manifest says for sure what it is.
-    if isinstance(found, ResolvedImage) and found.digest == digest:
+    if isinstance(reported, ResolvedImage) and reported.digest == digest:
         return _reject(Reason.POD_TAMPERED, named, "find out what the node runs, and who put it there")
     if pod.unchanged:
         return None
-    if isinstance(found, Unknown) and found.retry:
-        return Result(NAME, GateOutcome.RETRY, found.reason, f"{named} by that name: {found.message}")
-    why = found.message if isinstance(found, Unknown) else "the name does not say what it is"
+    if isinstance(reported, Unknown) and reported.retry:
+        return Result(NAME, GateOutcome.RETRY, reported.reason, f"{named} by that name: {reported.message}")
+    why = reported.message if isinstance(reported, Unknown) else "the name does not say what it is"
     step = "Next step (platform team): remove that name of the image from the node, or find out who changed the pod"
     return Result(NAME, GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED, f"{named} by that name: {why}", next_step=step)
 

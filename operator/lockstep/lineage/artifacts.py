@@ -49,17 +49,17 @@ class Artifacts:
             path, query, key = "artifacts/list", {"run_id": str(place.run_id)}, "path"
         if below:
             query = query | {key: below}
-        found: dict[str, int | None] = {}
+        sizes: dict[str, int | None] = {}
         for _ in range(_MAX_PAGES):
             answer = await self._connection.json(path, query)
             entries = answer.get("files") or []
             for entry in map(mapping, entries if isinstance(entries, list) else []):
-                found[_join(folder, _name(entry, below))] = None if entry.get("is_dir") else _size(entry)
+                sizes[_join(folder, _name(entry, below))] = None if entry.get("is_dir") else _size(entry)
             token = answer.get("next_page_token")
-            if not token or len(found) > MAX_FILES + _MAX_FOLDERS:
-                return found
+            if not token or len(sizes) > MAX_FILES + _MAX_FOLDERS:
+                return sizes
             query = query | {"page_token": str(token)}
-        return found
+        return sizes
 
     async def files(self, place: Place) -> Mapping[str, int]:
         """Return the sizes of all files of the model, by path.

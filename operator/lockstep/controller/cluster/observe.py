@@ -35,23 +35,25 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         cluster.get(ports.SERVICE, namespace, owner.name),
         cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
     )
-    found = {_revision_by_name(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
-    hidden = await _get_hidden_deployments(cluster, owner, found.keys())
-    found |= {revision: deployment for revision, deployment in hidden.items() if controlled_by(deployment, owner.uid)}
+    owned_deployments = {_revision_by_name(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
+    hidden = await _get_hidden_deployments(cluster, owner, owned_deployments.keys())
+    owned_deployments |= {
+        revision: deployment for revision, deployment in hidden.items() if controlled_by(deployment, owner.uid)
+    }
     return Observed(
-        deployments=found,
+        deployments=owned_deployments,
         revisions={_revision_by_name(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
         replica_sets=[
             *replica_sets,
-            *await _get_unlabelled_replica_sets(cluster, namespace, found.values(), replica_sets, pods),
+            *await _get_unlabelled_replica_sets(cluster, namespace, owned_deployments.values(), replica_sets, pods),
         ],
         pods=pods,
         service=service,
         budget=budget,
         taken={
-            revision: name_taken_message("Deployment", str(one["metadata"]["name"]))
-            for revision, one in hidden.items()
-            if not controlled_by(one, owner.uid)
+            revision: name_taken_message("Deployment", str(deployment["metadata"]["name"]))
+            for revision, deployment in hidden.items()
+            if not controlled_by(deployment, owner.uid)
         },
     )
 

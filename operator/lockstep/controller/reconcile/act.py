@@ -94,25 +94,25 @@ class Actor:
             self._check_admission(body, await self._cluster.create(kind, namespace, body))
             return
         except ConflictError:
-            found = await self._cluster.get(kind, namespace, name)
-        if found is None:
+            existing = await self._cluster.get(kind, namespace, name)
+        if existing is None:
             return
-        if not controlled_by(found, owner["metadata"]["uid"]):
+        if not controlled_by(existing, owner["metadata"]["uid"]):
             raise NameTakenError(f"the {kind.kind} {name} exists already and is not Lockstep's: delete it")
-        if kind is ports.CONTROLLER_REVISION and found.get("data") != body["data"]:
-            await self._replace_revision(owner, found, body)
+        if kind is ports.CONTROLLER_REVISION and existing.get("data") != body["data"]:
+            await self._replace_revision(owner, existing, body)
             return
-        labels, version = found["metadata"].get("labels") or {}, found["metadata"]["resourceVersion"]
+        labels, version = existing["metadata"].get("labels") or {}, existing["metadata"]["resourceVersion"]
         if all(labels.get(key) == value for key, value in body["metadata"]["labels"].items()):
             # Somebody was quicker, perhaps ourselves before a crash: the next reconciliation will see.
             _log.info("%s %s exists already", kind.kind, name)
             return
-        if not lacks_labels_only(body, found):
+        if not lacks_labels_only(body, existing):
             raise NameTakenError(f"the {kind.kind} {name} exists already and is not what Lockstep makes: delete it")
         # Ours, and unseen without its labels. Should somebody else have made it, with an owner reference of ours and no labels
         # since those are reserved, it is in all that is compared what we were about to make.
-        found["metadata"]["labels"] = labels | body["metadata"]["labels"]
-        await self._cluster.replace(kind, namespace, found, resource_version=version)
+        existing["metadata"]["labels"] = labels | body["metadata"]["labels"]
+        await self._cluster.replace(kind, namespace, existing, resource_version=version)
         await self._report_correction(owner, f"{kind.kind} {name}: metadata.labels was changed", key=f"labels-{version}")
 
     async def _replace_revision(self, owner: Object, found: Object, body: Object) -> None:

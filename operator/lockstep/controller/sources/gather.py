@@ -221,13 +221,13 @@ def _unknown_names(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str,
     """Return digest and repository of each name that nodes report beside the known digests, and whether all its pods are
     unchanged.
     """
-    found: dict[tuple[str, str], bool] = {}
+    names: dict[tuple[str, str], bool] = {}
     for pod in pods.pods:
         digest = reported_digest(pod.image_id)
         if digest is not None and digest not in known:
             name = (digest, reported_repository(pod.image_id))
-            found[name] = found.get(name, True) and pod.unchanged
-    return {(*name, unchanged) for name, unchanged in found.items()}
+            names[name] = names.get(name, True) and pod.unchanged
+    return {(*name, unchanged) for name, unchanged in names.items()}
 
 
 _TOO_LATE = f"not within {_DEADLINE_SECONDS:.0f} s"

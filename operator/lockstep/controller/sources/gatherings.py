@@ -210,16 +210,19 @@ class Gatherings:
         return task
 
     def _pending(self, question: Question) -> _Pending:
-        key, found = question.key, self._objects.get(question.key)
-        if found is None or (found.uid, found.generation) != (question.uid, question.generation):
+        key, state = question.key, self._objects.get(question.key)
+        if state is None or (state.uid, state.generation) != (question.uid, question.generation):
             self.forget(key)
-            found = self._objects[key] = _Object(question.uid, question.generation)
+            state = self._objects[key] = _Object(question.uid, question.generation)
         self._objects.move_to_end(key)
         if len(self._objects) > _KEPT:
-            idle = next((one for one, other in self._objects.items() if other is not found and not other.on_their_way()), None)
+            idle = next(
+                (other_key for other_key, other in self._objects.items() if other is not state and not other.on_their_way()),
+                None,
+            )
             if idle is not None:
                 del self._objects[idle]
-        return found.questions.setdefault(question, _Pending())
+        return state.questions.setdefault(question, _Pending())
 
     def _current_answer(self, pending: _Pending) -> Answer[Any] | None:
         """Return the answer where it is fresh, or where no reconciliation has seen it."""

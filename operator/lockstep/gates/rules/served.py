@@ -105,10 +105,10 @@ def _judge_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | Non
     if isinstance(case.files, Unknown) and not _is_tolerated(case, case.files):
         return result_of_unknown(case.gate, case.files), ""
     held = [_Held(model.path, _fault(case, model)) for model in case.scan.models]
-    right = [one.path for one in held if one.fault is None]
-    others = [one for one in held if one.fault is not None and not _within_any(one.path, right)]
+    right = [model.path for model in held if model.fault is None]
+    others = [model for model in held if model.fault is not None and not _within_any(model.path, right)]
     if not right:
-        return min((one.fault for one in others if one.fault is not None), key=_weight), ""
+        return min((model.fault for model in others if model.fault is not None), key=_weight), ""
     if case.named is not None and not _URI.match(case.named):
         if not _serves(case.named, held, right):
             message = f"{_COMMAND} names {case.named}, and {case.version} is at {right[0]}"

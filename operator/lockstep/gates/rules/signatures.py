@@ -43,9 +43,9 @@ def _check_signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] 
     if rule.signature is not Signing.REQUIRED:
         return None
     keys = public_keys(rule.keys)
-    trusted = [one for one in signed.signatures if one.signers & keys.keys()]
-    right = [one for one in trusted if signed.digest in one.subjects]
-    signers = frozenset().union(*(one.signers & keys.keys() for one in right)) if right else frozenset()
+    trusted = [signature for signature in signed.signatures if signature.signers & keys.keys()]
+    right = [signature for signature in trusted if signed.digest in signature.subjects]
+    signers = frozenset().union(*(signature.signers & keys.keys() for signature in right)) if right else frozenset()
     if len(signers) >= rule.threshold:
         return None
     if signers:
@@ -62,12 +62,16 @@ def _check_attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan
     if rule.attestation is Attesting.IGNORE:
         return None
     keys = public_keys(rule.keys)
-    trusted = [one for one in signed.attestations if one.signers & keys.keys()]
-    right = [one for one in trusted if one.predicate_type == ENVIRONMENT and signed.digest in one.subjects]
+    trusted = [attestation for attestation in signed.attestations if attestation.signers & keys.keys()]
+    right = [
+        attestation
+        for attestation in trusted
+        if attestation.predicate_type == ENVIRONMENT and signed.digest in attestation.subjects
+    ]
     finding = _check_statements(right, scan)
     if finding is not None or rule.attestation is not Attesting.REQUIRED:
         return finding
-    signers = frozenset().union(*(one.signers & keys.keys() for one in right)) if right else frozenset()
+    signers = frozenset().union(*(attestation.signers & keys.keys() for attestation in right)) if right else frozenset()
     if len(signers) >= rule.threshold:
         return None
     if signers:
@@ -78,10 +82,10 @@ def _check_attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan
 
 def _check_statements(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
     """Find out whether what trusted keys state of this image is one thing, and what the layers say."""
-    for one in right:
-        if one.document is None:
-            return Reason.ATTESTATION_INVALID, one.problem or "the attested environment can't be read"
-    documents = [one.document for one in right if one.document is not None]
+    for attestation in right:
+        if attestation.document is None:
+            return Reason.ATTESTATION_INVALID, attestation.problem or "the attested environment can't be read"
+    documents = [attestation.document for attestation in right if attestation.document is not None]
     for other in documents[1:]:
         if (differs := disagreement(documents[0], other)) is not None:
             return Reason.ATTESTATION_CONFLICT, f"two attestations by keys of the policy differ in: {differs}"
@@ -92,14 +96,14 @@ def _check_statements(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[
 
 def _why_no_attestation_counts(signed: Signed, trusted: list[Attestation]) -> tuple[Reason, str]:
     """Say why no attestation counts, the nearest miss first."""
-    for one in trusted:
-        if one.predicate_type == ENVIRONMENT:
-            named = ", ".join(sorted(one.subjects)[:1]) or "no image"
+    for attestation in trusted:
+        if attestation.predicate_type == ENVIRONMENT:
+            named = ", ".join(sorted(attestation.subjects)[:1]) or "no image"
             return Reason.ATTESTATION_SUBJECT_MISMATCH, f"what is attested is {named}, the image is {signed.digest}"
     if trusted:
         stated = str(trusted[0].predicate_type)[:200]
         return Reason.ATTESTATION_PREDICATE_MISMATCH, f"attested is {stated}, needed is {ENVIRONMENT}"
-    broken = [one.problem for one in signed.attestations if one.problem is not None]
+    broken = [attestation.problem for attestation in signed.attestations if attestation.problem is not None]
     if broken and len(broken) == len(signed.attestations):
         return Reason.ATTESTATION_INVALID, broken[0]
     if signed.attestations:

@@ -103,11 +103,13 @@ def _container_tampering(have: Object, want: Object) -> str | None:
     ours = want.get("volumeMounts") or []
     mounts = have.get("volumeMounts") or []
     foreign = [
-        m["mountPath"] for m in mounts if m.get("mountPath") != _TOKEN_MOUNT and not any(_is_same_mount(m, one) for one in ours)
+        m["mountPath"]
+        for m in mounts
+        if m.get("mountPath") != _TOKEN_MOUNT and not any(_is_same_mount(m, wanted) for wanted in ours)
     ]
     if foreign:
         return f"something is mounted at {', '.join(foreign)}"
-    missing = [one["mountPath"] for one in ours if not any(_is_same_mount(m, one) for m in mounts)]
+    missing = [wanted["mountPath"] for wanted in ours if not any(_is_same_mount(m, wanted) for m in mounts)]
     return f"nothing is mounted at {', '.join(missing)}" if missing else None
 
 
