@@ -37,7 +37,7 @@ from tests.api.guarded import (
     refused,
 )
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, SYSTEM, Installation, Said, model_deployment
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
@@ -327,10 +327,10 @@ async def test_nobody_forges_a_record_of_a_promotion(
     elsewhere = FakeCluster(FakeClock())
     await Records(elsewhere, SYSTEM).write_verdict(
         owner,
-        candidate=CandidateStatus(revision=SNAPSHOT.revision, start_time=a.NOW),
+        candidate=CandidateStatus(revision=SNAPSHOT.revision, start_time=build.NOW),
         snapshot=SNAPSHOT,
-        verdict=evaluate(a.evidence()),
-        policy=a.policy(),
+        verdict=evaluate(build.evidence()),
+        policy=build.policy(),
         document_digest=None,
         outcome=outcome,
     )

@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.gates.evidence import AuditFact
 from lockstep.readiness.port import Audit
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.auditor import FakeAuditor
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
@@ -48,11 +48,11 @@ async def test_what_serves_goes_on_while_such_a_candidate_is_refused() -> None:
 
 async def test_a_model_without_an_example_is_promoted_unasked_only_where_the_policy_says_so() -> None:
     world = await ready_world(deploy=False, policy={"readiness": {"inputExample": "Required"}})
-    bare = a.lineage(input_example=None)
+    bare = build.lineage(input_example=None)
     world.registry.put(bare)
     await world.image("bare", of=bare, flask="3.0.0")
     world.policy(readiness={"inputExample": "Required"}, gates=[{"name": "lineage", "mode": "Audit"}])
-    world.deploy(image=f"{a.REPOSITORY}:bare")
+    world.deploy(image=f"{build.REPOSITORY}:bare")
     await world.settle()
     assert world.condition("Ready") == ("False", "InputExampleMissing")
     assert world.deployments() == {}
@@ -83,7 +83,7 @@ async def test_a_policy_that_takes_a_kind_of_server_away_says_so_of_what_serves_
 async def starting_world(**policy: Any) -> World:
     """Return a world whose candidate's pods run and are not ready."""
     world = await ready_world(**policy)
-    world.workloads.fates[f"{a.REPOSITORY}@{await world.image()}"] = Fate.STARTING
+    world.workloads.fates[f"{build.REPOSITORY}@{await world.image()}"] = Fate.STARTING
     return world
 
 
@@ -303,7 +303,7 @@ async def test_each_promotion_is_asked_about() -> None:
     world = await serving_world()
     await minutes(world)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     await minutes(world)
     assert len(world.auditor.services) == 8

@@ -11,7 +11,7 @@ from lockstep.api.reasons import Reason
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object, UnavailableError
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import Item, layer
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
@@ -24,7 +24,7 @@ async def refused_world() -> World:
     """Return a world where one revision serves and another one is refused."""
     world = await serving_world()
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert world.condition("Ready") == ("False", "EnvironmentMismatch")
     return world
@@ -34,7 +34,7 @@ async def next_world(**policy: object) -> World:
     """Return a world where one revision serves and the spec asks for another good one."""
     world = await serving_world(policy=policy)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     return world
 
 
@@ -141,7 +141,7 @@ async def test_a_default_class_counts_for_who_names_none() -> None:
     world = await serving_world(template={"priorityClassName": "low"})
     priority_class(world, "low", -5)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next", template={})
+    world.change(image=f"{build.REPOSITORY}:next", template={})
     await world.settle()
     assert world.condition("Ready") == ("False", "PriorityNotAllowed"), "none is 0, and more than -5"
 
@@ -273,10 +273,10 @@ async def test_a_spec_that_no_cluster_could_store_is_refused_before_anything_is_
     assert len(world.cluster.all(ports.CONTROLLER_REVISION, TEAM)) == 1
     assert len(world.records()) == records
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert len(world.records()) == records, "no record would hold it either"
-    world.change(image=f"{a.REPOSITORY}:2026-11", template={})
+    world.change(image=f"{build.REPOSITORY}:2026-11", template={})
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 
@@ -327,7 +327,7 @@ async def test_going_back_to_what_another_policy_rendered_makes_a_revision_of_it
     await world.settle_all()
     assert world.active != first
     world.policy(rollout={"preStopSleepSeconds": 25})
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first, "its pods are not those that served then"
@@ -379,7 +379,7 @@ async def test_a_refusal_goes_on_through_a_hiccup_of_a_dependency() -> None:
     assert world.metric("lockstep_deployment_blocked_since_seconds", **by) == stamp
     assert world.events()["PromotionBlocked"] == 1
     await world.image("right", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:right")
+    world.change(image=f"{build.REPOSITORY}:right")
     await world.settle()
     assert world.metric("lockstep_deployment_blocked", **blocked) == 0
 
@@ -457,7 +457,7 @@ async def test_what_the_registry_says_is_another_image_is_refused_whatever_the_p
     other = world.images.memory.image([layer(Item("opt/other", body=b"other"))], tag="other")
     candidate = world.owner.status.candidate
     assert candidate is not None
-    world.workloads.names[str(candidate.image)] = f"{a.REPOSITORY}@{other}"
+    world.workloads.names[str(candidate.image)] = f"{build.REPOSITORY}@{other}"
     await world.settle()
     assert world.condition("Ready") == ("False", "PodTampered")
 

@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
@@ -43,7 +43,7 @@ async def test_a_candidate_whose_pods_are_changed_at_admission_is_refused_by_nam
     before = world.active
     world.cluster.mutations.append(inject)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("False", "PodTampered")
     assert "AWS_ROLE_ARN" in world.message("Ready")
@@ -304,7 +304,7 @@ async def test_while_strangers_bear_a_candidates_labels_it_is_not_promoted() -> 
     world = await serving_world()
     before = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.reconciliations(2)
     candidate = world.candidate
     assert candidate is not None

@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, serving_world
 
@@ -288,7 +288,7 @@ async def test_a_status_that_calls_an_unrecorded_revision_active_is_not_believed
     world = await serving_world()
     before = world.active
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     candidate = world.owner.status.candidate
     assert candidate is not None
@@ -312,7 +312,7 @@ async def test_a_refused_record_vouches_for_nothing() -> None:
     world = await serving_world()
     before = world.active
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     [refused] = [r for r in world.cluster.all(ports.PROMOTION_RECORD, SYSTEM) if r["spec"]["outcome"] == "Refused"]
 

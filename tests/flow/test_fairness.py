@@ -11,7 +11,7 @@ from lockstep.controller.lanes import Key, Lane
 from lockstep.controller.queue import WorkQueue
 from lockstep.controller.records.store import Records
 from lockstep.images.scan.analyser import ANALYSER
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 
 NOISY = "noisy"
@@ -44,7 +44,7 @@ class Queued:
         """Another tenant asks for many images at once."""
         world = self.world
         world.cluster.add(ports.NAMESPACE, {"metadata": {"name": NOISY}})
-        spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+        spec = build.spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
         keys = [(NOISY, f"iris-{number}") for number in range(objects)]
         for _, name in keys:
             world.cluster.add(ports.MODEL_DEPLOYMENT, {"metadata": {"name": name}, "spec": spec}, NOISY)
@@ -74,7 +74,7 @@ async def queued(world: World) -> AsyncIterator[Queued]:
 
 
 async def test_a_registry_that_never_answers_keeps_no_other_tenant_from_a_verdict() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     world.images.held[NOISY] = asyncio.Event()
     async with queued(world) as found:
@@ -185,7 +185,7 @@ async def test_facts_that_are_asked_for_anew_change_no_status_and_promote_nothin
 
 
 async def test_a_refused_candidate_stays_refused_while_its_facts_are_asked_for_anew() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     assert world.condition("Ready") == ("False", "EnvironmentMismatch")
@@ -201,7 +201,7 @@ async def test_a_refused_candidate_stays_refused_while_its_facts_are_asked_for_a
 
 
 async def test_a_slow_server_costs_no_more_writes_than_a_quick_one() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     world.images.held[TEAM] = asyncio.Event()
     mark = len(world.log)
@@ -215,9 +215,9 @@ async def test_a_slow_server_costs_no_more_writes_than_a_quick_one() -> None:
 
 
 async def test_a_candidate_that_an_alias_led_to_is_not_given_up_while_mlflow_is_asked_anew() -> None:
-    world = await ready_world(model={"name": "iris", "alias": "champion"}, image=f"{a.REPOSITORY}:plain")
+    world = await ready_world(model={"name": "iris", "alias": "champion"}, image=f"{build.REPOSITORY}:plain")
     digest = world.images.push("plain", "a server that downloads its model")
-    plain = a.scan(digest=digest, analyser=ANALYSER, document=a.document(a.TRAINED), models=())
+    plain = build.scan(digest=digest, analyser=ANALYSER, document=build.document(build.TRAINED), models=())
     await Records(world.cluster, SYSTEM).keep_scan(plain)
     world.registry.aliases["iris", "champion"] = "3"
     await world.settle()
@@ -238,7 +238,7 @@ async def test_a_candidate_that_an_alias_led_to_is_not_given_up_while_mlflow_is_
 
 
 async def test_a_restart_writes_nothing_however_late_the_answers_are() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     world.start()

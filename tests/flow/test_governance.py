@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import DeposedError, Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.flow.world import GUARD, OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 
 
@@ -84,7 +84,7 @@ async def test_a_policy_that_goes_away_leaves_what_serves_alone() -> None:
     assert world.served == before
     assert world.condition("Ready") == ("True", "Promoted")
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("False", "PolicyMissing")
     assert world.deployments() == {before: 3}
@@ -94,7 +94,7 @@ async def test_a_policy_change_evaluates_what_serves_once_and_reports_what_no_lo
     world = await serving_world()
     before = world.active
     world.policy(lineage={"require": ["Signature"]})
-    world.registry.put(a.lineage(signature_present=False))
+    world.registry.put(build.lineage(signature_present=False))
     world.clock.advance(60)
     world.start()
     await world.settle()
@@ -149,7 +149,7 @@ async def test_what_the_policy_does_not_allow_is_not_even_asked_for(policy: dict
 
 async def test_in_audit_mode_a_mismatch_is_promoted_with_its_finding() -> None:
     policy = {"gates": [{"name": "environment", "mode": "Audit"}]}
-    world = await ready_world(policy=policy, image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(policy=policy, image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -233,7 +233,7 @@ async def test_all_that_holds_a_candidate_is_shown_at_once() -> None:
 
 
 async def test_a_refusal_is_recorded_with_what_held_the_candidate_too() -> None:
-    world = await ready_world(paused=True, image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(paused=True, image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     (record,) = world.records()
@@ -246,7 +246,7 @@ async def test_a_pause_keeps_what_serves() -> None:
     world = await serving_world()
     before = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next", paused=True, replicas=3)
+    world.change(image=f"{build.REPOSITORY}:next", paused=True, replicas=3)
     await world.settle()
     assert world.deployments() == {before: 3}
     world.change(paused=False)
@@ -344,11 +344,11 @@ async def test_a_replaced_environment_document_is_a_changed_lineage_even_for_ano
     world = await serving_world()
     await world.cluster.delete(ports.MODEL_DEPLOYMENT, TEAM, "iris")
     world.workloads.step()
-    document = a.document({**a.TRAINED, "scikit-learn": "1.2.0"}, required=True)
-    world.registry.put(a.lineage(environment_document=document.canonical(), environment_digest=document.digest))
+    document = build.document({**build.TRAINED, "scikit-learn": "1.2.0"}, required=True)
+    world.registry.put(build.lineage(environment_document=document.canonical(), environment_digest=document.digest))
     await world.image("wrong", scikit_learn="1.2.0")
     world.start()
-    world.deploy(image=f"{a.REPOSITORY}:wrong")
+    world.deploy(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert world.condition("Ready") == ("False", "LineageChanged")
     assert "environment document" in world.message("Ready")
@@ -358,11 +358,11 @@ async def test_a_replaced_environment_document_is_a_changed_lineage_even_for_ano
 
 async def test_a_lineage_that_never_held_is_not_pinned() -> None:
     world = await ready_world()
-    world.registry.put(a.lineage(run=replace(a.run(), status="RUNNING")))
+    world.registry.put(build.lineage(run=replace(build.run(), status="RUNNING")))
     await world.settle()
     assert world.condition("Ready") == ("False", "RunNotFinished")
     assert world.cluster.all(ports.LINEAGE_PIN, SYSTEM) == []
-    world.registry.put(a.lineage())
+    world.registry.put(build.lineage())
     await freed(world)
 
 

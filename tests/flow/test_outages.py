@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import UnavailableError
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
 
@@ -60,7 +60,7 @@ async def test_another_spec_is_asked_for_anew_however_fresh_the_answers_are(whic
     before = world.active
     take_down(world, which)
     await world.image("2026-12", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:2026-12")
+    world.change(image=f"{build.REPOSITORY}:2026-12")
     await world.settle()
     assert world.condition("Ready") == ("False", reason)
     assert world.active == before
@@ -74,7 +74,7 @@ async def test_credentials_that_were_taken_away_block_what_is_new_and_leave_what
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted"), "nothing is asked of anybody while nothing changes"
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("False", "ImageUnauthorized")
     assert (world.active, world.served) == (before, before)
@@ -91,7 +91,7 @@ async def test_a_candidate_whose_pods_run_already_is_not_promoted_during_an_outa
     world = await serving_world()
     before = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     world.auditor.unreachable = True
     await world.reconciliations(6)
     world.auditor.unreachable = False
@@ -150,7 +150,7 @@ async def test_an_api_server_that_does_not_answer_is_an_error_of_the_reconciliat
 
 async def unscanned() -> World:
     """Return a world whose image has never been scanned; no interpreter is in it."""
-    world = await ready_world(image=f"{a.REPOSITORY}:empty")
+    world = await ready_world(image=f"{build.REPOSITORY}:empty")
     await world.image("empty", scanned=False)
     return world
 

@@ -6,7 +6,7 @@ import pytest
 
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.policystatus import PolicyStatuses
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
@@ -62,7 +62,7 @@ async def test_a_wildcard_allows_no_variable_that_chooses_the_model_and_an_exact
 async def test_the_directory_of_the_model_that_the_image_sets_selects_no_other_one() -> None:
     world = await ready_world(deploy=False)
     await world.image("two", env={"MODEL_DIR": "/opt/model", "QUEUE_SIZE": "10"})
-    world.deploy(image=f"{a.REPOSITORY}:two", template=env(MODEL_DIR="/opt/model2"))
+    world.deploy(image=f"{build.REPOSITORY}:two", template=env(MODEL_DIR="/opt/model2"))
     assert "MODEL_DIR may choose another model" in await refused(world, "VariableNotAllowed")
     world.change(template=env(QUEUE_SIZE="20"))
     await world.settle()
@@ -72,7 +72,7 @@ async def test_the_directory_of_the_model_that_the_image_sets_selects_no_other_o
 async def test_an_image_that_sets_what_the_scan_does_not_follow_is_refused_with_its_own_knob() -> None:
     world = await ready_world(deploy=False)
     await world.image("evil", env={"SHELLOPTS": "xtrace", "PS4": "$(/opt/e)", "UVICORN_LOG_CONFIG": "/opt/e"})
-    world.deploy(image=f"{a.REPOSITORY}:evil")
+    world.deploy(image=f"{build.REPOSITORY}:evil")
     message = await refused(world, "ImageVariableNotAllowed")
     assert "UVICORN_LOG_CONFIG chooses code or settings that the server loads" in message
     assert "name SHELLOPTS, PS4, UVICORN_LOG_CONFIG in pods.variables.inImages" in message
@@ -138,7 +138,7 @@ async def test_a_changed_setting_touches_nothing_that_serves_and_holds_for_the_n
     assert (world.active, world.deployment(first)["spec"]["template"]) == (first, with_pod_spec)
     assert world.events()["CandidateStarted"] == 1
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first
@@ -157,10 +157,10 @@ async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_
     world = await serving_world(policy=before)
     first = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle_all()
     world.policy()
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first, "its pods are others than those of then: it is made and checked anew"
@@ -186,7 +186,7 @@ async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_ane
 
 async def test_a_server_that_writes_elsewhere_is_refused_with_the_knob_and_promoted_with_it() -> None:
     world = await ready_world()
-    pinned = f"{a.REPOSITORY}@{world.images.memory.tags['2026-11']}"
+    pinned = f"{build.REPOSITORY}@{world.images.memory.tags['2026-11']}"
     world.workloads.fates[pinned] = Fate.WRITING
     await world.settle()
     assert world.condition("Ready") == ("False", "PodCrashed")
@@ -224,7 +224,7 @@ def conditions(world: World, name: str) -> dict[str, tuple[str, str]]:
 
 
 async def test_each_policy_says_whether_it_is_understood_and_what_it_leaves_open_and_nothing_is_written_twice() -> None:
-    world = await ready_world(policy={"images": {"repositories": [f"{a.REPOSITORY}*"]}})
+    world = await ready_world(policy={"images": {"repositories": [f"{build.REPOSITORY}*"]}})
     world.policy("open", default=False)
     world.policy("wrong", default=False, readiness={"requests": "many"})
     statuses = PolicyStatuses(world.connection, world.clock)

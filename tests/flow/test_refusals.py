@@ -5,11 +5,11 @@ import pytest
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, ready_world, serving_world
 
-WRONG = f"{a.REPOSITORY}:wrong"
+WRONG = f"{build.REPOSITORY}:wrong"
 
 
 async def mismatching() -> World:
@@ -45,7 +45,7 @@ async def test_a_refused_image_never_gets_a_deployment_and_is_told_once_in_twent
     assert world.metric("lockstep_blocked_deployments", **by) == 1
     since = world.owner.status.candidate
     assert since is not None
-    assert since.blocked_since == a.NOW
+    assert since.blocked_since == build.NOW
 
 
 async def test_a_refused_image_leaves_what_serves_alone() -> None:
@@ -69,7 +69,7 @@ async def test_a_corrected_image_is_promoted_and_the_old_one_drains_and_is_kept_
     world.change(image=WRONG)
     await world.settle()
     await world.image("right", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:right")
+    world.change(image=f"{build.REPOSITORY}:right")
     await world.settle()
     new = world.active
     assert new != old
@@ -91,7 +91,7 @@ async def test_revisions_beyond_the_history_limit_are_deleted_with_their_snapsho
     revisions = [world.active]
     for tag in ("b", "c"):
         await world.image(tag, flask=f"3.0.{ord(tag)}")
-        world.change(image=f"{a.REPOSITORY}:{tag}")
+        world.change(image=f"{build.REPOSITORY}:{tag}")
         await world.settle_all()
         revisions.append(world.active)
     assert world.deployments() == {revisions[1]: 0, revisions[2]: 2}
@@ -103,10 +103,10 @@ async def test_going_back_to_an_old_revision_uses_its_objects_again() -> None:
     world = await serving_world()
     first = world.active
     await world.image("b", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:b")
+    world.change(image=f"{build.REPOSITORY}:b")
     await world.settle_all()
     second = world.active
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.active == first
     assert world.served == first
@@ -123,7 +123,7 @@ async def test_a_tag_that_moves_after_it_was_pinned_changes_nothing() -> None:
     running = {pod["spec"]["containers"][0]["image"] for pod in world.pods(world.active)}
     active = world.owner.status.active
     assert active is not None
-    assert running == {f"{a.REPOSITORY}@{active.image_digest}"}
+    assert running == {f"{build.REPOSITORY}@{active.image_digest}"}
 
 
 # --- faults of the candidate's pods ------------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ async def failing(fate: Fate) -> World:
     """Return a settled world with a second candidate whose pods share a fate."""
     world = await serving_world()
     digest = await world.image("next", flask="3.0.0")
-    world.workloads.fates[f"{a.REPOSITORY}@{digest}"] = fate
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.workloads.fates[f"{build.REPOSITORY}@{digest}"] = fate
+    world.change(image=f"{build.REPOSITORY}:next")
     return world
 
 
@@ -316,7 +316,7 @@ async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() 
     before = world.active
     await world.reconciliations(4)
     assert len(world.deployments()) == 2
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle()
     assert world.deployments() == {before: 2}
     assert world.condition("Ready") == ("True", "Promoted")
@@ -328,12 +328,12 @@ async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() 
 async def test_going_back_to_what_serves_leaves_nothing_of_the_refused_candidate_behind(outage: bool) -> None:
     world = await serving_world()
     await world.image("next", numpy="1.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("EnvironmentMatched") == ("False", "EnvironmentMismatch")
     world.clock.advance(60)
     world.registry.down = outage
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     stale = {condition.reason for condition in world.owner.status.conditions} - {"Promoted", "Passed", "Waiting"}

@@ -4,7 +4,7 @@ import pytest
 
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Object, UnavailableError
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, serving_world
 
@@ -157,7 +157,7 @@ async def test_pods_that_fail_after_the_promotion_are_told() -> None:
 async def test_a_blocked_candidate_does_not_hide_that_what_serves_has_no_ready_pods() -> None:
     world = await serving_world()
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     unready(world)
     await world.settle()

@@ -8,13 +8,13 @@ from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.environment.comparison.compare import compare
 from lockstep.environment.document import EnvironmentDocument, Package
 from lockstep.environment.lock import lock
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 NEEDED = {"scikit-learn": "1.9.1", "pygments": "2.21.0", "pandas": "3.1.1"}
 
 
 def trained(*more: Package) -> EnvironmentDocument:
-    document = a.document(NEEDED, required=True)
+    document = build.document(NEEDED, required=True)
     return document.model_copy(update={"packages": (*document.packages, *more), "startup": {}})
 
 

@@ -26,7 +26,7 @@ from lockstep.formats.dsse import (
     parse_envelope,
     seal,
 )
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.signing import key, statement
 
 RELEASE, OTHER = key("release"), key("other")
@@ -108,13 +108,13 @@ def test_what_is_no_envelope_is_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v0.1"])
 def test_both_versions_of_statements_are_read(version: str) -> None:
-    read = parse_statement(statement(a.DIGEST, {"x": 1}, version=version))
-    assert read == Statement(frozenset([a.DIGEST]), ENVIRONMENT, {"x": 1})
+    read = parse_statement(statement(build.DIGEST, {"x": 1}, version=version))
+    assert read == Statement(frozenset([build.DIGEST]), ENVIRONMENT, {"x": 1})
 
 
 def test_our_own_statements_name_their_subject() -> None:
-    document = a.document()
-    assert parse_statement(environment_statement("r/i", a.DIGEST, document)).subjects == {a.DIGEST}
+    document = build.document()
+    assert parse_statement(environment_statement("r/i", build.DIGEST, document)).subjects == {build.DIGEST}
     about = parse_statement(training_statement(document, model_id="m-1", run_id="r"))
     assert about == Statement(frozenset([document.digest]), TRAINING, {"modelID": "m-1", "runID": "r"})
 
@@ -132,7 +132,7 @@ def test_our_own_statements_name_their_subject() -> None:
     ],
 )
 def test_what_is_no_statement_is_refused(parts: dict[str, Any]) -> None:
-    stated = json.loads(statement(a.DIGEST, {})) | parts
+    stated = json.loads(statement(build.DIGEST, {})) | parts
     with pytest.raises(InvalidStatementError):
         parse_statement(json.dumps(stated).encode())
 
@@ -144,17 +144,17 @@ def test_what_is_no_json_object_is_no_statement(raw: bytes) -> None:
 
 
 def test_subjects_without_a_sha256_are_no_subjects() -> None:
-    stated = json.loads(statement(a.DIGEST, {})) | {"subject": [{"digest": {"sha1": "a"}}, {"digest": "x"}, "y"]}
+    stated = json.loads(statement(build.DIGEST, {})) | {"subject": [{"digest": {"sha1": "a"}}, {"digest": "x"}, "y"]}
     assert parse_statement(json.dumps(stated).encode()).subjects == frozenset()
 
 
 def test_documents_agree_whoever_collected_them() -> None:
-    document = a.document()
+    document = build.document()
     assert disagreement(document, document.model_copy(update={"collector": "x", "hardware": {"gpu": "y"}})) is None
 
 
 def test_what_differs_is_named() -> None:
-    document = a.document()
+    document = build.document()
     packages = tuple(Package(name=one.name, version="9") for one in document.packages)
     python = Interpreter(implementation="cpython", version="3.12.0")
     other = document.model_copy(update={"packages": packages, "python": python})

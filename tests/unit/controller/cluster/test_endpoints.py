@@ -8,7 +8,7 @@ from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.endpoints import ForeignEndpoints
 from lockstep.controller.cluster.ports import Kind, Object
 from lockstep.rollout.observed.observed import Observed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -17,8 +17,8 @@ from tests.fakes.events import FakeEvents
 TEAM, STRANGER = "team", "10.88.0.66"
 SERVICE_NAME, MANAGED_BY = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-OWNER, OF = a.owner(), live.snapshot()
-RAW: Object = {"metadata": {"name": "iris", "namespace": TEAM, "uid": a.UID}}
+OWNER, OF = build.owner(), live.snapshot()
+RAW: Object = {"metadata": {"name": "iris", "namespace": TEAM, "uid": build.UID}}
 SLICE, ENDPOINTS = ports.ENDPOINT_SLICE, ports.ENDPOINTS
 
 

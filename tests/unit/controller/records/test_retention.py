@@ -8,9 +8,9 @@ from lockstep.api.records import RecordOutcome
 from lockstep.controller.records.refusals import Rate, Refusals
 from lockstep.controller.records.retention import Kept, Needed, Retention, superfluous
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-NOW = a.NOW
+NOW = build.NOW
 FEW = Retention(promotions=3, promotion_days=100, refusals=3, refusal_days=10, refusals_per_deployment=2)
 ALIVE = Needed(owners=frozenset({"u"}))
 

@@ -9,10 +9,10 @@ import pytest
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.observed.ownership import foreign_object, lacks_labels_only
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 
-OWNER, OF = a.owner(), live.snapshot()
+OWNER, OF = build.owner(), live.snapshot()
 OURS = live.cluster(OWNER, OF, active=OF)
 Change = Callable[[live.Object], Any]
 KINDS = ("service", "budget")

@@ -8,7 +8,7 @@ import pytest
 
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.rollout.observed.pods import controlled_by, is_edited, pod_fact, tampering
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
@@ -20,13 +20,13 @@ Object = dict[str, Any]
 
 
 def running() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), OF)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), OF)), "iris-1")
 
 
 def test_a_pod_as_the_node_runs_it_is_the_pod_that_was_asked_for() -> None:
     assert tampering(running(), OF) is None
     fact = pod_fact(running(), OF)
-    assert fact == a.pod("iris-1", unchanged=True)
+    assert fact == build.pod("iris-1", unchanged=True)
 
 
 def server(pod: Object) -> Object:
@@ -165,7 +165,7 @@ FRESH = snapshot(fresh_bytecode=True)
 
 
 def running_fresh() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), FRESH)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), FRESH)), "iris-1")
 
 
 def test_the_directory_for_byte_code_that_was_asked_for_is_no_tampering() -> None:
@@ -193,7 +193,7 @@ READ_ONLY = snapshot(tmp_size_limit="2Gi")
 
 
 def running_read_only() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), READ_ONLY)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), READ_ONLY)), "iris-1")
 
 
 def test_a_read_only_pod_is_the_pod_that_was_asked_for() -> None:
