@@ -23,10 +23,11 @@ from pathlib import Path
 from benchmarks.common import machine, percentile, table
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment, RevisionStatus
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.client import KubernetesCluster
 from lockstep.controller.cluster.ports import Object
-from lockstep.controller.records.store import PROMOTED, Records
+from lockstep.controller.records.store import Records
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.candidate import activate
 from lockstep.rollout.objects.manifests import with_pod_spec
@@ -196,7 +197,7 @@ async def _promoted(cluster: KubernetesCluster, owner: ModelDeployment, policy: 
         verdict=Verdict(results=(), policy_hash=policy.spec.hash, decided_at=now),
         policy=policy,
         document_digest=None,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
     return activate(candidate, record=record, now=now)
 

@@ -129,7 +129,7 @@ class Bench:
         ]
 
     def _settled(self, controller: Controller) -> list[Row]:
-        mark, before, looks, asked = self.api.mark(), Usage.of(controller), _looks(controller), self.mlflow.asked
+        mark, before, reconciled, asked = self.api.mark(), Usage.of(controller), _reconciliations(controller), self.mlflow.asked
         began = time.monotonic()
         until(lambda: time.monotonic() - began >= SETTLED_SECONDS, SETTLED_SECONDS + 5, "the minute is over", every=1)
         after, lasted = Usage.of(controller), time.monotonic() - began
@@ -137,7 +137,7 @@ class Bench:
         return [
             (f"resident memory, {self.objects} objects", f"{after.resident:.0f} MB (peak {after.peak:.0f} MB)"),
             (f"API writes in {lasted:.0f} s of settled state, Leases left out", _counted(writes)),
-            ("looks in that time", f"{_looks(controller) - looks:.0f}"),
+            ("reconciliations in that time", f"{_reconciliations(controller) - reconciled:.0f}"),
             ("questions to MLflow in that time", str(self.mlflow.asked - asked)),
             ("processor in that time", f"{(after.cpu - before.cpu) / lasted * 100:.0f} % of one core"),
         ]
@@ -180,7 +180,7 @@ def _refused(obj: Object | None) -> bool:
     return any(one["type"] == "Ready" and one["reason"] == "VersionNotFound" for one in conditions)
 
 
-def _looks(controller: Controller) -> float:
+def _reconciliations(controller: Controller) -> float:
     return sum(value for name, value in controller.metrics().items() if name.startswith("lockstep_reconcile_total"))
 
 

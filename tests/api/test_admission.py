@@ -267,7 +267,7 @@ def _in(namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _contains(found: Any, wanted: Any) -> bool:
-    """Tell whether everything that was written is there; defaults are added."""
+    """Return whether everything that was written is there; defaults are added."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(key in found and _contains(found[key], wanted[key]) for key in wanted)
     if isinstance(wanted, list):

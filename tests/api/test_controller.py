@@ -121,13 +121,13 @@ def test_waiting_writes_nothing(api: Installation, start: Start, team: str) -> N
     controller = start().leading()
     has_reason(api, team, "RegistryUnreachable")
     settled(api)
-    mark, looks = api.mark(), _looks(controller)
+    mark, before = api.mark(), _reconciliations(controller)
     # It asks again every ten seconds or so.
-    until(lambda: _looks(controller) > looks, 30, "it has looked once more")
+    until(lambda: _reconciliations(controller) > before, 30, "it has reconciled once more")
     assert api.writes(mark) == []
 
 
-def _looks(controller: Controller) -> float:
+def _reconciliations(controller: Controller) -> float:
     return sum(value for name, value in controller.metrics().items() if name.startswith("lockstep_reconcile_total"))
 
 
@@ -188,7 +188,7 @@ async def test_what_leads_the_traffic_elsewhere_past_the_guards_is_taken_away_an
     has_reason(api, owner.namespace, "RegistryUnreachable")
     api.kubectl("create", "-f", "-", user=BREAK_GLASS, stdin=json.dumps(_leading_elsewhere(kind, service)))
     where = (kind.lower(), "--namespace", owner.namespace, "-l", "kubernetes.io/service-name=iris")
-    # Well before the look that is due every ten seconds anyway: the watch has to wake it.
+    # Well before the reconciliation that is due every ten seconds anyway: the watch has to wake it.
     until(lambda: api.kubectl("get", *where, "-o", "name").out == "", 5, f"the {kind} is gone", every=0.1)
 
     def told() -> bool:
@@ -239,7 +239,7 @@ def test_a_restart_on_settled_objects_writes_nothing(api: Installation, start: S
     assert first.terminate(10) == 0
     mark = api.mark()
     second = start("two").leading()
-    until(lambda: _looks(second) >= 20, 40, "everything was looked at twice")
+    until(lambda: _reconciliations(second) >= 20, 40, "everything was reconciled twice")
     assert api.writes(mark) == []
 
 

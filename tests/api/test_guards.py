@@ -8,11 +8,12 @@ import json
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.client import KubernetesCluster
 from lockstep.controller.cluster.policies import Guards
 from lockstep.controller.cluster.ports import Object
-from lockstep.controller.records.store import PROMOTED, REFUSED, Records, pin_name
+from lockstep.controller.records.store import Records, pin_name
 from lockstep.controller.settings import Settings
 from lockstep.gates.chain import evaluate
 from lockstep.rollout.objects import labels, manifests
@@ -36,7 +37,7 @@ from tests.api.guarded import (
     refused,
 )
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, SYSTEM, Installation, Said, model_deployment
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
@@ -318,18 +319,18 @@ def test_who_lifts_a_pin_says_so_by_their_own_name_and_for_good(api: Installatio
     api.kubectl("delete", "lineagerelease", pin, "--dry-run=server", *where, *as_master(NAMESPACE_CONTROLLER))
 
 
-@pytest.mark.parametrize("outcome", [PROMOTED, REFUSED])
+@pytest.mark.parametrize("outcome", list(RecordOutcome))
 async def test_nobody_forges_a_record_of_a_promotion(
-    api: Installation, owner: ModelDeployment, granted: tuple[str, ...], outcome: str
+    api: Installation, owner: ModelDeployment, granted: tuple[str, ...], outcome: RecordOutcome
 ) -> None:
     """A complete record, so that it is not the schema that refuses."""
     elsewhere = FakeCluster(FakeClock())
     await Records(elsewhere, SYSTEM).write_verdict(
         owner,
-        candidate=CandidateStatus(revision=SNAPSHOT.revision, start_time=a.NOW),
+        candidate=CandidateStatus(revision=SNAPSHOT.revision, start_time=build.NOW),
         snapshot=SNAPSHOT,
-        verdict=evaluate(a.evidence()),
-        policy=a.policy(),
+        verdict=evaluate(build.evidence()),
+        policy=build.policy(),
         document_digest=None,
         outcome=outcome,
     )

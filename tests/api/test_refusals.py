@@ -16,13 +16,13 @@ from lockstep.gates.rules.refusal import refusal
 from tests.api.installation import ADMIN, Installation, model_deployment
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.wait import until
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 pytestmark = pytest.mark.api
 
 
 def pod(*, resources: Object | None = None, **spec: Any) -> Object:
-    server = {"name": "server", "image": f"{a.REPOSITORY}@{a.DIGEST}", "resources": resources or {}}
+    server = {"name": "server", "image": f"{build.REPOSITORY}@{build.DIGEST}", "resources": resources or {}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "iris-1"}, "spec": {"containers": [server], **spec}}
 
 
@@ -194,7 +194,7 @@ async def test_the_api_server_counts_each_change_of_a_pods_spec_and_lets_nobody_
         patch("--type=merge --subresource=status", {"metadata": {"generation": 7}, "status": {"podIP": "10.1.1.1"}})
         assert await generation() == 1, "a node, labels and a status are no change of the spec"
         patch("--type=strategic", {"spec": {"containers": [{"name": "server", "image": "evil"}]}})
-        patch("--type=strategic", {"spec": {"containers": [{"name": "server", "image": f"{a.REPOSITORY}@{a.DIGEST}"}]}})
+        patch("--type=strategic", {"spec": {"containers": [{"name": "server", "image": f"{build.REPOSITORY}@{build.DIGEST}"}]}})
         assert await generation() == 3, "there and back again are two"
         patch("--type=merge", {"metadata": {"generation": 1}})
         assert await generation() == 3

@@ -9,7 +9,7 @@ from lockstep.controller.records.store import Records, pin_name
 from lockstep.gates.evidence import LineagePins
 from tests.api.guarded import NAMESPACE_CONTROLLER, as_master, create, refused
 from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, SYSTEM, Installation
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 pytestmark = pytest.mark.api
 
@@ -27,16 +27,16 @@ async def test_a_pin_is_lifted_in_ones_own_name_and_the_next_one_says_by_whom(
     api: Installation, cluster: KubernetesCluster
 ) -> None:
     records, first = Records(cluster, SYSTEM), pin_name("http://m", "iris", "1")
-    await records.pin("http://m", "iris", "1", a.pins())
+    await records.pin("http://m", "iris", "1", build.pins())
     assert create(api, release("1"), *WHERE).code == 0
     assert await records.pins("http://m", "iris", "1") is None
-    await records.pin("http://m", "iris", "1", a.pins(run_id="f" * 32))
+    await records.pin("http://m", "iris", "1", build.pins(run_id="f" * 32))
     spec = api.get("lineagepin", f"{first}-2", SYSTEM)["spec"]
     assert (spec["replaces"], spec["releasedBy"], spec["releaseReason"]) == (first, ADMIN, WHY)
     again = await records.pins("http://m", "iris", "1")
     assert isinstance(again, LineagePins)
     assert again.run_id == "f" * 32
-    assert api.get("lineagepin", first, SYSTEM)["spec"]["runID"] == a.RUN, "the old pin stays"
+    assert api.get("lineagepin", first, SYSTEM)["spec"]["runID"] == build.RUN, "the old pin stays"
 
 
 def test_nobody_lifts_a_pin_in_the_name_of_somebody_else(api: Installation) -> None:

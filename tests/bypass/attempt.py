@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
     @property
     def is_a_hole(self) -> bool:
-        """Tell whether Lockstep promises that this does not happen."""
+        """Return whether Lockstep promises that this does not happen."""
         return self in (Outcome.BYPASSED, Outcome.DEGRADED)
 
 

@@ -20,7 +20,7 @@ _SLOW = 5.0
 def tarpit(scene: Scene) -> Result:
     with silent_registry() as registry, Scene(scene.world, scene.good, "bypass-open") as flood:
         flood.kubectl("apply", "-f", "-", stdin=_objects(flood, registry))
-        until(lambda: flood.stage.status("flood-0").get("conditions"), 60, "the flood is looked at")
+        until(lambda: flood.stage.status("flood-0").get("conditions"), 60, "the flood is reconciled")
         began = time.monotonic()
         scene.deploy(model={"name": scene.good.model, "version": "999"})
         scene.settled()
@@ -50,7 +50,7 @@ def crowd(scene: Scene) -> Result:
         many = "---".join(_objects(flood, "10.88.0.1:5000").replace("flood-", f"flood-{block}-") for block in range(5))
         thread = threading.Thread(target=lambda: kube.kubectl("apply", "-f", "-", "-n", flood.namespace, stdin=many))
         thread.start()
-        until(lambda: flood.stage.status("flood-0-5").get("conditions"), 60, "the crowd is looked at")
+        until(lambda: flood.stage.status("flood-0-5").get("conditions"), 60, "the crowd is reconciled")
         began = time.monotonic()
         scene.deploy(model={"name": scene.good.model, "version": "999"})
         scene.settled()

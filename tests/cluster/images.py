@@ -111,7 +111,7 @@ def mounted(tag: str) -> Iterator[Path]:
 
 
 def exists(tag: str) -> bool:
-    """Tell whether an image of this name was built."""
+    """Return whether an image of this name was built."""
     return succeeds("buildah", *_options(), "inspect", "--type", "image", tag)
 
 

@@ -35,7 +35,7 @@ def engine() -> str | None:
 
 
 def chosen() -> bool:
-    """Tell whether the node is a kind cluster on this machine.
+    """Return whether the node is a kind cluster on this machine.
 
     Raises:
         ClusterError: the environment asks for kind, and it is missing.
@@ -94,7 +94,7 @@ def status() -> int:
 
 
 def ready() -> bool:
-    """Tell whether every node of the kind cluster is Ready."""
+    """Return whether every node of the kind cluster is Ready."""
     kubectl = ("kubectl", f"--kubeconfig={KUBECONFIG}", "--request-timeout=3s")
     return succeeds(*kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=1s")
 

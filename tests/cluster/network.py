@@ -37,7 +37,7 @@ def owner() -> Owner | None:
 
 
 def is_ours() -> bool:
-    """Tell whether a cable of this checkout's node lies on this machine."""
+    """Return whether a cable of this checkout's node lies on this machine."""
     found = owner()
     return found is not None and found.checkout == REPOSITORY
 

@@ -130,7 +130,7 @@ def component(action: str, name: str) -> None:
 
 
 def ready() -> bool:
-    """Tell whether the node, its registry and its DNS all answer."""
+    """Return whether the node, its registry and its DNS all answer."""
     return _node_is_ready() and all(_answers(url) for url in _PROBES.values())
 
 

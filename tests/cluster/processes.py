@@ -45,7 +45,7 @@ def run(
 
 
 def succeeds(*command: str | Path) -> bool:
-    """Tell whether a command exists and succeeds."""
+    """Return whether a command exists and succeeds."""
     try:
         return not subprocess.run([str(word) for word in command], capture_output=True, check=False).returncode
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def succeeds(*command: str | Path) -> bool:
 
 
 def stacks(folder: Path) -> bool:
-    """Tell whether overlay file systems can keep their changes in a folder: not so where it lies on one itself."""
+    """Return whether overlay file systems can keep their changes in a folder: not so where it lies on one itself."""
     return "overlay" in Path("/proc/filesystems").read_text() and run("stat", "-f", "-c", "%T", folder).strip() != "overlayfs"
 
 
@@ -92,7 +92,7 @@ class Process:
         return f"{self.pid} {self.started}"
 
     def alive(self) -> bool:
-        """Tell whether it still runs."""
+        """Return whether it still runs."""
         return _start_time(self.pid) == self.started
 
     def kill(self, timeout: float = 20) -> None:

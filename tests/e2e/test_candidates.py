@@ -83,7 +83,7 @@ def past_the_deadline(stage: Stage) -> bool:
 
 
 def still_waits(stage: Stage, reason: str) -> None:
-    """Wait until the deadline has passed and the operator has looked again, and check that it still waits."""
+    """Wait until the deadline has passed and the operator has reconciled again, and check that it still waits."""
     until(lambda: past_the_deadline(stage), DEADLINE + 10, "the deadline has passed")
     candidate = stage.status()["candidate"]
     assert (stage.gates()["readiness"]["outcome"], stage.gates()["readiness"]["reason"]) == ("Retry", reason)

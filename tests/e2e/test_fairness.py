@@ -46,7 +46,7 @@ def test_a_registry_that_never_answers_keeps_nobody_else_waiting(
     stage: Stage, flooded: Stage, models: Models, first: Served, other: Served
 ) -> None:
     model = models.register("unharmed", first.document)
-    until(lambda: flooded.gates("flood-0").get("image"), 60, "the flood is looked at")
+    until(lambda: flooded.gates("flood-0").get("image"), 60, "the flood is reconciled")
     stage.deploy("unharmed", model.version, first.reference)
     stage.promoted()
     kube.kubectl("scale", f"deployment/model-{stage.status()['active']['revision']}", "--replicas=3", "-n", stage.namespace)

@@ -88,12 +88,12 @@ def test_a_restart_on_settled_objects_writes_nothing(stage: Stage, models: Model
     kube.rolled_out(platform.SYSTEM, "lockstep")
     until(lambda: leader.name() != old, 60, "a new replica leads")
     everything = len(kube.items("modeldeployments.lockstep.dev"))
-    until(lambda: _looks(leader.metrics()) >= everything, 60, "everything has been looked at")
+    until(lambda: _reconciliations(leader.metrics()) >= everything, 60, "everything has been reconciled")
     assert _versions(stage) == before
     assert [entry for entry in _writes(read) if entry["objectRef"].get("namespace") == stage.namespace] == []
 
 
-def _looks(metrics: str) -> float:
+def _reconciliations(metrics: str) -> float:
     counted = [line for line in metrics.splitlines() if line.startswith('lockstep_reconcile_total{result="ok"}')]
     return float(counted[0].rpartition(" ")[2]) if counted else 0
 

@@ -74,5 +74,5 @@ class Traffic:
                 connection = None
 
     def saw(self, text: str) -> bool:
-        """Tell whether an answer holds a text."""
+        """Return whether an answer holds a text."""
         return any(text in answer for answer in self.answers)

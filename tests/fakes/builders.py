@@ -206,7 +206,7 @@ def candidate(**changes: Any) -> CandidatePods:
 
 def unknown(reason: Reason = Reason.INTERNAL_ERROR, *, retry: bool = True) -> Unknown:
     """Return a fact that could not be had."""
-    return Unknown(reason, "it could not be told", retry=retry)
+    return Unknown(reason, "it could not be determined", retry=retry)
 
 
 def subject(**changes: Any) -> Subject:

@@ -35,7 +35,7 @@ class Cosign:
         await self._run("attest", "--yes", _LOG, form, *words)
 
     async def verifies(self, name: str, reference: str, *, bundle: bool) -> bool:
-        """Tell whether cosign itself takes the signature."""
+        """Return whether cosign itself takes the signature."""
         # For bundles it wants to know whom to trust besides the key: nobody.
         await self._run("trusted-root", "create", "--out", "nobody.json")
         form = ["--new-bundle-format=true", "--trusted-root=nobody.json"] if bundle else ["--new-bundle-format=false"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from lockstep.api.reasons import Reason
 from lockstep.formats.canonical import sha256_of
 from lockstep.lineage.lineage import Lineage, LineageError, Place
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 
 @dataclass
@@ -37,7 +37,7 @@ class FakeModelRegistry:
     def put(self, lineage: Lineage) -> None:
         self.versions[lineage.name, lineage.version] = lineage
         if lineage.place is not None:
-            self.contents[lineage.place.uri] = a.contents(lineage)
+            self.contents[lineage.place.uri] = build.contents(lineage)
 
     async def lineage(self, *, name: str, version: str | None = None, alias: str | None = None) -> Lineage:
         self.asked += 1

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.dsse import IN_TOTO, seal
 from lockstep.formats.keys import PrivateKey, private_key
 from tests.fakes.images import CONFIG, MANIFEST, MemorySource, text
 
@@ -88,7 +88,7 @@ def attest(source: MemorySource, digest: str, *envelopes: bytes) -> None:
 
 
 def envelope(signer: PrivateKey, body: bytes) -> bytes:
-    return sealed(IN_TOTO, body, signer)
+    return seal(IN_TOTO, body, signer)
 
 
 def refer(source: MemorySource, digest: str, content: bytes, artifact_type: str = BUNDLE) -> str:

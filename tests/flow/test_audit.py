@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.gates.evidence import AuditFact
 from lockstep.readiness.port import Audit
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.auditor import FakeAuditor
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
@@ -48,11 +48,11 @@ async def test_what_serves_goes_on_while_such_a_candidate_is_refused() -> None:
 
 async def test_a_model_without_an_example_is_promoted_unasked_only_where_the_policy_says_so() -> None:
     world = await ready_world(deploy=False, policy={"readiness": {"inputExample": "Required"}})
-    bare = a.lineage(input_example=None)
+    bare = build.lineage(input_example=None)
     world.registry.put(bare)
     await world.image("bare", of=bare, flask="3.0.0")
     world.policy(readiness={"inputExample": "Required"}, gates=[{"name": "lineage", "mode": "Audit"}])
-    world.deploy(image=f"{a.REPOSITORY}:bare")
+    world.deploy(image=f"{build.REPOSITORY}:bare")
     await world.settle()
     assert world.condition("Ready") == ("False", "InputExampleMissing")
     assert world.deployments() == {}
@@ -77,24 +77,24 @@ async def test_a_policy_that_takes_a_kind_of_server_away_says_so_of_what_serves_
     assert world.condition("Ready") == ("False", "ServerNotAllowed")
 
 
-# --- the audit runs beside the looks ----------------------------------------------------------------------------------------
+# --- the audit runs beside the reconciliations --------------------------------------------------------------------------------
 
 
 async def starting_world(**policy: Any) -> World:
     """Return a world whose candidate's pods run and are not ready."""
     world = await ready_world(**policy)
-    world.workloads.fates[f"{a.REPOSITORY}@{await world.image()}"] = Fate.STARTING
+    world.workloads.fates[f"{build.REPOSITORY}@{await world.image()}"] = Fate.STARTING
     return world
 
 
-async def test_a_slow_audit_holds_no_look_and_its_progress_is_said() -> None:
+async def test_a_slow_audit_holds_no_reconciliation_and_its_progress_is_said() -> None:
     world = await ready_world()
     world.auditor.held = asyncio.Event()
-    await world.looks(6)
+    await world.reconciliations(6)
     assert world.condition("ReadinessProven") == ("Unknown", "Auditing")
     assert world.message("ReadinessProven") == "0 of 2 pods are audited"
-    assert await world.looks(5) == [], "waiting writes nothing"
-    assert len(world.auditor.audited) == 2, "each pod is audited once, however many looks there are"
+    assert await world.reconciliations(5) == [], "waiting writes nothing"
+    assert len(world.auditor.audited) == 2, "each pod is audited once, however many reconciliations there are"
     world.woken.clear()
     world.auditor.held.set()
     async with asyncio.timeout(10):
@@ -111,7 +111,7 @@ async def test_an_audit_that_fails_by_a_fault_of_ours_is_tried_again_and_proves_
     world = await ready_world()
     good, world.auditor = world.auditor, Broken()
     world.start()
-    await world.looks(10)
+    await world.reconciliations(10)
     assert world.condition("Ready") == ("False", "ProbeFailed")
     assert "the operator's log has the cause" in world.message("Ready")
     world.auditor = good
@@ -122,7 +122,7 @@ async def test_an_audit_that_fails_by_a_fault_of_ours_is_tried_again_and_proves_
 
 async def test_the_audit_has_what_is_left_of_the_deadline() -> None:
     world = await starting_world(policy={"readiness": {"deadlineSeconds": 120}})
-    await world.looks(6, apart=5)
+    await world.reconciliations(6, apart=5)
     world.workloads.fates.clear()
     await world.settle()
     assert all(85 <= audit.within_seconds <= 100 for audit in world.auditor.audits if audit.ready)
@@ -131,7 +131,7 @@ async def test_the_audit_has_what_is_left_of_the_deadline() -> None:
 async def test_an_audit_that_begins_late_since_the_operator_was_away_still_has_a_minute() -> None:
     world = await ready_world(policy={"readiness": {"deadlineSeconds": 120}})
     world.auditor.held = asyncio.Event()
-    await world.looks(6)
+    await world.reconciliations(6)
     world.clock.advance(300)
     world.auditor.held = None
     world.auditor.audits.clear()
@@ -144,7 +144,7 @@ async def test_an_audit_that_begins_late_since_the_operator_was_away_still_has_a
 async def test_many_pods_are_asked_a_few_at_a_time() -> None:
     world = await ready_world(replicas=40)
     world.auditor.held = asyncio.Event()
-    await world.looks(6)
+    await world.reconciliations(6)
     assert len(world.auditor.audited) == 16
     world.auditor.held.set()
     await world.settle()
@@ -161,10 +161,10 @@ async def test_clients_names_for_the_service_are_what_pods_are_asked_by() -> Non
 
 async def test_pods_that_do_not_become_ready_are_asked_why() -> None:
     world = await starting_world(policy={"readiness": {"deadlineSeconds": 60}})
-    await world.looks(6)
+    await world.reconciliations(6)
     assert "GET /ping was answered with 503" in world.message("Ready")
-    assert await world.looks(5) == [], "said once"
-    await world.looks(10)
+    assert await world.reconciliations(5) == [], "said once"
+    await world.reconciliations(10)
     assert world.condition("Ready") == ("False", "PodNotReady")
     assert "GET /ping was answered with 503" in world.message("Ready")
     assert "compare spec.server" in world.message("Ready")
@@ -174,7 +174,7 @@ async def test_pods_that_do_not_become_ready_are_asked_why() -> None:
 
 
 async def minutes(world: World, count: float = 2.5) -> None:
-    await world.looks(int(count * 12), apart=5)
+    await world.reconciliations(int(count * 12), apart=5)
 
 
 async def test_the_service_is_asked_after_the_switch_at_its_own_address_and_nothing_is_written_while_all_is_well() -> None:
@@ -185,7 +185,7 @@ async def test_the_service_is_asked_after_the_switch_at_its_own_address_and_noth
     service = world.get(ports.SERVICE, TEAM, "iris")["spec"]
     assert {(audit.address, audit.port) for audit in world.auditor.services} == {(service["clusterIP"], 80)}
     assert world.since(mark) == []
-    assert await world.look() is None, "then nothing is due any more"
+    assert await world.reconcile() is None, "then nothing is due any more"
 
 
 async def test_a_service_that_fails_after_the_switch_is_said_at_once_and_goes_on_serving() -> None:
@@ -215,7 +215,7 @@ async def test_a_service_that_answers_again_is_believed_again_after_as_many_answ
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.auditor.services[-1].requests == 3, "one was enough before"
     assert world.metric("lockstep_active_degraded", namespace=TEAM, name="iris", reason="ServiceFailed") == 0
-    assert await world.look() is None
+    assert await world.reconcile() is None
 
 
 async def test_a_restart_forgets_nothing_of_it() -> None:
@@ -226,7 +226,7 @@ async def test_a_restart_forgets_nothing_of_it() -> None:
     assert len(world.auditor.services) == 4
     world.start()
     asked, mark = len(world.auditor.services), len(world.log)
-    await world.looks(5, apart=5)
+    await world.reconciliations(5, apart=5)
     assert world.since(mark) == []
     assert len(world.auditor.services) == asked, "its time is over"
     other = await serving_world()
@@ -256,7 +256,7 @@ async def test_another_candidate_does_not_keep_the_service_from_being_asked() ->
 async def test_a_service_that_does_not_answer_is_asked_again_before_that_is_said() -> None:
     world = await serving_world()
     world.auditor.service_unreachable = True
-    await world.looks(3, apart=5)
+    await world.reconciliations(3, apart=5)
     assert world.condition("Ready") == ("True", "Promoted"), "kube-proxy takes a moment"
     await minutes(world)
     assert world.condition("Ready") == ("False", "ServiceFailed")
@@ -303,7 +303,7 @@ async def test_each_promotion_is_asked_about() -> None:
     world = await serving_world()
     await minutes(world)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     await minutes(world)
     assert len(world.auditor.services) == 8

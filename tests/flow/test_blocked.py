@@ -11,7 +11,7 @@ from lockstep.api.reasons import Reason
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object, UnavailableError
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import Item, layer
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
@@ -24,7 +24,7 @@ async def refused_world() -> World:
     """Return a world where one revision serves and another one is refused."""
     world = await serving_world()
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert world.condition("Ready") == ("False", "EnvironmentMismatch")
     return world
@@ -34,7 +34,7 @@ async def next_world(**policy: object) -> World:
     """Return a world where one revision serves and the spec asks for another good one."""
     world = await serving_world(policy=policy)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     return world
 
 
@@ -52,7 +52,7 @@ async def test_a_stranger_under_a_blocked_candidates_name_stops_nothing_that_ser
     stranger(world, world.candidate)
     await world.cluster.scale(ports.DEPLOYMENT, TEAM, f"iris-{world.active}", 0)
     world.cluster.edit(ports.SERVICE, TEAM, "iris", lambda s: s["spec"].update(selector={"app": "mine"}))
-    await world.looks(3, apart=0.2)
+    await world.reconciliations(3, apart=0.2)
     await world.settle()
     assert world.deployment(world.active)["spec"]["replicas"] == 2
     assert world.served == world.active
@@ -84,15 +84,15 @@ async def test_a_stranger_under_the_active_revisions_name_is_said_until_it_goes(
     name = f"iris-{world.active}"
     world.cluster.remove(ports.DEPLOYMENT, TEAM, name)
     stranger(world, world.active)
-    await world.looks(2)
+    await world.reconciliations(2)
     await world.settle()
     assert world.condition("Available") == ("False", "NameConflict")
     assert world.condition("Ready") == ("False", "EnvironmentMismatch" if blocked else "NameConflict")
     assert world.metric("lockstep_active_degraded", namespace=TEAM, name="iris", reason="NameConflict") == 1
     assert any(name in note for note in world.notes("ActiveDegraded"))
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
     world.cluster.remove(ports.DEPLOYMENT, TEAM, name)
-    await world.looks(2)
+    await world.reconciliations(2)
     await world.settle()
     assert world.condition("Available") == ("True", "Promoted")
 
@@ -141,7 +141,7 @@ async def test_a_default_class_counts_for_who_names_none() -> None:
     world = await serving_world(template={"priorityClassName": "low"})
     priority_class(world, "low", -5)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next", template={})
+    world.change(image=f"{build.REPOSITORY}:next", template={})
     await world.settle()
     assert world.condition("Ready") == ("False", "PriorityNotAllowed"), "none is 0, and more than -5"
 
@@ -208,7 +208,7 @@ async def test_why_no_pod_can_be_made_has_a_reason_of_its_own_and_is_waited_for(
     world = await next_world()
     before = world.active
     world.workloads.quota = message
-    await world.looks(60, apart=60)
+    await world.reconciliations(60, apart=60)
     assert world.condition("Ready") == ("False", reason)
     assert message in world.message("Ready")
     candidate = world.owner.status.candidate
@@ -218,7 +218,7 @@ async def test_why_no_pod_can_be_made_has_a_reason_of_its_own_and_is_waited_for(
     assert (world.active, world.served) == (before, before)
     assert world.metric("lockstep_deployment_waiting", namespace=TEAM, name="iris", gate="readiness", reason=reason) == 1
     world.workloads.quota = None
-    await world.looks(2)
+    await world.reconciliations(2)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 
@@ -230,10 +230,10 @@ async def test_why_no_deployment_can_be_made_has_the_same_reasons(message: str, 
     world.cluster.admission.append(
         lambda verb, kind, body: message if verb == "create" and kind is ports.DEPLOYMENT and refusing else None
     )
-    await world.looks(20, apart=15)
+    await world.reconciliations(20, apart=15)
     assert world.condition("Ready") == ("False", reason)
     mark = len(world.log)
-    await world.looks(5, apart=15)
+    await world.reconciliations(5, apart=15)
     assert world.since(mark) == []
     refusing.clear()
     await world.settle()
@@ -252,7 +252,7 @@ async def test_an_api_server_that_fails_is_no_reason_of_whoever_deploys_and_is_s
     world.cluster.admission.append(fail)
     for _ in range(2):
         with pytest.raises(UnavailableError):
-            await world.looks(3)
+            await world.reconciliations(3)
     assert world.condition("Ready") == ("False", "ClusterFailed")
     assert "request timed out" in world.message("Ready")
     failing.clear()
@@ -273,10 +273,10 @@ async def test_a_spec_that_no_cluster_could_store_is_refused_before_anything_is_
     assert len(world.cluster.all(ports.CONTROLLER_REVISION, TEAM)) == 1
     assert len(world.records()) == records
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert len(world.records()) == records, "no record would hold it either"
-    world.change(image=f"{a.REPOSITORY}:2026-11", template={})
+    world.change(image=f"{build.REPOSITORY}:2026-11", template={})
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 
@@ -314,7 +314,7 @@ async def test_a_forged_revision_that_does_not_go_away_has_a_reason_of_its_own()
     await world.settle()
     name = forged(world, marks=False, finalizers=["example.com/mine"])
     world.change(paused=False)
-    await world.looks(5)
+    await world.reconciliations(5)
     assert world.condition("Ready") == ("False", str(Reason.REVISION_FORGED))
     world.cluster.remove(ports.CONTROLLER_REVISION, TEAM, name)
     await world.settle()
@@ -327,7 +327,7 @@ async def test_going_back_to_what_another_policy_rendered_makes_a_revision_of_it
     await world.settle_all()
     assert world.active != first
     world.policy(rollout={"preStopSleepSeconds": 25})
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first, "its pods are not those that served then"
@@ -338,12 +338,12 @@ async def test_going_back_to_what_another_policy_rendered_makes_a_revision_of_it
 
 async def test_a_policy_that_renders_a_candidate_otherwise_while_it_starts_makes_its_pods_anew() -> None:
     world = await next_world()
-    await world.look()
+    await world.reconcile()
     image = str(world.owner.status.candidate.image) if world.owner.status.candidate else ""
     world.workloads.fates[image] = Fate.STARTING
-    await world.looks(3)
+    await world.reconciliations(3)
     world.policy(rollout={"preStopSleepSeconds": 25})
-    await world.looks(5)
+    await world.reconciliations(5)
     world.workloads.fates.clear()
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -365,12 +365,12 @@ async def test_a_refusal_goes_on_through_a_hiccup_of_a_dependency() -> None:
     for _ in range(3):
         world.clock.advance(300)
         world.registry.down = True
-        await world.looks(3)
+        await world.reconciliations(3)
         assert world.condition("Ready") == ("False", "RegistryUnreachable")
         assert world.metric("lockstep_deployment_blocked", **blocked) == 1, "an alert's `for` does not begin anew"
         assert world.metric("lockstep_deployment_waiting", gate="lineage", reason="RegistryUnreachable", **by) == 1
         world.registry.down = False
-        await world.looks(3)
+        await world.reconciliations(3)
         assert world.condition("Ready") == ("False", "EnvironmentMismatch")
         assert world.metric("lockstep_deployment_waiting", gate="lineage", reason="RegistryUnreachable", **by) == 0
     candidate = world.owner.status.candidate
@@ -379,7 +379,7 @@ async def test_a_refusal_goes_on_through_a_hiccup_of_a_dependency() -> None:
     assert world.metric("lockstep_deployment_blocked_since_seconds", **by) == stamp
     assert world.events()["PromotionBlocked"] == 1
     await world.image("right", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:right")
+    world.change(image=f"{build.REPOSITORY}:right")
     await world.settle()
     assert world.metric("lockstep_deployment_blocked", **blocked) == 0
 
@@ -390,14 +390,14 @@ async def test_a_refusal_goes_on_through_a_hiccup_of_a_dependency() -> None:
 async def test_what_a_pod_that_never_became_ready_answered_is_kept_when_it_is_gone() -> None:
     world = await next_world()
     before = world.active
-    await world.look()
+    await world.reconcile()
     candidate = world.owner.status.candidate
     assert candidate is not None
     world.workloads.fates[str(candidate.image)] = Fate.STARTING
     world.auditor.unready = "GET /ping on port 8080 was answered with 404: not here"
-    await world.looks(20)
+    await world.reconciliations(20)
     assert "was answered with 404" in world.message("Ready"), "who waits reads it too"
-    await world.looks(80, apart=10)
+    await world.reconciliations(80, apart=10)
     assert world.condition("Ready") == ("False", "PodNotReady")
     assert "GET /ping on port 8080 was answered with 404: not here" in world.message("Ready")
     assert world.deployments() == {before: 2}
@@ -405,13 +405,13 @@ async def test_what_a_pod_that_never_became_ready_answered_is_kept_when_it_is_go
 
 async def test_who_is_reconciled_only_after_the_deadline_learns_why_too() -> None:
     world = await next_world()
-    await world.look()
+    await world.reconcile()
     candidate = world.owner.status.candidate
     assert candidate is not None
     world.workloads.fates[str(candidate.image)] = Fate.STARTING
-    await world.look()
+    await world.reconcile()
     world.clock.advance(3600)
-    await world.looks(10)
+    await world.reconciliations(10)
     assert world.condition("Ready") == ("False", "PodNotReady")
     assert "GET /ping was answered with 503" in world.message("Ready")
 
@@ -430,7 +430,7 @@ def renamed(world: World) -> None:
 
 async def test_a_name_that_another_tenant_gave_the_image_on_the_node_keeps_no_good_image_back() -> None:
     world = await next_world()
-    await world.look()
+    await world.reconcile()
     renamed(world)
     asked = world.images.asked
     await world.settle()
@@ -444,7 +444,7 @@ def runs(image: str) -> Callable[[Object], None]:
 
 async def test_a_pod_that_was_changed_meanwhile_is_believed_nothing_and_refused_for_nothing() -> None:
     world = await next_world()
-    await world.look()
+    await world.reconcile()
     renamed(world)
     candidate = world.candidate
     for _ in range(30):
@@ -454,7 +454,7 @@ async def test_a_pod_that_was_changed_meanwhile_is_believed_nothing_and_refused_
             name, image = pod["metadata"]["name"], pod["spec"]["containers"][0]["image"]
             for other in ("evil", image):
                 world.cluster.edit(ports.POD, TEAM, name, runs(other))
-        await world.look()
+        await world.reconcile()
         world.clock.advance(5)
     assert world.condition("Ready") == ("False", "ImageUnverified")
     assert ELSEWHERE in world.message("Ready")
@@ -466,11 +466,11 @@ async def test_a_pod_that_was_changed_meanwhile_is_believed_nothing_and_refused_
 
 async def test_what_the_registry_says_is_another_image_is_refused_whatever_the_pod_asks_for() -> None:
     world = await next_world()
-    await world.look()
+    await world.reconcile()
     other = world.images.memory.image([layer(Item("opt/other", body=b"other"))], tag="other")
     candidate = world.owner.status.candidate
     assert candidate is not None
-    world.workloads.names[str(candidate.image)] = f"{a.REPOSITORY}@{other}"
+    world.workloads.names[str(candidate.image)] = f"{build.REPOSITORY}@{other}"
     await world.settle()
     assert world.condition("Ready") == ("False", "PodTampered")
 
@@ -478,11 +478,11 @@ async def test_what_the_registry_says_is_another_image_is_refused_whatever_the_p
 async def test_while_the_registry_does_not_say_what_a_nodes_name_leads_to_nothing_is_promoted_or_written() -> None:
     world = await next_world()
     before = world.active
-    await world.look()
+    await world.reconcile()
     renamed(world)
     answer = world.images.late[ELSEWHERE.partition("@")[2]] = asyncio.Event()
-    await world.looks(3, apart=1)
-    assert await world.looks(10, apart=1) == []
+    await world.reconciliations(3, apart=1)
+    assert await world.reconciliations(10, apart=1) == []
     assert world.active == before
     answer.set()
     await world.settle()

@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
@@ -43,7 +43,7 @@ async def test_a_candidate_whose_pods_are_changed_at_admission_is_refused_by_nam
     before = world.active
     world.cluster.mutations.append(inject)
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("False", "PodTampered")
     assert "AWS_ROLE_ARN" in world.message("Ready")
@@ -54,7 +54,7 @@ async def test_a_candidate_whose_pods_are_changed_at_admission_is_refused_by_nam
     assert world.deployments() == {before: 2}
     assert world.condition("Available") == ("True", "Promoted")
     assert "DriftCorrected" not in world.events()
-    assert await world.looks(20, apart=60) == []
+    assert await world.reconciliations(20, apart=60) == []
 
 
 async def test_a_deployment_that_is_changed_at_admission_is_judged_by_its_pods_and_not_written_again_and_again() -> None:
@@ -79,7 +79,7 @@ async def test_a_label_that_admission_adds_to_deployments_keeps_nothing_from_bei
     world.cluster.mutations.append(annotate)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
     world.start()
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -100,11 +100,11 @@ async def test_what_serves_goes_on_with_pods_that_admission_changed_when_there_a
     world = await serving_world(replicas=replicas)
     world.cluster.mutations.append(inject)
     end(world)
-    await world.look()
+    await world.reconcile()
     assert world.condition("Available") == ("False", "PodsNotReady"), "they are not up yet"
     await world.settle()
     mark = len(world.log)
-    await world.looks(100, apart=10)
+    await world.reconciliations(100, apart=10)
     assert world.since(mark) == []
     assert deleted_pods(world) == []
     assert len(injected(world)) == replicas
@@ -126,7 +126,7 @@ async def test_a_pod_that_admission_changed_stays_while_the_next_one_would_be_ch
     world = await serving_world(replicas=3)
     world.cluster.mutations.append(inject)
     end(world, world.pods(world.active)[0]["metadata"]["name"])
-    await world.looks(60, apart=10)
+    await world.reconciliations(60, apart=10)
     assert deleted_pods(world) == []
     assert len(injected(world)) == 1
     assert world.condition("Ready") == ("False", "ActivePodTampered")
@@ -136,7 +136,7 @@ async def test_pods_that_admission_changed_go_one_after_the_other_once_it_does_s
     world = await serving_world(replicas=4)
     world.cluster.mutations.append(inject)
     end(world, *(pod["metadata"]["name"] for pod in world.pods(world.active)[:2]))
-    await world.looks(5, apart=10)
+    await world.reconciliations(5, apart=10)
     world.cluster.mutations.clear()
     end(world, world.pods(world.active)[-1]["metadata"]["name"])
     end(world, next(name for name in [p["metadata"]["name"] for p in world.pods(world.active)] if name not in injected(world)))
@@ -144,7 +144,7 @@ async def test_pods_that_admission_changed_go_one_after_the_other_once_it_does_s
     gone: list[float] = []
     for _ in range(60):
         before = len(deleted_pods(world))
-        await world.looks(1, apart=2)
+        await world.reconciliations(1, apart=2)
         if len(deleted_pods(world)) > before:
             gone.append(world.clock.monotonic() - started)
         assert world.owner.status.ready_replicas >= 2
@@ -171,7 +171,7 @@ async def test_pods_whose_images_are_changed_again_and_again_are_replaced_at_a_b
         for pod in world.pods(world.active):
             name = pod["metadata"]["name"]
             world.cluster.edit(ports.POD, TEAM, name, lambda p: p["spec"]["containers"][0].update(image="evil"))
-        await world.looks(1, apart=1)
+        await world.reconciliations(1, apart=1)
     assert 1 <= len(deleted_pods(world)) <= 200 / 30 + 1
 
 
@@ -203,8 +203,8 @@ async def test_a_replica_set_that_loses_labels_or_owner_keeps_its_pods_and_gets_
     pods = {pod["metadata"]["uid"] for pod in world.pods(world.active)}
     [made] = world.cluster.all(ports.REPLICA_SET, TEAM)
     world.cluster.edit(ports.REPLICA_SET, TEAM, made["metadata"]["name"], change)
-    await world.look()
-    await world.looks(30, apart=2)
+    await world.reconcile()
+    await world.reconciliations(30, apart=2)
     await world.settle()
     assert {pod["metadata"]["uid"] for pod in world.pods(world.active)} == pods
     assert deleted_pods(world) == []
@@ -226,7 +226,7 @@ async def test_while_a_replica_set_has_no_owner_its_pods_are_known_to_serve() ->
         lambda verb, kind, body: "denied" if refusing and verb == "replace" and kind is ports.REPLICA_SET else None
     )
     for _ in range(5):
-        assert (await world.look() or 0) >= 5
+        assert (await world.reconcile() or 0) >= 5
     assert deleted_pods(world) == []
     assert world.condition("Available") == ("True", "UpkeepRefused")
     assert world.condition("Ready") == ("False", "UpkeepRefused")
@@ -241,7 +241,7 @@ async def test_a_pod_that_loses_its_owner_is_adopted_again_and_not_deleted() -> 
     world = await serving_world()
     pods = {pod["metadata"]["uid"] for pod in world.pods(world.active)}
     world.cluster.edit(ports.POD, TEAM, world.pods(world.active)[0]["metadata"]["name"], loses_its_owner)
-    await world.look()
+    await world.reconcile()
     await world.settle()
     assert {pod["metadata"]["uid"] for pod in world.pods(world.active)} == pods
 
@@ -252,10 +252,10 @@ async def test_a_pod_that_its_replica_set_no_longer_knows_goes_once_another_one_
     [pod] = world.pods(world.active)
     name = pod["metadata"]["name"]
     world.cluster.edit(ports.POD, TEAM, name, lambda p: p["metadata"]["labels"].update({"pod-template-hash": "another"}))
-    await world.look()
+    await world.reconcile()
     assert deleted_pods(world) == []
     for _ in range(40):
-        await world.looks(1, apart=2)
+        await world.reconciliations(1, apart=2)
         assert world.owner.status.ready_replicas >= 1
         assert world.condition("Available") == ("True", "Promoted")
     assert deleted_pods(world) == [name]
@@ -270,7 +270,7 @@ async def test_a_forged_owner_makes_no_pod_one_of_ours() -> None:
         del forged["metadata"][key]
     forged["spec"]["containers"][0]["image"] = "evil"
     world.cluster.add(ports.POD, forged, TEAM)
-    await world.look()
+    await world.reconcile()
     assert deleted_pods(world) == ["stranger"]
 
 
@@ -288,7 +288,7 @@ async def test_strangers_that_come_again_and_again_are_deleted_at_a_bounded_pace
     for number in range(300):
         if not [p for p in world.pods(world.active) if p["metadata"]["name"].startswith("stranger")]:
             stranger(world, world.active, number)
-        await world.looks(1, apart=1)
+        await world.reconciliations(1, apart=1)
     assert len(deleted_pods(world)) <= 10 + 300 / 10 + 1
     assert world.condition("Ready") == ("False", "ForeignPod")
     assert "stranger-" in world.message("Ready")
@@ -304,18 +304,18 @@ async def test_while_strangers_bear_a_candidates_labels_it_is_not_promoted() -> 
     world = await serving_world()
     before = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
-    await world.looks(2)
+    world.change(image=f"{build.REPOSITORY}:next")
+    await world.reconciliations(2)
     candidate = world.candidate
     assert candidate is not None
     for number in range(40):
         stranger(world, candidate, number)
     world.clock.advance(1)
     for number in range(40, 60):
-        await world.looks(1, apart=0.2)
+        await world.reconciliations(1, apart=0.2)
         stranger(world, candidate, number)
     assert world.active == before
     assert world.condition("Ready") == ("False", "ForeignPod")
-    await world.looks(120, apart=10)
+    await world.reconciliations(120, apart=10)
     assert world.active == candidate
     assert world.condition("Ready") == ("True", "Promoted")

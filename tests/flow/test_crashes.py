@@ -72,7 +72,7 @@ async def test_a_first_promotion_survives(kill: Kill) -> None:
     assert ended(world) == ended(smooth)
     world.clock.advance(3600)
     world.start()
-    assert await world.looks(3) == []
+    assert await world.reconciliations(3) == []
 
 
 @pytest.mark.parametrize("kill", _kills(SECOND_WRITES), ids=_named)
@@ -97,7 +97,7 @@ async def test_a_refusal_survives(kill: Kill) -> None:
 
 
 def _serves(world: World) -> bool:
-    """Tell whether ready pods stand behind the Service."""
+    """Return whether ready pods stand behind the Service."""
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for pod in world.pods(world.served)

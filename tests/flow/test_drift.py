@@ -1,4 +1,4 @@
-"""What somebody else changes is put right within a look or two, and told by an event each."""
+"""What somebody else changes is put right within a reconciliation or two, and told by an event each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +8,14 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, serving_world
 
 
-async def changed(world: World, *, looks: int = 4) -> None:
+async def changed(world: World, *, reconciliations: int = 4) -> None:
     """Let the operator put right what was changed, and everything settle."""
-    await world.looks(looks, apart=0.2)
+    await world.reconciliations(reconciliations, apart=0.2)
     await world.settle()
 
 
@@ -63,14 +63,14 @@ async def test_a_change_of_what_serves_is_put_right_and_told(change: Callable[[W
     before = state(world)
     change(world)
     assert state(world) != before
-    await world.looks(1, apart=0.2)
-    assert state(world)[:2] == before[:2], "at the next look"
+    await world.reconciliations(1, apart=0.2)
+    assert state(world)[:2] == before[:2], "at the next reconciliation"
     await changed(world)
     assert state(world) == before
     assert world.events()["DriftCorrected"] == 1
     assert world.events()["Promoted"] == 1
     assert world.metric("lockstep_drift_corrections_total") == 1
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
 
 
 async def test_an_edit_that_was_rolled_out_already_is_put_right_with_its_replica_set_and_pods() -> None:
@@ -87,7 +87,7 @@ async def test_an_edit_that_was_rolled_out_already_is_put_right_with_its_replica
     await changed(world)
     assert state(world) == before
     assert len(world.cluster.all(ports.REPLICA_SET, TEAM)) <= 2
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
 
 
 async def test_the_same_change_made_twice_is_told_twice() -> None:
@@ -205,7 +205,7 @@ async def test_a_label_of_ours_that_somebody_changes_is_put_right_and_no_pod_is_
     assert {pod["metadata"]["uid"] for pod in world.pods(world.active)} == pods
     if kind is not ports.CONTROLLER_REVISION:
         assert world.get(kind, TEAM, name)["metadata"]["labels"].items() >= before.items()
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
 
 
 async def test_a_deployment_that_is_no_longer_ours_is_said_and_left_alone_without_a_hot_loop() -> None:
@@ -217,7 +217,7 @@ async def test_a_deployment_that_is_no_longer_ours_is_said_and_left_alone_withou
     assert name in world.message("Ready")
     mark = len(world.log)
     for _ in range(5):
-        due = await world.look()
+        due = await world.reconcile()
         assert due is not None
         assert due >= 5
     assert world.since(mark) == []
@@ -233,7 +233,7 @@ async def test_a_correction_that_admission_refuses_is_said_once_and_tried_again(
     )
     world.cluster.edit(ports.SERVICE, TEAM, "iris", lambda s: s["spec"].update(selector={"app": "mine"}))
     for _ in range(5):
-        assert (await world.look() or 0) >= 5
+        assert (await world.reconcile() or 0) >= 5
     assert world.events()["ActiveDegraded"] == 1
     refusing.clear()
     await changed(world)
@@ -246,7 +246,7 @@ async def test_in_a_namespace_that_is_being_deleted_nobody_is_told_that_nothing_
     ending = f"forbidden: unable to create new content in namespace {TEAM} because it is being terminated"
     world.cluster.admission.append(lambda verb, kind, body: ending if verb == "create" else None)
     await world.cluster.delete(ports.SERVICE, TEAM, "iris")
-    assert await world.look() is None
+    assert await world.reconcile() is None
     assert "ActiveDegraded" not in world.events()
 
 
@@ -262,7 +262,7 @@ async def test_a_status_that_somebody_edits_is_put_right_and_told() -> None:
         owner["status"]["active"]["modelVersion"] = "99"
 
     world.cluster.edit(*OWNER, lie)
-    await changed(world, looks=2)
+    await changed(world, reconciliations=2)
     assert world.owner.status == before
     assert world.events()["StatusCorrected"] == 1
     assert world.events()["Promoted"] == 1
@@ -276,7 +276,7 @@ async def test_an_emptied_status_is_restored_from_the_record(restarted: bool) ->
     world.cluster.edit(*OWNER, lambda owner: owner.pop("status"))
     if restarted:
         world.start()
-    await changed(world, looks=2)
+    await changed(world, reconciliations=2)
     assert (world.active, world.served) == (before, before)
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.deployments() == {before: 2}
@@ -288,7 +288,7 @@ async def test_a_status_that_calls_an_unrecorded_revision_active_is_not_believed
     world = await serving_world()
     before = world.active
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     candidate = world.owner.status.candidate
     assert candidate is not None
@@ -302,7 +302,7 @@ async def test_a_status_that_calls_an_unrecorded_revision_active_is_not_believed
     world.cluster.edit(*OWNER, lie)
     if restarted:
         world.start()
-    await changed(world, looks=2)
+    await changed(world, reconciliations=2)
     assert (world.active, world.served) == (before, before)
     assert world.deployments() == {before: 2}
     assert world.condition("EnvironmentMatched") == ("False", "EnvironmentMismatch")
@@ -312,7 +312,7 @@ async def test_a_refused_record_vouches_for_nothing() -> None:
     world = await serving_world()
     before = world.active
     await world.image("wrong", scikit_learn="1.2.0")
-    world.change(image=f"{a.REPOSITORY}:wrong")
+    world.change(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     [refused] = [r for r in world.cluster.all(ports.PROMOTION_RECORD, SYSTEM) if r["spec"]["outcome"] == "Refused"]
 
@@ -321,7 +321,7 @@ async def test_a_refused_record_vouches_for_nothing() -> None:
 
     world.cluster.edit(*OWNER, lie)
     world.start()
-    await changed(world, looks=2)
+    await changed(world, reconciliations=2)
     assert (world.active, world.served) == (before, before)
 
 
@@ -329,7 +329,7 @@ async def test_a_status_that_can_not_be_read_is_put_right() -> None:
     world = await serving_world()
     before = world.active
     world.cluster.edit(*OWNER, lambda owner: owner.update(status={"conditions": "none", "replicas": -1}))
-    await changed(world, looks=2)
+    await changed(world, reconciliations=2)
     assert (world.active, world.served) == (before, before)
     assert world.condition("Ready") == ("True", "Promoted")
 

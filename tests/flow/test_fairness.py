@@ -11,7 +11,7 @@ from lockstep.controller.lanes import Key, Lane
 from lockstep.controller.queue import WorkQueue
 from lockstep.controller.records.store import Records
 from lockstep.images.scan.analyser import ANALYSER
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.flow.world import OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 
 NOISY = "noisy"
@@ -19,22 +19,22 @@ IRIS: Key = (TEAM, "iris")
 
 
 class Queued:
-    """A world whose looks come from the queue."""
+    """A world whose reconciliations come from the queue."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.looked: list[Key] = []
+        self.reconciled: list[Key] = []
         self._ended = asyncio.Event()
         self.queue = WorkQueue(self._work, workers=2, done=lambda result, seconds: None)
 
     async def _work(self, key: Key) -> float | None:
         again = await self.world.reconciler.reconcile(*key, lambda: self.queue.add(key))
-        self.looked.append(key)
+        self.reconciled.append(key)
         self._ended.set()
         return again
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds after a look."""
+        """Wait until something holds after a reconciliation."""
         async with asyncio.timeout(30):
             while not holds():
                 self._ended.clear()
@@ -44,7 +44,7 @@ class Queued:
         """Another tenant asks for many images at once."""
         world = self.world
         world.cluster.add(ports.NAMESPACE, {"metadata": {"name": NOISY}})
-        spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+        spec = build.spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
         keys = [(NOISY, f"iris-{number}") for number in range(objects)]
         for _, name in keys:
             world.cluster.add(ports.MODEL_DEPLOYMENT, {"metadata": {"name": name}, "spec": spec}, NOISY)
@@ -74,7 +74,7 @@ async def queued(world: World) -> AsyncIterator[Queued]:
 
 
 async def test_a_registry_that_never_answers_keeps_no_other_tenant_from_a_verdict() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     world.images.held[NOISY] = asyncio.Event()
     async with queued(world) as found:
@@ -91,7 +91,7 @@ async def test_a_registry_that_never_answers_keeps_nothing_that_serves_from_bein
     world.images.held[NOISY] = asyncio.Event()
     async with queued(world) as found:
         keys = found.flood(40)
-        await found.until(lambda: bool(found.looked))
+        await found.until(lambda: bool(found.reconciled))
         await world.cluster.delete(ports.SERVICE, TEAM, "iris")
         found.queue.add(IRIS, Lane.UPKEEP)
         await found.until(lambda: world.served == world.active)
@@ -104,7 +104,7 @@ async def test_pods_that_never_answer_the_audit_keep_nobody_waiting() -> None:
     async with queued(world) as found:
         for _ in range(6):
             world.workloads.step()
-            await world.look()
+            await world.reconcile()
         assert world.condition("ReadinessProven") == ("Unknown", "Auditing")
         keys = found.flood(3)
         await found.until(lambda: "Promoted" not in found.reasons(keys) and "" not in found.reasons(keys))
@@ -112,8 +112,8 @@ async def test_pods_that_never_answer_the_audit_keep_nobody_waiting() -> None:
         world.auditor.held.set()
         async with asyncio.timeout(10):
             await world.woken.wait()
-        await world.look()
-        assert world.active is not None, "the end of the audit brought the look that promotes"
+        await world.reconcile()
+        assert world.active is not None, "the end of the audit brought the reconciliation that promotes"
 
 
 async def test_what_is_deleted_gives_up_its_questions() -> None:
@@ -127,8 +127,8 @@ async def test_what_is_deleted_gives_up_its_questions() -> None:
         for key in keys:
             await world.cluster.delete(ports.MODEL_DEPLOYMENT, *key)
             found.queue.add(key)
-        looked = len(found.looked)
-        await found.until(lambda: len(found.looked) >= looked + 20)
+        reconciled = len(found.reconciled)
+        await found.until(lambda: len(found.reconciled) >= reconciled + 20)
         assert sum(gatherings.waiting().values()) == 0
         await asyncio.sleep(0)
         assert sum(gatherings.running().values()) == 0
@@ -141,10 +141,10 @@ def statuses(world: World, mark: int) -> int:
     return sum("patch_status ModelDeployment" in line for line in world.since(mark))
 
 
-async def test_what_is_asked_for_is_said_once_and_its_answer_brings_the_look() -> None:
+async def test_what_is_asked_for_is_said_once_and_its_answer_brings_the_reconciliation() -> None:
     world = await ready_world()
     world.registry.held = asyncio.Event()
-    await world.look()
+    await world.reconcile()
     assert world.condition("Ready") == ("False", "Gathering")
     assert world.condition("LineageVerified") == ("Unknown", "Gathering")
     assert "MLflow at" in world.message("LineageVerified")
@@ -152,7 +152,7 @@ async def test_what_is_asked_for_is_said_once_and_its_answer_brings_the_look() -
     assert world.events() == {}, "nobody is told that a question was asked"
     mark = len(world.log)
     for _ in range(5):
-        await world.look()
+        await world.reconcile()
     assert world.since(mark) == []
     world.registry.held.set()
     await world.scanned()
@@ -172,11 +172,11 @@ async def test_facts_that_are_asked_for_anew_change_no_status_and_promote_nothin
         world.images.held[TEAM] = answers
     world.clock.advance(60)
     mark = len(world.log)
-    await world.looks(4)
+    await world.reconciliations(4)
     assert world.since(mark) == []
     world.change(paused=False)
     for _ in range(8):
-        await world.looks(1, apart=1.0)
+        await world.reconciliations(1, apart=1.0)
     assert world.active is None, "facts that are no longer fresh promote nothing"
     answers.set()
     await world.scanned()
@@ -185,27 +185,27 @@ async def test_facts_that_are_asked_for_anew_change_no_status_and_promote_nothin
 
 
 async def test_a_refused_candidate_stays_refused_while_its_facts_are_asked_for_anew() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     assert world.condition("Ready") == ("False", "EnvironmentMismatch")
     told, mark = world.events(), len(world.log)
     world.registry.held = world.images.held[TEAM] = asyncio.Event()
     world.clock.advance(60)
-    await world.looks(3, apart=20)
+    await world.reconciliations(3, apart=20)
     world.registry.held.set()
     await world.scanned()
-    await world.looks(3)
+    await world.reconciliations(3)
     assert world.since(mark) == []
     assert world.events() == told
 
 
 async def test_a_slow_server_costs_no_more_writes_than_a_quick_one() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     world.images.held[TEAM] = asyncio.Event()
     mark = len(world.log)
-    await world.look()
+    await world.reconcile()
     world.images.held[TEAM].set()
     await world.scanned()
     await world.settle()
@@ -215,9 +215,9 @@ async def test_a_slow_server_costs_no_more_writes_than_a_quick_one() -> None:
 
 
 async def test_a_candidate_that_an_alias_led_to_is_not_given_up_while_mlflow_is_asked_anew() -> None:
-    world = await ready_world(model={"name": "iris", "alias": "champion"}, image=f"{a.REPOSITORY}:plain")
+    world = await ready_world(model={"name": "iris", "alias": "champion"}, image=f"{build.REPOSITORY}:plain")
     digest = world.images.push("plain", "a server that downloads its model")
-    plain = a.scan(digest=digest, analyser=ANALYSER, document=a.document(a.TRAINED), models=())
+    plain = build.scan(digest=digest, analyser=ANALYSER, document=build.document(build.TRAINED), models=())
     await Records(world.cluster, SYSTEM).keep_scan(plain)
     world.registry.aliases["iris", "champion"] = "3"
     await world.settle()
@@ -226,27 +226,27 @@ async def test_a_candidate_that_an_alias_led_to_is_not_given_up_while_mlflow_is_
     world.registry.aliases["iris", "champion"] = "4"
     world.auditor.unreachable = True
     world.clock.advance(60)
-    await world.looks(6)
+    await world.reconciliations(6)
     candidate = world.candidate
     assert candidate is not None
     world.registry.held = asyncio.Event()
     world.clock.advance(60)
-    await world.looks(3)
+    await world.reconciliations(3)
     assert world.candidate == candidate
     assert len(world.pods(candidate)) == 2, "its pods are not thrown away"
     world.registry.held.set()
 
 
 async def test_a_restart_writes_nothing_however_late_the_answers_are() -> None:
-    world = await ready_world(image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     world.start()
     world.registry.held = world.images.held[TEAM] = asyncio.Event()
     mark = len(world.log)
-    await world.looks(2)
+    await world.reconciliations(2)
     world.registry.held.set()
     await world.scanned()
-    await world.looks(3)
+    await world.reconciliations(3)
     assert world.since(mark) == []
     assert world.get(*OWNER)["status"]["candidate"]["gates"]

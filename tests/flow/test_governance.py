@@ -8,7 +8,7 @@ import pytest
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import DeposedError, Object
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.flow.world import GUARD, OWNER, SYSTEM, TEAM, World, ready_world, serving_world
 
 
@@ -19,7 +19,7 @@ async def held(world: World, reason: str) -> None:
     assert world.deployments() == {}
     assert world.served is None or world.active is None
     mark = len(world.log)
-    await world.looks(20, apart=60)
+    await world.reconciliations(20, apart=60)
     assert world.since(mark) == []
 
 
@@ -84,7 +84,7 @@ async def test_a_policy_that_goes_away_leaves_what_serves_alone() -> None:
     assert world.served == before
     assert world.condition("Ready") == ("True", "Promoted")
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("False", "PolicyMissing")
     assert world.deployments() == {before: 3}
@@ -94,7 +94,7 @@ async def test_a_policy_change_evaluates_what_serves_once_and_reports_what_no_lo
     world = await serving_world()
     before = world.active
     world.policy(lineage={"require": ["Signature"]})
-    world.registry.put(a.lineage(signature_present=False))
+    world.registry.put(build.lineage(signature_present=False))
     world.clock.advance(60)
     world.start()
     await world.settle()
@@ -104,9 +104,9 @@ async def test_a_policy_change_evaluates_what_serves_once_and_reports_what_no_lo
     assert world.events()["ActiveDegraded"] == 1
     by = {"namespace": TEAM, "name": "iris", "reason": "LineageIncomplete"}
     assert world.metric("lockstep_active_degraded", **by) == 1
-    await world.looks(3, apart=60)
+    await world.reconciliations(3, apart=60)
     asked = world.registry.asked
-    assert await world.looks(10, apart=60) == []
+    assert await world.reconciliations(10, apart=60) == []
     assert world.registry.asked == asked
     world.policy()
     await world.settle()
@@ -119,7 +119,7 @@ async def test_a_policy_change_that_demands_nothing_new_is_told_to_nobody() -> N
     world.policy(readiness={"requests": 5})
     await world.settle()
     assert world.events() == {"CandidateStarted": 1, "Promoted": 1}
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
 
 
 async def test_a_stricter_policy_is_asked_anew_for_a_candidate_that_was_refused_for_good() -> None:
@@ -149,7 +149,7 @@ async def test_what_the_policy_does_not_allow_is_not_even_asked_for(policy: dict
 
 async def test_in_audit_mode_a_mismatch_is_promoted_with_its_finding() -> None:
     policy = {"gates": [{"name": "environment", "mode": "Audit"}]}
-    world = await ready_world(policy=policy, image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(policy=policy, image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -193,12 +193,12 @@ async def test_guards_that_the_policy_makes_optional_may_be_missing() -> None:
 async def test_guards_that_go_away_while_the_pods_start_hold_the_promotion() -> None:
     world = await ready_world()
     world.auditor.unreachable = True
-    await world.looks(5)
+    await world.reconciliations(5)
     assert world.deployments() != {}
     world.cluster.remove(ports.ADMISSION_POLICY_BINDING, None, GUARD)
     world.clock.advance(60)
     world.auditor.unreachable = False
-    await world.looks(10)
+    await world.reconciliations(10)
     assert world.active is None
     assert world.condition("Ready") == ("False", "GuardsMissing")
 
@@ -233,7 +233,7 @@ async def test_all_that_holds_a_candidate_is_shown_at_once() -> None:
 
 
 async def test_a_refusal_is_recorded_with_what_held_the_candidate_too() -> None:
-    world = await ready_world(paused=True, image=f"{a.REPOSITORY}:wrong")
+    world = await ready_world(paused=True, image=f"{build.REPOSITORY}:wrong")
     await world.image("wrong", scikit_learn="1.2.0")
     await world.settle()
     (record,) = world.records()
@@ -246,7 +246,7 @@ async def test_a_pause_keeps_what_serves() -> None:
     world = await serving_world()
     before = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next", paused=True, replicas=3)
+    world.change(image=f"{build.REPOSITORY}:next", paused=True, replicas=3)
     await world.settle()
     assert world.deployments() == {before: 3}
     world.change(paused=False)
@@ -275,7 +275,7 @@ async def test_a_deployment_of_the_same_name_is_never_taken_over() -> None:
     }
     world.cluster.add(ports.DEPLOYMENT, body, TEAM)
     for _ in range(20):
-        await world.look()
+        await world.reconcile()
         world.clock.advance(5)
     assert world.active is None
     assert world.condition("Ready") == ("False", "NameConflict")
@@ -306,7 +306,7 @@ async def test_an_alias_is_followed_when_it_moves() -> None:
     four = world.version("4")
     world.registry.aliases["iris", "champion"] = "4"
     await world.image("2026-11", of=four)
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.active != first
     assert world.owner.status.model == "iris/champion=4"
@@ -322,16 +322,16 @@ async def test_a_moved_alias_whose_image_holds_the_old_model_is_refused_and_the_
     first = world.active
     world.version("4")
     world.registry.aliases["iris", "champion"] = "4"
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.condition("Ready") == ("False", "ImageLacksVersion")
     assert (world.active, world.served) == (first, first)
     mark = len(world.log)
-    await world.looks(10, apart=60)
+    await world.reconciliations(10, apart=60)
     assert world.since(mark) == []
     assert world.events()["PromotionBlocked"] == 1
     world.registry.aliases["iris", "champion"] = "3"
-    await world.looks(4, apart=30)
+    await world.reconciliations(4, apart=30)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted"), "moved back, it is settled again"
     assert world.active == first
@@ -344,11 +344,11 @@ async def test_a_replaced_environment_document_is_a_changed_lineage_even_for_ano
     world = await serving_world()
     await world.cluster.delete(ports.MODEL_DEPLOYMENT, TEAM, "iris")
     world.workloads.step()
-    document = a.document({**a.TRAINED, "scikit-learn": "1.2.0"}, required=True)
-    world.registry.put(a.lineage(environment_document=document.canonical(), environment_digest=document.digest))
+    document = build.document({**build.TRAINED, "scikit-learn": "1.2.0"}, required=True)
+    world.registry.put(build.lineage(environment_document=document.canonical(), environment_digest=document.digest))
     await world.image("wrong", scikit_learn="1.2.0")
     world.start()
-    world.deploy(image=f"{a.REPOSITORY}:wrong")
+    world.deploy(image=f"{build.REPOSITORY}:wrong")
     await world.settle()
     assert world.condition("Ready") == ("False", "LineageChanged")
     assert "environment document" in world.message("Ready")
@@ -358,11 +358,11 @@ async def test_a_replaced_environment_document_is_a_changed_lineage_even_for_ano
 
 async def test_a_lineage_that_never_held_is_not_pinned() -> None:
     world = await ready_world()
-    world.registry.put(a.lineage(run=replace(a.run(), status="RUNNING")))
+    world.registry.put(build.lineage(run=replace(build.run(), status="RUNNING")))
     await world.settle()
     assert world.condition("Ready") == ("False", "RunNotFinished")
     assert world.cluster.all(ports.LINEAGE_PIN, SYSTEM) == []
-    world.registry.put(a.lineage())
+    world.registry.put(build.lineage())
     await freed(world)
 
 
@@ -391,12 +391,12 @@ async def test_a_smaller_candidate_is_scaled_up_after_its_record_and_promoted_wh
 
 async def test_a_deposed_leader_writes_nothing() -> None:
     world = await ready_world()
-    await world.looks(2)
+    await world.reconciliations(2)
     world.fence = lambda: 0.0
     mark = len(world.log)
     world.workloads.step()
     with pytest.raises(DeposedError):
-        await world.looks(5)
+        await world.reconciliations(5)
     assert not [line for line in world.since(mark) if "lockstep" in line or "ModelDeployment" in line]
     assert world.active is None
     assert world.served is None
@@ -409,7 +409,7 @@ async def test_two_leaders_at_once_still_promote_once() -> None:
     for _ in range(30):
         world.workloads.step()
         await first.reconcile(TEAM, "iris", lambda: None)
-        await world.look()
+        await world.reconcile()
         world.clock.advance(1)
     assert world.condition("Ready") == ("True", "Promoted")
     assert len(world.records()) == 1
@@ -420,10 +420,10 @@ async def test_a_spec_that_can_not_be_understood_is_said_so_and_what_serves_goes
     world = await serving_world()
     before = world.active
     world.change(server={"port": 8080})
-    await world.looks(3)
+    await world.reconciliations(3)
     found = {c["type"]: (c["status"], c["reason"]) for c in world.get(*OWNER)["status"]["conditions"]}
     assert found["Ready"] == ("False", "SpecInvalid")
     assert world.served == before
     mark = len(world.log)
-    await world.looks(3)
+    await world.reconciliations(3)
     assert world.since(mark) == []

@@ -13,11 +13,11 @@ from lockstep.cli.commands.explain import explanation
 from lockstep.cli.exit import Exit
 from lockstep.crds.resources import gate_rules
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import Evidence, known
+from lockstep.gates.evidence import Evidence, require
 from lockstep.gates.gate import Gate, Result, Stage
 from lockstep.gates.table import GATES
 from lockstep.rollout.status.policystatus import next_policy_status
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import manifests as written
 from tests.fakes.mlflow_server import free_port
 from tests.flow.world import World, ready_world
@@ -29,7 +29,7 @@ class Own(StrEnum):
 
 def judge(evidence: Evidence) -> Result:
     """Wants an even number of replicas, which no other gate minds, under a policy that is known."""
-    if known(evidence.policy).name and evidence.spec.replicas % 2:
+    if require(evidence.policy).name and evidence.spec.replicas % 2:
         message = f"{evidence.spec.replicas} replicas are odd"
         return Result(
             "configuration", GateOutcome.REJECTED, Reason.SPEC_INVALID, message, next_step="Next step: make them even"
@@ -41,14 +41,14 @@ MINE = Gate("configuration", Own.CONFIGURATION_HELD, judge)
 WITH_MINE = (*GATES[:3], MINE, GATES[3])
 
 
-async def looked(replicas: int) -> World:
+async def reconciled(replicas: int) -> World:
     world = await ready_world(gates=WITH_MINE, replicas=replicas)
     await world.settle()
     return world
 
 
 async def test_it_refuses_and_is_found_in_status_conditions_metrics_record_and_event() -> None:
-    world = await looked(replicas=3)
+    world = await reconciled(replicas=3)
     assert world.active is None
     assert world.owner.status.candidate is not None
     shown = {gate.name: gate for gate in world.owner.status.candidate.gates}
@@ -65,7 +65,7 @@ async def test_it_refuses_and_is_found_in_status_conditions_metrics_record_and_e
 
 
 async def test_it_passes_and_is_part_of_what_is_promoted() -> None:
-    world = await looked(replicas=2)
+    world = await reconciled(replicas=2)
     assert world.active is not None
     assert world.condition("ConfigurationHeld") == ("True", "Passed")
     (record,) = world.records()
@@ -83,7 +83,7 @@ async def test_a_policy_lets_it_report_only_or_switches_it_off() -> None:
 
 
 def test_a_fact_that_it_needs_and_that_is_not_known_is_answered_for_it() -> None:
-    verdict = evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)), WITH_MINE)
+    verdict = evaluate(build.evidence(policy=build.unknown(Reason.POLICY_MISSING, retry=False)), WITH_MINE)
     result = next(one for one in verdict.results if one.gate == "configuration")
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.POLICY_MISSING)
 
@@ -97,13 +97,13 @@ def test_the_rule_of_the_crd_and_the_status_of_a_policy_know_it() -> None:
         "metadata": {"name": "p", "generation": 1},
         "spec": {"registry": {"trackingURI": "http://mlflow"}, "gates": [{"name": "configuration", "mode": "Audit"}]},
     }
-    accepted = {gates: next_policy_status(raw, (), a.NOW, gates).conditions[0].status for gates in (GATES, WITH_MINE)}
+    accepted = {gates: next_policy_status(raw, (), build.NOW, gates).conditions[0].status for gates in (GATES, WITH_MINE)}
     assert accepted == {GATES: "False", WITH_MINE: "True"}
 
 
 def test_a_gate_that_needs_pods_does_not_keep_them_from_starting() -> None:
     later = Gate("configuration", Own.CONFIGURATION_HELD, judge, stage=Stage.WITH_PODS)
-    odd = a.evidence(spec=a.spec(replicas=3))
+    odd = build.evidence(spec=build.spec(replicas=3))
     assert evaluate(odd, (*GATES, later)).permits_pods
     assert not evaluate(odd, (*GATES, later)).permits_traffic
     assert not evaluate(odd, WITH_MINE).permits_pods
@@ -111,7 +111,7 @@ def test_a_gate_that_needs_pods_does_not_keep_them_from_starting() -> None:
 
 def test_a_gate_that_is_always_enforced_is_not_switched_off() -> None:
     strict = Gate("configuration", Own.CONFIGURATION_HELD, judge, always_enforced=True)
-    lax = a.evidence(spec=a.spec(replicas=3), policy=a.policy(gates={"configuration": GateMode.OFF}))
+    lax = build.evidence(spec=build.spec(replicas=3), policy=build.policy(gates={"configuration": GateMode.OFF}))
     assert not evaluate(lax, (*GATES, strict)).permits_traffic
     assert "configuration can't be switched off" in [rule["message"] for rule in gate_rules((*GATES, strict))]
 

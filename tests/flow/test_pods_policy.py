@@ -6,7 +6,7 @@ import pytest
 
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.policystatus import PolicyStatuses
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.workloads import Fate
 from tests.flow.world import TEAM, World, ready_world, serving_world
 
@@ -62,7 +62,7 @@ async def test_a_wildcard_allows_no_variable_that_chooses_the_model_and_an_exact
 async def test_the_directory_of_the_model_that_the_image_sets_selects_no_other_one() -> None:
     world = await ready_world(deploy=False)
     await world.image("two", env={"MODEL_DIR": "/opt/model", "QUEUE_SIZE": "10"})
-    world.deploy(image=f"{a.REPOSITORY}:two", template=env(MODEL_DIR="/opt/model2"))
+    world.deploy(image=f"{build.REPOSITORY}:two", template=env(MODEL_DIR="/opt/model2"))
     assert "MODEL_DIR may choose another model" in await refused(world, "VariableNotAllowed")
     world.change(template=env(QUEUE_SIZE="20"))
     await world.settle()
@@ -72,7 +72,7 @@ async def test_the_directory_of_the_model_that_the_image_sets_selects_no_other_o
 async def test_an_image_that_sets_what_the_scan_does_not_follow_is_refused_with_its_own_knob() -> None:
     world = await ready_world(deploy=False)
     await world.image("evil", env={"SHELLOPTS": "xtrace", "PS4": "$(/opt/e)", "UVICORN_LOG_CONFIG": "/opt/e"})
-    world.deploy(image=f"{a.REPOSITORY}:evil")
+    world.deploy(image=f"{build.REPOSITORY}:evil")
     message = await refused(world, "ImageVariableNotAllowed")
     assert "UVICORN_LOG_CONFIG chooses code or settings that the server loads" in message
     assert "name SHELLOPTS, PS4, UVICORN_LOG_CONFIG in pods.variables.inImages" in message
@@ -92,7 +92,7 @@ async def test_what_serves_with_a_variable_that_is_no_longer_allowed_goes_on_and
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.condition("EnvironmentMatched") == ("False", "VariableNotAllowed")
     assert world.events()["ActiveDegraded"] == 1
-    assert await world.looks(5, apart=60) == []
+    assert await world.reconciliations(5, apart=60) == []
 
 
 async def test_a_policy_that_only_reports_lets_a_stranger_through_and_says_so() -> None:
@@ -138,7 +138,7 @@ async def test_a_changed_setting_touches_nothing_that_serves_and_holds_for_the_n
     assert (world.active, world.deployment(first)["spec"]["template"]) == (first, with_pod_spec)
     assert world.events()["CandidateStarted"] == 1
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first
@@ -157,10 +157,10 @@ async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_
     world = await serving_world(policy=before)
     first = world.active
     await world.image("next", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle_all()
     world.policy()
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
     assert world.active != first, "its pods are others than those of then: it is made and checked anew"
@@ -173,10 +173,10 @@ async def test_one_goes_back_to_an_old_revision_although_the_policy_has_another_
 async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_anew(before: dict[str, Any]) -> None:
     world = await ready_world(policy=before)
     world.auditor.unreachable = True
-    await world.looks(5)
+    await world.reconciliations(5)
     first = world.candidate
     world.policy()
-    await world.looks(5)
+    await world.reconciliations(5)
     world.auditor.unreachable = False
     await world.settle_all()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -186,7 +186,7 @@ async def test_a_candidate_whose_policy_changes_while_its_pods_start_is_made_ane
 
 async def test_a_server_that_writes_elsewhere_is_refused_with_the_knob_and_promoted_with_it() -> None:
     world = await ready_world()
-    pinned = f"{a.REPOSITORY}@{world.images.memory.tags['2026-11']}"
+    pinned = f"{build.REPOSITORY}@{world.images.memory.tags['2026-11']}"
     world.workloads.fates[pinned] = Fate.WRITING
     await world.settle()
     assert world.condition("Ready") == ("False", "PodCrashed")
@@ -202,14 +202,14 @@ async def test_a_server_that_writes_elsewhere_is_refused_with_the_knob_and_promo
 async def test_a_pod_that_admission_makes_writable_gets_no_traffic() -> None:
     world = await ready_world()
     world.auditor.unreachable = True
-    await world.looks(4)
+    await world.reconciliations(4)
     (pod, *_) = world.pods(world.candidate)
     name = pod["metadata"]["name"]
     world.cluster.edit(
         ports.POD, TEAM, name, lambda p: p["spec"]["containers"][0]["securityContext"].pop("readOnlyRootFilesystem")
     )
     world.auditor.unreachable = False
-    await world.look()
+    await world.reconcile()
     assert world.active is None
     told = str([world.notes("DriftCorrected"), world.message("Ready")])
     assert "its securityContext.readOnlyRootFilesystem is not what was asked for" in told
@@ -224,7 +224,7 @@ def conditions(world: World, name: str) -> dict[str, tuple[str, str]]:
 
 
 async def test_each_policy_says_whether_it_is_understood_and_what_it_leaves_open_and_nothing_is_written_twice() -> None:
-    world = await ready_world(policy={"images": {"repositories": [f"{a.REPOSITORY}*"]}})
+    world = await ready_world(policy={"images": {"repositories": [f"{build.REPOSITORY}*"]}})
     world.policy("open", default=False)
     world.policy("wrong", default=False, readiness={"requests": "many"})
     statuses = PolicyStatuses(world.connection, world.clock)
@@ -269,5 +269,5 @@ async def test_one_status_that_is_refused_keeps_no_other_from_being_written() ->
 async def test_a_status_of_a_policy_changes_nothing_for_whom_it_governs() -> None:
     world = await serving_world()
     await PolicyStatuses(world.connection, world.clock).refresh()
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
     assert world.condition("Ready") == ("True", "Promoted")

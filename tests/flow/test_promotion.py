@@ -43,7 +43,7 @@ async def test_nothing_is_made_before_the_gates_permit_and_the_service_comes_las
 async def test_the_pods_are_audited_only_once_their_deployment_can_not_change_them_any_more() -> None:
     world = await ready_world()
     for _ in range(20):
-        await world.looks(1)
+        await world.reconciliations(1)
         if world.auditor.audited:
             break
     assert world.cluster.all(ports.DEPLOYMENT, TEAM)[0]["spec"]["paused"] is True
@@ -67,11 +67,11 @@ async def test_the_record_holds_the_whole_verdict() -> None:
     assert world.get(ports.PROMOTION_RECORD, SYSTEM, active.record or "")["spec"] == record
 
 
-async def test_a_second_look_at_what_is_settled_writes_nothing_and_asks_nobody() -> None:
+async def test_a_second_reconciliation_of_what_is_settled_writes_nothing_and_asks_nobody() -> None:
     world = await serving_world()
-    assert await world.looks(5, apart=60) == [], "the Service is asked, and nothing is written"
+    assert await world.reconciliations(5, apart=60) == [], "the Service is asked, and nothing is written"
     asked = world.registry.asked, world.images.asked, len(world.auditor.audits)
-    assert await world.looks(20, apart=60) == []
+    assert await world.reconciliations(20, apart=60) == []
     assert (world.registry.asked, world.images.asked, len(world.auditor.audits)) == asked
 
 
@@ -79,12 +79,12 @@ async def test_a_restart_on_settled_objects_writes_nothing() -> None:
     world = await serving_world()
     mark = len(world.log)
     world.start()
-    await world.looks(5)
+    await world.reconciliations(5)
     assert world.since(mark) == []
     world.clock.advance(3600)
     for _ in range(3):
         world.start()
-        assert await world.looks(5) == [], "nothing is even asked for"
+        assert await world.reconciliations(5) == [], "nothing is even asked for"
 
 
 async def test_replicas_are_scaled_without_a_new_candidate() -> None:
@@ -102,7 +102,7 @@ async def test_nothing_is_asked_to_run_and_yet_one_pod_proves_the_revision() -> 
     assert world.condition("Ready") == ("True", "Promoted")
     assert len(world.auditor.audited) == 1
     assert world.deployments() == {world.active: 0}
-    assert await world.looks(5) == []
+    assert await world.reconciliations(5) == []
     world.change(replicas=2)
     await world.settle()
     assert world.owner.status.ready_replicas == 2
@@ -112,7 +112,7 @@ async def test_a_spec_that_changes_while_its_candidate_is_checked_starts_another
     world = await ready_world()
     await world.image("next", flask="3.0.0")
     world.auditor.unreachable = True
-    await world.looks(4)
+    await world.reconciliations(4)
     first = world.candidate
     assert first in world.deployments()
     world.auditor.unreachable = False
@@ -126,7 +126,7 @@ async def test_a_spec_that_changes_while_its_candidate_is_checked_starts_another
 async def test_a_deleted_model_deployment_takes_everything_with_it() -> None:
     world = await serving_world()
     await world.cluster.delete(ports.MODEL_DEPLOYMENT, TEAM, "iris")
-    assert await world.look() is None
+    assert await world.reconcile() is None
     for _ in range(3):
         world.workloads.step()
     kinds = (ports.DEPLOYMENT, ports.REPLICA_SET, ports.POD, ports.SERVICE, ports.CONTROLLER_REVISION)

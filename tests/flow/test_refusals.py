@@ -5,11 +5,11 @@ import pytest
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Kind, Object
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.workloads import Fate
 from tests.flow.world import OWNER, TEAM, World, ready_world, serving_world
 
-WRONG = f"{a.REPOSITORY}:wrong"
+WRONG = f"{build.REPOSITORY}:wrong"
 
 
 async def mismatching() -> World:
@@ -32,10 +32,10 @@ async def test_a_mismatching_image_is_refused_with_its_cause() -> None:
     assert world.served is None
 
 
-async def test_a_refused_image_never_gets_a_deployment_and_is_told_once_in_twenty_looks() -> None:
+async def test_a_refused_image_never_gets_a_deployment_and_is_told_once_in_twenty_reconciliations() -> None:
     world = await mismatching()
     await world.settle()
-    writes = await world.looks(20, apart=60)
+    writes = await world.reconciliations(20, apart=60)
     assert writes == []
     assert not [write for write in world.log if write.kind in ("Deployment", "ReplicaSet", "Pod", "Service")]
     assert world.events() == {"CandidateStarted": 1, "PromotionBlocked": 1}
@@ -45,7 +45,7 @@ async def test_a_refused_image_never_gets_a_deployment_and_is_told_once_in_twent
     assert world.metric("lockstep_blocked_deployments", **by) == 1
     since = world.owner.status.candidate
     assert since is not None
-    assert since.blocked_since == a.NOW
+    assert since.blocked_since == build.NOW
 
 
 async def test_a_refused_image_leaves_what_serves_alone() -> None:
@@ -69,14 +69,14 @@ async def test_a_corrected_image_is_promoted_and_the_old_one_drains_and_is_kept_
     world.change(image=WRONG)
     await world.settle()
     await world.image("right", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:right")
+    world.change(image=f"{build.REPOSITORY}:right")
     await world.settle()
     new = world.active
     assert new != old
     assert world.served == new
     assert world.deployments() == {old: 2, new: 2}, "connections that are open still end at the old pods"
     assert world.due is not None
-    assert world.due <= 40, "somebody looks again when the drain is over"
+    assert world.due <= 40, "somebody checks again when the drain is over"
     world.clock.advance(31)
     await world.settle()
     assert world.deployments() == {old: 0, new: 2}
@@ -91,22 +91,22 @@ async def test_revisions_beyond_the_history_limit_are_deleted_with_their_snapsho
     revisions = [world.active]
     for tag in ("b", "c"):
         await world.image(tag, flask=f"3.0.{ord(tag)}")
-        world.change(image=f"{a.REPOSITORY}:{tag}")
+        world.change(image=f"{build.REPOSITORY}:{tag}")
         await world.settle_all()
         revisions.append(world.active)
     assert world.deployments() == {revisions[1]: 0, revisions[2]: 2}
     assert len(world.cluster.all(ports.CONTROLLER_REVISION, TEAM)) == 2
-    assert await world.looks(3) == []
+    assert await world.reconciliations(3) == []
 
 
 async def test_going_back_to_an_old_revision_uses_its_objects_again() -> None:
     world = await serving_world()
     first = world.active
     await world.image("b", flask="3.0.0")
-    world.change(image=f"{a.REPOSITORY}:b")
+    world.change(image=f"{build.REPOSITORY}:b")
     await world.settle_all()
     second = world.active
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle_all()
     assert world.active == first
     assert world.served == first
@@ -116,14 +116,14 @@ async def test_going_back_to_an_old_revision_uses_its_objects_again() -> None:
 
 async def test_a_tag_that_moves_after_it_was_pinned_changes_nothing() -> None:
     world = await ready_world()
-    await world.look()
+    await world.reconcile()
     await world.image("2026-11", scikit_learn="1.2.0")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     running = {pod["spec"]["containers"][0]["image"] for pod in world.pods(world.active)}
     active = world.owner.status.active
     assert active is not None
-    assert running == {f"{a.REPOSITORY}@{active.image_digest}"}
+    assert running == {f"{build.REPOSITORY}@{active.image_digest}"}
 
 
 # --- faults of the candidate's pods ------------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ async def failing(fate: Fate) -> World:
     """Return a settled world with a second candidate whose pods share a fate."""
     world = await serving_world()
     digest = await world.image("next", flask="3.0.0")
-    world.workloads.fates[f"{a.REPOSITORY}@{digest}"] = fate
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.workloads.fates[f"{build.REPOSITORY}@{digest}"] = fate
+    world.change(image=f"{build.REPOSITORY}:next")
     return world
 
 
@@ -145,11 +145,11 @@ FAULTS = {Fate.CRASHING: "PodCrashed", Fate.STARTING: "PodNotReady", Fate.PULL_F
 async def test_pods_that_fail_are_refused_at_their_deadline_for_their_own_reason(fate: Fate, reason: str) -> None:
     world = await failing(fate)
     before = world.active
-    await world.looks(2)
+    await world.reconciliations(2)
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert not candidate.final, "nothing is final before the deadline or a loop of crashes"
-    await world.looks(70, apart=10)
+    await world.reconciliations(70, apart=10)
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert candidate.final
@@ -160,13 +160,13 @@ async def test_pods_that_fail_are_refused_at_their_deadline_for_their_own_reason
     assert world.records()[-1]["outcome"] == "Refused"
     assert world.events()["PromotionBlocked"] == 1
     asked = world.registry.asked
-    assert await world.looks(5, apart=600) == []
+    assert await world.reconciliations(5, apart=600) == []
     assert world.registry.asked == asked, "nobody is asked anything any more"
 
 
 async def test_pods_that_find_no_room_are_tried_for_as_long_as_it_takes() -> None:
     world = await failing(Fate.UNSCHEDULABLE)
-    await world.looks(100, apart=60)
+    await world.reconciliations(100, apart=60)
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert not candidate.final
@@ -175,16 +175,16 @@ async def test_pods_that_find_no_room_are_tried_for_as_long_as_it_takes() -> Non
     assert world.condition("Reconciling")[0] == "True"
     assert world.events()["PromotionWaiting"] == 1
     world.workloads.fates.clear()
-    await world.looks(4)
+    await world.reconciliations(4)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 
 
 async def test_a_raised_retry_brings_a_finally_refused_revision_back() -> None:
     world = await failing(Fate.CRASHING)
-    await world.looks(70, apart=10)
+    await world.reconciliations(70, apart=10)
     world.workloads.fates.clear()
-    assert await world.looks(5, apart=60) == []
+    assert await world.reconciliations(5, apart=60) == []
     world.change(retry=1)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
@@ -193,9 +193,9 @@ async def test_a_raised_retry_brings_a_finally_refused_revision_back() -> None:
 
 async def test_another_failure_after_a_raised_retry_is_told_again() -> None:
     world = await failing(Fate.CRASHING)
-    await world.looks(70, apart=10)
+    await world.reconciliations(70, apart=10)
     world.change(retry=1)
-    await world.looks(70, apart=10)
+    await world.reconciliations(70, apart=10)
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert candidate.final
@@ -216,7 +216,7 @@ async def test_pods_that_answer_the_audit_wrongly_are_refused_at_once() -> None:
 async def test_pods_that_can_not_be_reached_are_asked_again_until_the_deadline() -> None:
     world = await failing(Fate.READY)
     world.auditor.unreachable = True
-    await world.looks(10)
+    await world.reconciliations(10)
     assert world.condition("Ready") == ("False", "ProbeFailed")
     world.auditor.unreachable = False
     await world.settle()
@@ -232,12 +232,12 @@ async def test_a_quota_that_refuses_the_deployment_is_waited_for() -> None:
         return "exceeded quota: deployments, requested: count/deployments.apps=1" if full else None
 
     world.cluster.admission.append(quota)
-    await world.looks(20, apart=15)
+    await world.reconciliations(20, apart=15)
     assert world.condition("Ready") == ("False", "QuotaExceeded")
     assert "exceeded quota" in world.message("Ready")
     mark = len(world.log)
-    await world.looks(5, apart=15)
-    assert world.since(mark) == [], "each change of the status would bring another look at once"
+    await world.reconciliations(5, apart=15)
+    assert world.since(mark) == [], "each change of the status would bring another reconciliation at once"
     assert world.due is not None
     open_again.append(True)
     await world.settle()
@@ -247,13 +247,13 @@ async def test_a_quota_that_refuses_the_deployment_is_waited_for() -> None:
 async def test_a_quota_that_refuses_the_pods_is_waited_for() -> None:
     world = await ready_world()
     world.workloads.quota = "exceeded quota: pods"
-    await world.looks(100, apart=60)
+    await world.reconciliations(100, apart=60)
     assert world.condition("Ready") == ("False", "QuotaExceeded")
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert not candidate.final
     world.workloads.quota = None
-    await world.looks(2)
+    await world.reconciliations(2)
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
 
@@ -263,7 +263,7 @@ async def started_late(world: World) -> None:
     image = str(world.owner.status.candidate.image) if world.owner.status.candidate else ""
     world.workloads.quota = None
     world.workloads.fates[image] = Fate.STARTING
-    await world.looks(4)
+    await world.reconciliations(4)
     candidate = world.owner.status.candidate
     assert candidate is not None
     assert not candidate.final, "the time without room is not the candidate's"
@@ -275,14 +275,14 @@ async def started_late(world: World) -> None:
 
 async def test_pods_that_found_room_after_the_deadline_have_the_whole_deadline_to_start() -> None:
     world = await failing(Fate.UNSCHEDULABLE)
-    await world.looks(100, apart=60)
+    await world.reconciliations(100, apart=60)
     await started_late(world)
 
 
 async def test_pods_that_the_quota_lets_in_after_the_deadline_have_the_whole_deadline_to_start() -> None:
     world = await failing(Fate.STARTING)
     world.workloads.quota = "exceeded quota: pods"
-    await world.looks(100, apart=60)
+    await world.reconciliations(100, apart=60)
     await started_late(world)
 
 
@@ -295,7 +295,7 @@ async def test_a_deployment_that_the_quota_lets_in_after_the_deadline_has_the_wh
         return "exceeded quota: deployments, requested: count/deployments.apps=1" if refused else None
 
     world.cluster.admission.append(quota)
-    await world.looks(100, apart=60)
+    await world.reconciliations(100, apart=60)
     assert world.condition("Ready") == ("False", "QuotaExceeded")
     full.clear()
     await started_late(world)
@@ -303,20 +303,20 @@ async def test_a_deployment_that_the_quota_lets_in_after_the_deadline_has_the_wh
 
 async def test_pods_that_found_room_and_never_become_ready_are_refused_at_the_deadline_all_the_same() -> None:
     world = await failing(Fate.UNSCHEDULABLE)
-    await world.looks(30, apart=60)
+    await world.reconciliations(30, apart=60)
     candidate = world.owner.status.candidate
     assert candidate is not None
     world.workloads.fates[str(candidate.image)] = Fate.STARTING
-    await world.looks(20, apart=60)
+    await world.reconciliations(20, apart=60)
     assert world.condition("Ready") == ("False", "PodNotReady")
 
 
 async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() -> None:
     world = await failing(Fate.STARTING)
     before = world.active
-    await world.looks(4)
+    await world.reconciliations(4)
     assert len(world.deployments()) == 2
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle()
     assert world.deployments() == {before: 2}
     assert world.condition("Ready") == ("True", "Promoted")
@@ -328,12 +328,12 @@ async def test_a_candidate_that_is_given_up_for_another_leaves_nothing_behind() 
 async def test_going_back_to_what_serves_leaves_nothing_of_the_refused_candidate_behind(outage: bool) -> None:
     world = await serving_world()
     await world.image("next", numpy="1.0.0")
-    world.change(image=f"{a.REPOSITORY}:next")
+    world.change(image=f"{build.REPOSITORY}:next")
     await world.settle()
     assert world.condition("EnvironmentMatched") == ("False", "EnvironmentMismatch")
     world.clock.advance(60)
     world.registry.down = outage
-    world.change(image=f"{a.REPOSITORY}:2026-11")
+    world.change(image=f"{build.REPOSITORY}:2026-11")
     await world.settle()
     assert world.condition("Ready") == ("True", "Promoted")
     stale = {condition.reason for condition in world.owner.status.conditions} - {"Promoted", "Passed", "Waiting"}

@@ -101,7 +101,7 @@ async def test_a_refusal_whose_record_went_is_not_recorded_again_and_again() -> 
     world.clock.advance(30 * DAY)
     await pruner(world).prune()
     world.start()
-    assert not [write for write in await world.looks(6) if write.kind == "PromotionRecord"]
+    assert not [write for write in await world.reconciliations(6) if write.kind == "PromotionRecord"]
 
 
 async def test_promotions_of_what_was_deleted_are_kept_for_the_auditor_until_they_are_old() -> None:

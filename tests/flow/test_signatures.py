@@ -3,8 +3,8 @@
 from typing import Any
 
 from lockstep.environment.statement import training_statement
-from lockstep.formats.dsse import IN_TOTO, sealed
-from tests.fakes import builders as a
+from lockstep.formats.dsse import IN_TOTO, seal
+from tests.fakes import builders as build
 from tests.fakes.signing import attest, envelope, key, public_pem, sign, statement
 from tests.flow.world import World, ready_world, serving_world
 
@@ -45,10 +45,10 @@ async def test_an_unsigned_image_gets_no_pods_until_it_is_signed() -> None:
 async def test_an_attested_environment_has_to_be_the_one_in_the_layers() -> None:
     world = await ready_world()
     world.policy(**rules(signature="Ignore", attestation="Required"))
-    wrong = a.document({**a.TRAINED, "numpy": "1.25.0"}).payload()
+    wrong = build.document({**build.TRAINED, "numpy": "1.25.0"}).payload()
     attest(world.images.memory, digest(world), envelope(RELEASE, statement(digest(world), wrong)))
     await blocked(world, "AttestationMismatch")
-    attest(world.images.memory, digest(world), envelope(RELEASE, statement(digest(world), a.document().payload())))
+    attest(world.images.memory, digest(world), envelope(RELEASE, statement(digest(world), build.document().payload())))
     await promoted(world)
 
 
@@ -72,6 +72,6 @@ async def test_a_training_environment_has_to_be_signed_where_the_policy_says_so(
     world = await ready_world()
     world.policy(environment={"signature": {"keys": [public_pem(RELEASE)]}})
     await blocked(world, "DocumentUnsigned")
-    recorded = training_statement(a.document(required=True), model_id=a.MODEL_ID, run_id=a.RUN)
-    world.version(environment_signature=sealed(IN_TOTO, recorded, RELEASE))
+    recorded = training_statement(build.document(required=True), model_id=build.MODEL_ID, run_id=build.RUN)
+    world.version(environment_signature=seal(IN_TOTO, recorded, RELEASE))
     await promoted(world)

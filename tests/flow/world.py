@@ -22,7 +22,7 @@ from lockstep.images.scan.analyser import ANALYSER
 from lockstep.lineage.lineage import Lineage
 from lockstep.observability.metrics import Metrics
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.auditor import FakeAuditor
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, Write
@@ -66,8 +66,8 @@ class World:
         self.reconciler, self.scans = self.assembly.reconciler, self.assembly.scans
         self.woken = asyncio.Event()
 
-    async def look(self) -> float | None:
-        """Look once, and let what the look began beside it come to its end, as far as that waits for nobody."""
+    async def reconcile(self) -> float | None:
+        """Reconcile once, and let what that began beside it come to its end, as far as that waits for nobody."""
         self.due = await self.reconciler.reconcile(TEAM, "iris", self.woken.set)
         for _ in range(10):
             await asyncio.sleep(0)
@@ -79,21 +79,21 @@ class World:
             await self.woken.wait()
         self.woken.clear()
 
-    async def looks(self, count: int, *, apart: float = 5.0) -> list[Write]:
-        """Look some times, with time and the cluster going on in between, and return what the operator wrote."""
+    async def reconciliations(self, count: int, *, apart: float = 5.0) -> list[Write]:
+        """Reconcile some times, with time and the cluster going on in between, and return what the operator wrote."""
         before = len(self.connection.writes)
         for _ in range(count):
             self.workloads.step()
-            await self.look()
+            await self.reconcile()
             self.clock.advance(apart)
         return self.connection.writes[before:]
 
     async def settle(self, *, most: int = 60) -> None:
-        """Go on until a look writes nothing and nothing else happens either, a few times in a row."""
+        """Go on until a reconciliation writes nothing and nothing else happens either, a few times in a row."""
         quiet = 0
         for _ in range(most):
             before = len(self.log)
-            await self.looks(1, apart=1.0)
+            await self.reconciliations(1, apart=1.0)
             quiet = quiet + 1 if len(self.log) == before else 0
             if quiet == 4:
                 return
@@ -115,7 +115,7 @@ class World:
             self.clock.advance(20)
             self.start()
         except UnavailableError:
-            # The queue looks again later.
+            # The queue tries again later.
             self.clock.advance(2)
         else:
             return self.connection.failed
@@ -134,18 +134,18 @@ class World:
         **packages: str,
     ) -> str:
         """Push an image whose scan is recorded, with the training environment's packages but for those given."""
-        lineage = of or a.lineage()
+        lineage = of or build.lineage()
         digest = self.images.push(tag, json.dumps([lineage.version, packages, scanned]), env)
         if scanned:
             names = {name.replace("_", "-"): version for name, version in packages.items()}
-            document = a.document({**a.TRAINED, **names})
-            found = a.scan(digest=digest, analyser=ANALYSER, document=document, models=(a.held(lineage),))
+            document = build.document({**build.TRAINED, **names})
+            found = build.scan(digest=digest, analyser=ANALYSER, document=document, models=(build.held(lineage),))
             await Records(self.cluster, SYSTEM).keep_scan(found)
         return digest
 
     def version(self, version: str = "3", **changes: Any) -> Lineage:
         """Register a model version; others than 3 have another logged model."""
-        lineage = a.lineage(**changes)
+        lineage = build.lineage(**changes)
         if version != "3":
             model_id = f"m-{version}"
             assert lineage.logged_model is not None
@@ -155,10 +155,10 @@ class World:
                 version=version,
                 model_id=model_id,
                 source=f"models:/{model_id}",
-                place=a.place(model_id, version),
-                artifact_uri=a.place(model_id, version).uri,
+                place=build.place(model_id, version),
+                artifact_uri=build.place(model_id, version).uri,
                 logged_model=logged,
-                mlmodel=f"run_id: {a.RUN}\nmodel_id: {model_id}\n".encode(),
+                mlmodel=f"run_id: {build.RUN}\nmodel_id: {model_id}\n".encode(),
                 mlmodel_model_id=model_id,
             )
         self.registry.put(lineage)
@@ -179,7 +179,7 @@ class World:
 
     def deploy(self, **parts: Any) -> None:
         """Create the ModelDeployment."""
-        spec = a.spec(**parts).model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+        spec = build.spec(**parts).model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
         self.cluster.add(ports.MODEL_DEPLOYMENT, {"metadata": {"name": "iris"}, "spec": spec}, TEAM)
 
     def change(self, **parts: Any) -> None:

@@ -12,7 +12,7 @@ from lockstep.environment.requirements import InvalidRequirementsError
 from lockstep.environment.statement import InvalidStatementError
 from lockstep.environment.tree import UnreadableFileError
 from lockstep.formats.dsse import InvalidEnvelopeError
-from lockstep.formats.mlmodel import InvalidMLmodelError, described
+from lockstep.formats.mlmodel import InvalidMLmodelError, read_mlmodel
 from lockstep.images.image import ImageError
 from lockstep.images.layers.record import InvalidLayerRecordError
 from lockstep.images.registry.credentials import InvalidCredentialsError
@@ -60,5 +60,5 @@ TARGETS: dict[str, Target] = {
     "libc": Target(catalogue.libc_),
     "requirements": Target(catalogue.requirements, (InvalidRequirementsError,)),
     "document": Target(catalogue.document, (InvalidDocumentError,)),
-    "mlmodel": Target(described, (InvalidMLmodelError,)),
+    "mlmodel": Target(read_mlmodel, (InvalidMLmodelError,)),
 }

@@ -260,7 +260,7 @@ def test_a_server_that_is_down_could_not_be_told(world: World, tmp_path: Path, c
     rules = policy(world, tmp_path, registry={"trackingURI": f"http://127.0.0.1:{free_port()}"})
     assert check(world, deployment(world, tmp_path, "same"), rules) == 2
     said = capsys.readouterr()
-    assert said.out.startswith("team/iris: could not be told\n")
+    assert said.out.startswith("team/iris: could not be determined\n")
     assert said.err.splitlines()[-1].startswith("RegistryUnreachable: ")
 
 

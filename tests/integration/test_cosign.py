@@ -23,7 +23,7 @@ from lockstep.images.limits import Limits
 from lockstep.images.registry.client import RegistrySource
 from lockstep.images.resolve import resolve
 from lockstep.images.scan.result import ImageScan
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.cosign import BINARY, WHY_ABSENT, Cosign
 from tests.fakes.distribution import BINARY as REGISTRY
 from tests.fakes.distribution import WHY_ABSENT as WHY_NO_REGISTRY
@@ -58,10 +58,10 @@ class World:
     async def judged(self, *keys: str, **rule: object) -> Result:
         """Decide the image as the operator does."""
         rules = [{"name": "release", "keys": list(keys)} | rule]
-        policy = a.policy(images={"signatures": rules})
+        policy = build.policy(images={"signatures": rules})
         async with self._opened() as (image, source, scanned):
-            signed = await ask_signed(a.subject(policy=policy), OpenedImage(image, source))
-            return gate.GATE.evaluate(a.evidence(policy=policy, image=image, scan=scanned, signed=signed))
+            signed = await ask_signed(build.subject(policy=policy), OpenedImage(image, source))
+            return gate.GATE.evaluate(build.evidence(policy=policy, image=image, scan=scanned, signed=signed))
 
     async def document(self) -> bytes:
         async with self._opened() as (_, _, scanned):

@@ -16,7 +16,7 @@ from lockstep.gates.evidence import LineagePins
 from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage, LineageError
 from lockstep.lineage.mlflow import MLflowRegistry
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.mlflow_server import MLflowServer
 from tests.integration.trainer import Trained, World, X, read
 
@@ -37,8 +37,8 @@ def trained(world: World) -> Trained:
 
 def judged(lineage: Lineage, pins: LineagePins | None = None, require: Sequence[str] = ()) -> tuple[GateOutcome, Reason]:
     # Their files are another test's matter.
-    policy = a.policy(lineage={"require": require, "modelFiles": "Ignore"})
-    result = gate.GATE.evaluate(a.evidence(lineage=lineage, files=None, pins=pins, policy=policy))
+    policy = build.policy(lineage={"require": require, "modelFiles": "Ignore"})
+    result = gate.GATE.evaluate(build.evidence(lineage=lineage, files=None, pins=pins, policy=policy))
     return result.outcome, result.reason
 
 
@@ -141,7 +141,7 @@ def no_document(world: World) -> tuple[str, str]:
 
 def replaced_document(world: World) -> tuple[str, str]:
     made = world.train()
-    world.replace(made, "lockstep/environment.json", a.document(required=True).canonical())
+    world.replace(made, "lockstep/environment.json", build.document(required=True).canonical())
     return "replaced", world.versioned("replaced", made)
 
 
@@ -160,7 +160,7 @@ def forged_mlmodel(world: World) -> tuple[str, str]:
 def document_added_by_hand(world: World) -> tuple[str, str]:
     """Who has no run to write to can put a document there, but no digest."""
     made = world.train(record=False)
-    world.replace(made, "lockstep/environment.json", a.document(required=True).canonical())
+    world.replace(made, "lockstep/environment.json", build.document(required=True).canonical())
     return "added", world.versioned("added", made)
 
 
@@ -202,9 +202,9 @@ def test_a_copied_version_leads_to_its_logged_model(world: World, trained: Train
 def test_a_document_that_is_replaced_after_it_was_first_seen_is_a_change(world: World) -> None:
     made = world.train()
     version = world.versioned("changing", made)
-    pins = a.pins(read(world, "changing", version=version), files=None)
+    pins = build.pins(read(world, "changing", version=version), files=None)
     assert judged(read(world, "changing", version=version), pins)[0] is GateOutcome.PASSED
-    world.replace(made, "lockstep/environment.json", a.document(required=True).canonical())
+    world.replace(made, "lockstep/environment.json", build.document(required=True).canonical())
     changed = read(world, "changing", version=version)
     assert judged(changed, pins) == (REJECTED, Reason.LINEAGE_CHANGED)
 
@@ -249,7 +249,7 @@ def test_a_recorded_document_that_was_replaced_is_not_given_out(world: World) ->
     made = world.train()
     experiment = world.client.get_run(made.run_id).info.experiment_id
     path = f"{experiment}/{made.run_id}/artifacts/lockstep/environment-{made.model_id}.json"
-    world.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", a.document(required=True).canonical())
+    world.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", build.document(required=True).canonical())
     with pytest.raises(LineageError) as raised:
         recorded(world, run_id=made.run_id)
     assert raised.value.reason is Reason.ENVIRONMENT_DIGEST_CONFLICT

@@ -28,7 +28,7 @@ from lockstep.lineage.lineage import Lineage, Place
 from lockstep.lineage.mlflow import MLflowRegistry
 from lockstep.lineage.reading import Known, Progress, ReadingLimits, listing
 from lockstep.lineage.reading import read as read_files
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import MemorySource, layer
 from tests.fakes.mlflow_server import MLflowServer
 from tests.fakes.roots import Files, debian, items, venv
@@ -61,14 +61,14 @@ def files_of(uri: str, place: Place | None) -> ModelFiles:
 
 
 def judged(world: World, lineage: Lineage, pins: LineagePins | None = None) -> Result:
-    return gate.GATE.evaluate(a.evidence(lineage=lineage, files=files_of(world.uri, lineage.place), pins=pins))
+    return gate.GATE.evaluate(build.evidence(lineage=lineage, files=files_of(world.uri, lineage.place), pins=pins))
 
 
 def pinned(world: World, name: str, version: str) -> LineagePins:
     """Look at a version for the first time."""
     lineage = read(world, name, version=version)
     assert judged(world, lineage).outcome is GateOutcome.PASSED, judged(world, lineage)
-    return gate.pins_of(lineage, first_seen=a.NOW, files=files_of(world.uri, lineage.place))
+    return gate.pins_of(lineage, first_seen=build.NOW, files=files_of(world.uri, lineage.place))
 
 
 def image_with(*folders: tuple[str, Path]) -> tuple[ImageModel, ...]:
@@ -86,8 +86,10 @@ def image_with(*folders: tuple[str, Path]) -> tuple[ImageModel, ...]:
 
 
 def judged_image(lineage: Lineage, pins: LineagePins, *models: ImageModel) -> Result:
-    document = a.document().model_copy(update={"start": a.start(model=models[0].path)})
-    return image_gate.GATE.evaluate(a.evidence(lineage=lineage, pins=pins, scan=a.scan(models=models, document=document)))
+    document = build.document().model_copy(update={"start": build.start(model=models[0].path)})
+    return image_gate.GATE.evaluate(
+        build.evidence(lineage=lineage, pins=pins, scan=build.scan(models=models, document=document))
+    )
 
 
 # --- what is pinned -------------------------------------------------------------------------------------------------------
@@ -191,8 +193,10 @@ def test_a_version_whose_files_are_plain_artifacts_of_a_run_is_pinned_too(world:
     files = files_of(world.uri, lineage.place)
     assert {"MLmodel", "model.pkl"} <= set(files.files)
     assert "elsewhere/MLmodel" not in files.files
-    policy = a.policy(environment={"evidence": "ModelRequirements"})
-    assert gate.GATE.evaluate(a.evidence(lineage=lineage, files=files, pins=None, policy=policy)).outcome is GateOutcome.PASSED
+    policy = build.policy(environment={"evidence": "ModelRequirements"})
+    assert (
+        gate.GATE.evaluate(build.evidence(lineage=lineage, files=files, pins=None, policy=policy)).outcome is GateOutcome.PASSED
+    )
 
 
 # --- what people build images from ----------------------------------------------------------------------------------------
@@ -339,8 +343,8 @@ def test_a_storage_that_the_server_can_not_read_is_told_as_such_and_passes_nothi
     lineage = read(world, "bucket", version=version)
     assert lineage.artifact_uri.startswith("s3://bucket/root")
     for rule in ("IfReadable", "Required", "Ignore"):
-        policy = a.policy(lineage={"modelFiles": rule})
-        result = gate.GATE.evaluate(a.evidence(lineage=lineage, files=None, pins=None, policy=policy))
+        policy = build.policy(lineage={"modelFiles": rule})
+        result = gate.GATE.evaluate(build.evidence(lineage=lineage, files=None, pins=None, policy=policy))
         assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE)
     assert "s3://bucket/root" in result.message
     assert "500" in result.message
@@ -352,7 +356,7 @@ def test_a_version_that_leads_elsewhere_than_its_run_is_refused_where_files_coun
     assert lineage.place is None
     assert lineage.unreadable is not None, "the server can't read it either"
     told = replace(lineage, unreadable=None, mlmodel_run_id=trained.run_id)
-    result = gate.GATE.evaluate(a.evidence(lineage=told, files=a.unknown(Reason.WAITING), pins=None))
+    result = gate.GATE.evaluate(build.evidence(lineage=told, files=build.unknown(Reason.WAITING), pins=None))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.LINEAGE_CONFLICT)
 
 

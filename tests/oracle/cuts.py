@@ -37,7 +37,7 @@ class _Step:
     made: dict[str, Item] = field(default_factory=dict)
 
     def fits(self, path: str) -> bool:
-        """Tell whether a builder could write this path into the layer: nothing at it, below it, or in its way yet."""
+        """Return whether a builder could write this path into the layer: nothing at it, below it, or in its way yet."""
         parents = _parents(path)
         taken = path in self.made or any(one.startswith(f"{path}/") for one in self.made)
         blocked = any(self.tree.get(parent, "d") != "d" for parent in parents)

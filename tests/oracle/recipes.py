@@ -62,17 +62,17 @@ class Built:
 
 
 def possible() -> bool:
-    """Tell whether images can be built here."""
+    """Return whether images can be built here."""
     return os.geteuid() == 0 and not kind.chosen() and shutil.which("buildah") is not None
 
 
 def has_prefix() -> bool:
-    """Tell whether the running interpreter keeps to a prefix of its own, so that a copy of it runs elsewhere."""
+    """Return whether the running interpreter keeps to a prefix of its own, so that a copy of it runs elsewhere."""
     return sys.base_prefix not in ("/usr", "/usr/local")
 
 
 def needs_prefix(recipe: Recipe) -> bool:
-    """Tell whether a recipe, or one below it, copies the running interpreter."""
+    """Return whether a recipe, or one below it, copies the running interpreter."""
     return recipe.prefix or (recipe.base is not None and needs_prefix(RECIPES[recipe.base]))
 
 

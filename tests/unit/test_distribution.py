@@ -15,7 +15,7 @@ from lockstep import __version__
 from lockstep.api.environmentspec import PackagesSpec
 from lockstep.cli.extras import DISTRIBUTION
 from lockstep.environment.lock import lock
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "lockstep-gate"
@@ -67,5 +67,5 @@ def test_no_page_tells_people_to_install_somebody_elses_package() -> None:
 def test_what_records_is_not_asked_of_the_image() -> None:
     """The recorder is installed where the model was trained; a serving image has no use for it."""
     assert OURS in PackagesSpec().ignore
-    document = a.document(a.TRAINED | {OURS: __version__})
+    document = build.document(build.TRAINED | {OURS: __version__})
     assert OURS not in lock(document, source="models:/iris/1")

@@ -13,7 +13,7 @@ from lockstep.cli.main import parser
 from lockstep.environment.catalogue.describe import describe
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.gates.rules import rootfilesystem
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.roots import debian, tree, venv
 from tests.pages.blocks import Block, blocks, script
 from tests.unit.environment.catalogue.servers.test_serving import MLFLOW
@@ -49,7 +49,7 @@ def test_the_image_of_the_page_can_serve_from_a_read_only_root_file_system() -> 
     variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/bin:/bin")
     launch = Launch(tuple(json.loads(lines["CMD"])), variables, lines["WORKDIR"])
     document = describe(tree(debian(), venv(), MLFLOW), launch, machine="x86_64", collector="test")
-    assert rootfilesystem.judge("environment", a.image(), a.scan(document=document), a.policy()) is None
+    assert rootfilesystem.judge("environment", build.image(), build.scan(document=document), build.policy()) is None
     assert variables["HOME"] != "/tmp", "where it lies on Python's path, it is one that pods can write to"
 
 

@@ -70,7 +70,7 @@ class ImagesSpec(ApiModel):
     )
 
     def allows(self, repository: str) -> bool:
-        """Tell whether images may come from a repository (`registry/repository`)."""
+        """Return whether images may come from a repository (`registry/repository`)."""
         return any(fnmatchcase(repository, pattern) for pattern in self.repositories)
 
     def signature_rules(self, repository: str) -> list[SignatureRule]:

@@ -101,7 +101,7 @@ class ModelDeploymentSpec(ApiModel):
 
 
 class GateOutcome(StrEnum):
-    """Outcome of one gate: waiting, could not tell and refused are three different things."""
+    """Outcome of one gate: waiting, undetermined and refused are three different things."""
 
     PASSED = "Passed"
     PENDING = "Pending"
@@ -130,7 +130,7 @@ class GateStatus(ApiModel):
 
     @property
     def permits(self) -> bool:
-        """Tell whether this result lets the candidate go on: Passed, or not enforced."""
+        """Return whether this result lets the candidate go on: Passed, or not enforced."""
         return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
 
 

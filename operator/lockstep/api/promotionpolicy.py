@@ -36,7 +36,7 @@ class RegistrySpec(ApiModel):
     )
 
     def allows(self, model: str) -> bool:
-        """Tell whether a registered model may be deployed."""
+        """Return whether a registered model may be deployed."""
         return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 

@@ -154,7 +154,7 @@ class Reason(_Documented):
         "ServedModelUnknown",
         "The image holds several models, or fetches one by a name that moves, and does not say which one is served.",
     )
-    SERVED_MODEL_DIFFERS = "ServedModelDiffers", "What the image is told to serve is not the registered model in it."
+    SERVED_MODEL_DIFFERS = "ServedModelDiffers", "What the image is configured to serve is not the registered model in it."
 
     # --- signatures ---------------------------------------------------------------------------------------------
     SIGNATURE_MISSING = "SignatureMissing", "The image lacks signatures of as many keys as the policy requires."
@@ -187,12 +187,12 @@ class Reason(_Documented):
     # --- layer scan ---------------------------------------------------------------------------------------------
     SCANNING = "Scanning", "The image's layers are being read."
     LAYER_CORRUPT = "LayerCorrupt", "A layer can't be decompressed or is no tar archive."
-    LAYER_AMBIGUOUS = "LayerAmbiguous", "Container runtimes read a layer differently, so its content can't be told."
+    LAYER_AMBIGUOUS = "LayerAmbiguous", "Container runtimes read a layer differently, so its content could not be determined."
     LIMIT_EXCEEDED = "LimitExceeded", "The image exceeds a limit of the scan, which the message names."
     SCAN_TIMEOUT = "ScanTimeout", "The scan did not end before its deadline."
     SCAN_FAILED = "ScanFailed", "The process that reads the image ended before its work was done; it is tried again."
     INTERPRETER_NOT_FOUND = "InterpreterNotFound", "No Python interpreter was found in the image."
-    INTERPRETER_AMBIGUOUS = "InterpreterAmbiguous", "Which Python interpreter the image starts can't be told."
+    INTERPRETER_AMBIGUOUS = "InterpreterAmbiguous", "Which Python interpreter the image starts could not be determined."
     METADATA_INVALID = "MetadataInvalid", "The metadata of an installed distribution is malformed or ambiguous."
     SYSTEM_UNVERIFIABLE = "SystemUnverifiable", "The image's system package database can't be read."
     FILE_UNREADABLE = "FileUnreadable", "A file that is evidence can't be read."
@@ -214,7 +214,7 @@ class Reason(_Documented):
     )
     IMAGE_VARIABLE_NOT_ALLOWED = (
         "ImageVariableNotAllowed",
-        "The image's own configuration sets a variable that runs or chooses code where the scan does not look.",
+        "The image's own configuration sets a variable that runs or chooses code where the scan does not search.",
     )
     WRITABLE_PATH = (
         "WritablePath",
@@ -265,7 +265,7 @@ class EventReason(_Documented):
 
     CANDIDATE_STARTED = "CandidateStarted", "A new revision is being checked."
     PROMOTION_BLOCKED = "PromotionBlocked", "A gate refuses the candidate."
-    PROMOTION_WAITING = "PromotionWaiting", "A gate can't tell yet: a dependency or a person has to act."
+    PROMOTION_WAITING = "PromotionWaiting", "A gate has no answer yet: a dependency or a person has to act."
     PROMOTED = "Promoted", "The candidate became the active revision."
     DRIFT_CORRECTED = "DriftCorrected", "Somebody else changed an object that Lockstep owns; it was put right."
     FOREIGN_ENDPOINTS = (

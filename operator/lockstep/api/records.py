@@ -1,7 +1,8 @@
 """The records in the operator's own namespace: what was decided, declared and scanned. Immutable once written."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -86,6 +87,13 @@ class LineageReleaseSpec(ApiModel):
     model_config = ApiModel.model_config | {"json_schema_extra": _IMMUTABLE}
 
 
+class RecordOutcome(StrEnum):
+    """What a PromotionRecord says became of a candidate."""
+
+    PROMOTED = "Promoted"
+    REFUSED = "Refused"
+
+
 class PromotionRecordSpec(ApiModel):
     """One verdict in full: what was decided about which candidate, when, and on which evidence."""
 
@@ -94,7 +102,7 @@ class PromotionRecordSpec(ApiModel):
     uid: ShortText = Field(description="UID of the ModelDeployment.")
     generation: int = Field(ge=0, description="metadata.generation of the ModelDeployment that was decided about.")
     revision: ShortText = Field(description="Hash of all that makes the candidate.")
-    outcome: Literal["Promoted", "Refused"] = Field(description="Promoted or Refused.")
+    outcome: RecordOutcome = Field(description="Promoted or Refused.")
     decided_at: datetime = Field(description="When the verdict was reached.")
     model: ShortText = Field(description="Name of the registered model.")
     version: ShortText = Field(description="Version number of the registered model.")

@@ -105,14 +105,14 @@ class Server(ApiModel):
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
-        if len(self._named()) != 1:
+        if len(self._protocols_named()) != 1:
             raise ValueError(f"set exactly one of {', '.join(map(field_of, ServerKind))}")
         return self
 
     @property
     def protocol(self) -> ServingProtocol:
         """The protocol that is named."""
-        return self._named()[0]
+        return self._protocols_named()[0]
 
     @property
     def kind(self) -> ServerKind:
@@ -121,10 +121,10 @@ class Server(ApiModel):
 
     @property
     def ready_path(self) -> str:
-        """Path that tells that the model is loaded, for the kubelet's probe and for the audit alike."""
+        """Path that shows that the model is loaded, for the kubelet's probe and for the audit alike."""
         return self.protocol.ready_path
 
-    def _named(self) -> list[ServingProtocol]:
+    def _protocols_named(self) -> list[ServingProtocol]:
         values = [getattr(self, name) for name in type(self).model_fields]
         return [value for value in values if isinstance(value, ServingProtocol)]
 

@@ -75,7 +75,7 @@ class SignatureRule(ApiModel):
     attestation: Attesting = Field(
         default=Attesting.IF_PRESENT,
         description="Required: the keys must have attested the image's environment, as by lockstep environment attest. "
-        "IfPresent: where they have, it must be the one in the layers. Ignore: it is not looked at.",
+        "IfPresent: where they have, it must be the one in the layers. Ignore: it is not checked.",
     )
 
     model_config = ApiModel.model_config | {"json_schema_extra": cel(_ENOUGH_KEYS, _REQUIRES)}

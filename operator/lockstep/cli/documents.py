@@ -18,25 +18,25 @@ _MODEL_ID = re.compile(r"^(?:models:/)?(m-[0-9A-Za-z]+)$")
 _RUN_ID = re.compile(r"^(?:runs:/([^/]+)(?:/.*)?|([0-9a-f]{32}))$")
 
 
-def on_disk(what: str) -> EnvironmentDocument | None:
+def read_local(what: str) -> EnvironmentDocument | None:
     """Read a document's file, or standard input (`-`); None when it names neither.
 
     Raises:
         CommandError: it is no document.
     """
     if what == "-":
-        return parsed(sys.stdin.buffer.read(), "standard input")
+        return parse_document(sys.stdin.buffer.read(), "standard input")
     if not is_local(what) and Path(what).is_file():
-        return parsed(Path(what).read_bytes(), what)
+        return parse_document(Path(what).read_bytes(), what)
     return None
 
 
 def is_recorded(what: str) -> bool:
-    """Tell whether something names a version, a logged model or a run in MLflow, rather than an image."""
+    """Return whether something names a version, a logged model or a run in MLflow, rather than an image."""
     return what.startswith(("models:/", "runs:/")) or bool(_MODEL_ID.match(what) or _RUN_ID.match(what))
 
 
-async def recorded(reach: Access, what: str, tracking_uri: str | None) -> EnvironmentDocument:
+async def read_recorded(reach: Access, what: str, tracking_uri: str | None) -> EnvironmentDocument:
     """Read the environment that a training run recorded.
 
     Raises:
@@ -47,9 +47,9 @@ async def recorded(reach: Access, what: str, tracking_uri: str | None) -> Enviro
         raise CommandError(Reason.REGISTRY_UNREACHABLE, "set MLFLOW_TRACKING_URI or --tracking-uri")
     mlflow = reach.mlflow(tracking_uri)
     if model := _MODEL_ID.match(what):
-        return parsed(await mlflow.recorded_document(model_id=model[1]), what)
+        return parse_document(await mlflow.recorded_document(model_id=model[1]), what)
     if run := _RUN_ID.match(what):
-        return parsed(await mlflow.recorded_document(run_id=run[1] or run[2]), what)
+        return parse_document(await mlflow.recorded_document(run_id=run[1] or run[2]), what)
     version = _VERSION.match(what)
     if version is None:
         message = f"{what!r} is none of models:/NAME/VERSION, models:/NAME@ALIAS, m-… and a run id"
@@ -57,27 +57,27 @@ async def recorded(reach: Access, what: str, tracking_uri: str | None) -> Enviro
     lineage = await mlflow.lineage(name=version[1], version=version[2], alias=version[3])
     if lineage.environment_document is None:
         raise CommandError(Reason.ENVIRONMENT_NOT_RECORDED, f"{what} has no recorded environment")
-    document = parsed(lineage.environment_document, what)
+    document = parse_document(lineage.environment_document, what)
     if document.digest != lineage.environment_digest:
         message = f"the document of {what} is not the one that its run recorded"
         raise CommandError(Reason.ENVIRONMENT_DIGEST_CONFLICT, message)
     return document
 
 
-async def scanned(reach: Access, reference: str, platform: str) -> EnvironmentDocument:
+async def scan_document(reach: Access, reference: str, platform: str) -> EnvironmentDocument:
     """Read an image's layers.
 
     Raises:
-        ImageError: with the reason why they can't be told.
+        ImageError: with the reason why they could not be read.
     """
-    source, image = await resolved(reach, reference, platform)
+    source, image = await resolve_image(reach, reference, platform)
     if sys.stderr.isatty():
         size = sum(layer.size for layer in image.layers) / 1e6
         print(f"reading {len(image.layers)} layers, {size:.0f} MB compressed …", file=sys.stderr)
     return (await reach.scanner.scan(source, image)).document
 
 
-async def resolved(reach: Access, reference: str, platform: str) -> tuple[ImageSource, ResolvedImage]:
+async def resolve_image(reach: Access, reference: str, platform: str) -> tuple[ImageSource, ResolvedImage]:
     """Pin an image and return where it is read.
 
     Raises:
@@ -87,7 +87,7 @@ async def resolved(reach: Access, reference: str, platform: str) -> tuple[ImageS
     return source, await resolve(source, wanted, parse_platform(platform), reach.limits)
 
 
-def parsed(body: bytes, where: str) -> EnvironmentDocument:
+def parse_document(body: bytes, where: str) -> EnvironmentDocument:
     """Read a document.
 
     Raises:

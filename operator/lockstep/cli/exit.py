@@ -6,13 +6,13 @@ from lockstep.api.reasons import Reason
 
 
 class Exit(IntEnum):
-    """Exit statuses: a refusal and "could not be told" are two different things."""
+    """Exit statuses: a refusal and "could not be determined" are two different things."""
 
     OK = 0
     DIFFERENT = 1
     """The documents differ, or a gate refuses."""
     UNKNOWN = 2
-    """It could not be told; the last line of standard error is `Reason: message`."""
+    """It could not be determined; the last line of standard error is `Reason: message`."""
 
 
 class CommandError(Exception):

@@ -10,7 +10,7 @@ from lockstep.gates.gate import Result, Stage
 from lockstep.gates.verdict import Verdict
 from lockstep.rollout.status.results import message_of
 
-_SAID = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be told"}
+_SUMMARIES = {Exit.OK: "would go on to the pods", Exit.DIFFERENT: "refused", Exit.UNKNOWN: "could not be determined"}
 
 
 def exit_of(verdict: Verdict) -> Exit:
@@ -21,7 +21,7 @@ def exit_of(verdict: Verdict) -> Exit:
     return Exit.OK if verdict.permits_pods else Exit.UNKNOWN
 
 
-def _shown(verdict: Verdict) -> list[Result]:
+def _results_shown(verdict: Verdict) -> list[Result]:
     """Leave out what pods would answer, which exist in a cluster only, unless it refuses without any."""
     return [result for result in verdict.results if result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED]
 
@@ -29,10 +29,10 @@ def _shown(verdict: Verdict) -> list[Result]:
 def verdict_as_table(deployment: ModelDeployment, verdict: Verdict) -> str:
     """Return a verdict for people."""
     rows = [("GATE", "OUTCOME", "REASON", "MESSAGE")]
-    rows += [(r.gate, _outcome(r), str(r.reason), message_of(r)) for r in _shown(verdict)]
+    rows += [(r.gate, _outcome(r), str(r.reason), message_of(r)) for r in _results_shown(verdict)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
-    return "\n".join([f"{deployment.namespace}/{deployment.name}: {_SAID[exit_of(verdict)]}", *lines])
+    return "\n".join([f"{deployment.namespace}/{deployment.name}: {_SUMMARIES[exit_of(verdict)]}", *lines])
 
 
 def _outcome(result: Result) -> str:
@@ -44,7 +44,7 @@ def verdict_as_json(deployment: ModelDeployment, verdict: Verdict) -> str:
     """Return a verdict for programs."""
     gates = [
         {"name": r.gate, "outcome": r.outcome, "mode": r.mode, "reason": r.reason, "message": message_of(r)}
-        for r in _shown(verdict)
+        for r in _results_shown(verdict)
     ]
     return _json(
         {
@@ -63,7 +63,7 @@ def verdict_as_json(deployment: ModelDeployment, verdict: Verdict) -> str:
 def refusal_as_table(manifest: Manifest) -> str:
     """Return what the API server would say of a manifest, for people."""
     lines = [f"  {problem}" for problem in manifest.problems]
-    return "\n".join([f"{_named(manifest)}: refused: the API server would not take it", *lines])
+    return "\n".join([f"{_title(manifest)}: refused: the API server would not take it", *lines])
 
 
 def refusal_as_json(manifest: Manifest) -> str:
@@ -81,7 +81,7 @@ def refusal_as_json(manifest: Manifest) -> str:
     )
 
 
-def _named(manifest: Manifest) -> str:
+def _title(manifest: Manifest) -> str:
     return f"{manifest.namespace}/{manifest.name}" if manifest.kind == "ModelDeployment" else f"{manifest.kind} {manifest.name}"
 
 

@@ -101,7 +101,7 @@ def _files(path: Path, recursive: bool) -> list[Path]:
 
 
 def _is_ours(raw: Any) -> bool:
-    """Tell an object of Lockstep's kinds, of whatever version; one without any apiVersion is refused rather than overlooked."""
+    """Return whether an object is of Lockstep's kinds, of any version; without any apiVersion it is refused, not overlooked."""
     if not isinstance(raw, dict) or raw.get("kind") not in (MODEL_DEPLOYMENT.kind, PROMOTION_POLICY.kind):
         return False
     return str(raw.get("apiVersion") or GROUP).partition("/")[0] == GROUP
@@ -119,12 +119,12 @@ def _manifest(raw: dict[str, Any], where: str) -> Manifest:
             else:
                 policy = PromotionPolicy.from_object(raw)
         except ValidationError as error:
-            problems = tuple(_understood(error))
+            problems = tuple(_problems_in_spec(error))
     name, namespace = str(metadata.get("name") or ""), str(metadata.get("namespace") or "default")
     return Manifest(raw["kind"], name, namespace, where, problems, deployment, policy)
 
 
-def _understood(error: ValidationError) -> Iterator[Problem]:
+def _problems_in_spec(error: ValidationError) -> Iterator[Problem]:
     """Yield what the API server takes and the operator can't use, such as a key that is no key."""
     for one in error.errors(include_url=False):
         path = ".".join(["spec", *(str(part) for part in one["loc"])])

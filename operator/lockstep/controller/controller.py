@@ -97,7 +97,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
     servers = FairSlots(
         settings.gatherings, each=settings.gatherings_per_namespace, at_one_place=settings.gatherings_per_server
     )
-    gatherings = Gatherings(servers, clock, took=parts.metrics.gathered)
+    gatherings = Gatherings(servers, clock, took=parts.metrics.observe_gathering)
     services = Services(
         registries=parts.registries,
         records=records,
@@ -165,7 +165,7 @@ class Controller:
         keep = {ports.LAYER_RECORD: settings.layer_records, ports.ENVIRONMENT_RECORD: settings.environment_records}
         self._pruner = Pruner(cluster, settings.namespace, keep, clock=clock, retention=settings.retention)
         self._policies = PolicyStatuses(cluster, clock)
-        self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.looked)
+        self._queue = WorkQueue(self._work, workers=settings.workers, done=self._metrics.reconciled)
 
     def stop(self) -> None:
         """Ask for an orderly end: what is being written is finished, the Lease given up."""
@@ -236,7 +236,7 @@ class Controller:
             group.create_task(self._resync())
 
     async def _resync(self) -> None:
-        """Look at everything now and then: whatever event was lost, nothing stays wrong for ever."""
+        """Reconcile everything now and then: whatever event was lost, nothing stays wrong for ever."""
         while True:
             self._policies.wake()
             try:
@@ -244,7 +244,7 @@ class Controller:
                 await self._pruner.prune()
                 pause = self._settings.resync_seconds
             except ClusterError as error:
-                _log.warning("not everything could be looked at: %s", error)
+                _log.warning("not everything could be queued for reconciliation: %s", error)
                 pause = 5.0
             await asyncio.sleep(pause)
 

@@ -125,7 +125,7 @@ class Leader:
         return True
 
     def _free(self, lease: Object) -> bool:
-        """Tell whether the Lease may be taken: ours, given up, or not renewed for its duration by our own clock."""
+        """Return whether the Lease may be taken: ours, given up, or not renewed for its duration by our own clock."""
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder in ("", self._identity):

@@ -1,4 +1,4 @@
-"""The keyed work queue: one runner a key, duplicates joined, failures backed off with jitter, later looks scheduled.
+"""The keyed work queue: one runner a key, duplicates joined, failures backed off with jitter, later reconciliations scheduled.
 
 Namespaces take turns, so that one with hundreds of keys delays nobody who has one. What serves has a lane of its own.
 """
@@ -14,10 +14,10 @@ from lockstep.controller.cluster.ports import ClusterError, UnavailableError
 from lockstep.controller.lanes import FairQueue, Key, Lane
 
 Work = Callable[[Key], Awaitable[float | None]]
-"""Looks at one key; returns in how many seconds to look again, None when only an event should bring it back."""
+"""Reconciles one key; returns in how many seconds to requeue it, None when only an event should bring it back."""
 
 Done = Callable[[str, float], None]
-"""Is told of each reconciliation: its result (`ok` or `error`) and its seconds."""
+"""Is called after each reconciliation with its result (`ok` or `error`) and its duration in seconds."""
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF, _MAX_BACKOFF = 1.0, 60.0
@@ -40,7 +40,7 @@ class WorkQueue:
     """Runs `work` for keys that were added. One key never waits in two lanes, nor runs twice at once."""
 
     def __init__(self, work: Work, *, workers: int, done: Done) -> None:
-        """Run `workers` looks at a time that may be due to anything, and one more that is due to upkeep."""
+        """Run `workers` reconciliations at a time, whatever their cause, and one more that only upkeep may cause."""
         self._work = work
         self._workers = workers
         self._done = done
@@ -99,14 +99,14 @@ class WorkQueue:
             while (key := self._next(lanes)) is None:
                 self._arrived.clear()
                 await self._arrived.wait()
-            await self._look(key)
+            await self._reconcile(key)
             lanes = (*lanes[1:], lanes[0])
 
     def _next(self, lanes: Sequence[Lane]) -> Key | None:
         """Take the next key, of the first of these lanes that has one."""
         return next((key for lane in lanes if (key := self._lanes[lane].pop()) is not None), None)
 
-    async def _look(self, key: Key) -> None:
+    async def _reconcile(self, key: Key) -> None:
         state = self._states.setdefault(key, _State())
         state.running, state.requeue = True, None
         started = time.monotonic()
@@ -118,11 +118,11 @@ class WorkQueue:
         except Exception as error:
             # Whatever went wrong, this key comes back and the others go on.
             state.failures += 1
-            asked = _asked_to_wait(error)
+            asked = _stated_retry_after(error)
             state.not_before = time.monotonic() + asked
             requeue = max(backoff(state.failures), asked)
             result = "error"
-            _say(key, error, requeue)
+            _log_failure(key, error, requeue)
         finally:
             state.running = False
         self._done(result, time.monotonic() - started)
@@ -134,7 +134,7 @@ class WorkQueue:
             self._states.pop(key, None)
 
 
-def _say(key: Key, error: Exception, requeue: float) -> None:
+def _log_failure(key: Key, error: Exception, requeue: float) -> None:
     """Log a failed reconciliation. A refusal of the API server is one line: an outage fails thousands of them."""
     if isinstance(error, ClusterError):
         _log.warning("the reconciliation of %s/%s is tried again in %.0f s: %s", *key, requeue, error)
@@ -142,7 +142,7 @@ def _say(key: Key, error: Exception, requeue: float) -> None:
         _log.error("the reconciliation of %s/%s failed", *key, exc_info=error)
 
 
-def _asked_to_wait(error: Exception) -> float:
+def _stated_retry_after(error: Exception) -> float:
     """Return the seconds for which the API server asked to be left alone."""
     stated = error.retry_after if isinstance(error, UnavailableError) else None
     return min(stated or 0.0, _MAX_ASKED)

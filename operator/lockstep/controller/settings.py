@@ -44,7 +44,7 @@ class Settings:
     cluster_ranges: tuple[Network, ...] = ()
     """`LOCKSTEP_CLUSTER_RANGES`: of pods and Services; the API server's own address is added (`KUBERNETES_SERVICE_HOST`)."""
     watch_namespaces: tuple[str, ...] = ()
-    """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are looked after; empty for all."""
+    """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are watched; empty for all."""
     platform: ImagePlatform | None = None
     """`LOCKSTEP_PLATFORM`: the platform of images, such as linux/amd64 or linux/arm64/v8; by default that of the cluster's
     nodes.
@@ -54,7 +54,7 @@ class Settings:
     probes_port: int = 8081
     """`LOCKSTEP_PROBES_PORT`: where the kubelet asks whether the process is alive and ready."""
     workers: int = 4
-    """`LOCKSTEP_WORKERS`: how many ModelDeployments are looked at at the same time."""
+    """`LOCKSTEP_WORKERS`: how many ModelDeployments are reconciled at the same time."""
     gatherings: int = 64
     """`LOCKSTEP_GATHERINGS`: how many questions MLflow and image registries are asked at the same time."""
     gatherings_per_namespace: int = 4
@@ -62,7 +62,7 @@ class Settings:
     gatherings_per_server: int = 32
     """`LOCKSTEP_GATHERINGS_PER_SERVER`: how many of them are put to one server."""
     resync_seconds: float = 300.0
-    """`LOCKSTEP_RESYNC_SECONDS`: how often everything is looked at although nothing happened."""
+    """`LOCKSTEP_RESYNC_SECONDS`: how often everything is reconciled although nothing happened."""
     limits: Limits = field(default_factory=Limits)
     """`LOCKSTEP_SCAN_LIMITS`: bounds of a scan that differ from the default, as JSON: {"entries": 600000, "seconds": 600}."""
     scan_processes: int = 2

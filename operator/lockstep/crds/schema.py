@@ -55,7 +55,7 @@ class _Converter:
     defaults: bool
 
     def convert(self, node: Schema, path: tuple[str, ...]) -> Schema:
-        node, name = self._resolved(node, path[-1])
+        node, name = self._resolve(node, path[-1])
         kept = {key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")}
         if "description" in kept:
             kept["description"] = " ".join(kept["description"].split())
@@ -83,7 +83,7 @@ class _Converter:
             made["default"] = self.factories[(owner, key)]
         return {name: made[name] for name in sorted(made, key=_position)}
 
-    def _resolved(self, node: Schema, name: str) -> tuple[Schema, str]:
+    def _resolve(self, node: Schema, name: str) -> tuple[Schema, str]:
         """Follow a reference and take the null out of an optional; what stands beside them wins, rules add up."""
         while "$ref" in node or "anyOf" in node:
             beside = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}

@@ -79,11 +79,11 @@ def envelope_of(stated: object, payload_type: str) -> Envelope:
     entries = stated.get("signatures")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_SIGNATURES:
         raise InvalidEnvelopeError(f"the envelope has not 1 to {MAX_SIGNATURES} signatures")
-    signatures = tuple(decoded(entry.get("sig") if isinstance(entry, dict) else None) for entry in entries)
-    return Envelope(payload_type, decoded(stated.get("payload")), signatures)
+    signatures = tuple(decode_base64(entry.get("sig") if isinstance(entry, dict) else None) for entry in entries)
+    return Envelope(payload_type, decode_base64(stated.get("payload")), signatures)
 
 
-def sealed(payload_type: str, payload: bytes, key: PrivateKey) -> bytes:
+def seal(payload_type: str, payload: bytes, key: PrivateKey) -> bytes:
     """Return an envelope with one signature, as canonical JSON."""
     signature = key.sign(pae(payload_type, payload))
     return canonical_json(
@@ -95,7 +95,7 @@ def sealed(payload_type: str, payload: bytes, key: PrivateKey) -> bytes:
     )
 
 
-def decoded(text: object) -> bytes:
+def decode_base64(text: object) -> bytes:
     """Decode base64; DSSE allows the standard and the URL-safe alphabet.
 
     Raises:

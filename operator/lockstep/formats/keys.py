@@ -37,7 +37,7 @@ class PublicKey:
     _key: "_Public" = field(repr=False, compare=False)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether a signature over a message was made with this key.
+        """Return whether a signature over a message was made with this key.
 
         ECDSA: ASN.1 (RFC 3279), over SHA-256, which cosign verifies with, or over the curve's own hash, which cosign 2.6
         signs with. RSA: PKCS #1 v1.5 or PSS with SHA-256. Ed25519: RFC 8032, not pre-hashed.

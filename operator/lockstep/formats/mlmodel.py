@@ -24,7 +24,7 @@ class InvalidMLmodelError(ValueError):
     """The file can't be read, or programs read it differently; the message says why."""
 
 
-def described(mlmodel: bytes) -> Described:
+def read_mlmodel(mlmodel: bytes) -> Described:
     """Read an MLmodel file.
 
     Only YAML's events are read: libyaml's composer recurses, and a megabyte of brackets would end the process.

@@ -87,17 +87,17 @@ class ModelFiles:
         """Bytes of all files."""
         return sum(file.size for file in self.files.values())
 
-    def packed(self) -> str:
+    def pack(self) -> str:
         """Write the list down to be kept in an object of the cluster: JSON, compressed with zlib, in base64."""
         plain = {path: [file.sha256.removeprefix("sha256:"), file.size] for path, file in self.files.items()}
         return base64.b64encode(zlib.compress(canonical_json(plain), 9)).decode()
 
     @classmethod
-    def unpacked(cls, text: str) -> "ModelFiles":
+    def unpack(cls, text: str) -> "ModelFiles":
         """Read a list back.
 
         Raises:
-            InvalidModelFilesError: `packed` did not write it.
+            InvalidModelFilesError: `pack` did not write it.
         """
         try:
             plain = json.loads(zlib.decompressobj().decompress(base64.b64decode(text, validate=True), _MAX_TEXT))
@@ -136,13 +136,13 @@ class FileChanges:
     def __bool__(self) -> bool:
         return bool(self.changed or self.missing or self.added)
 
-    def named(self, other: str, most: int = 5) -> str:
+    def describe(self, other: str, most: int = 5) -> str:
         """Say what is different, the first few by name; `other` says of a changed file what it is (`is another file …`)."""
-        said = list(self._said(other))
+        said = list(self._sentences(other))
         more = f" and {len(said) - most} more" if len(said) > most else ""
         return f"{', '.join(said[:most])}{more}"
 
-    def _said(self, other: str) -> Iterator[str]:
+    def _sentences(self, other: str) -> Iterator[str]:
         yield from (f"{path} {other}" for path in self.changed)
         yield from (f"{path} is missing" for path in self.missing)
         yield from (f"{path} was added" for path in self.added)

@@ -21,7 +21,7 @@ def evaluate(evidence: Evidence, gates: Sequence[Gate] = GATES, holds: Sequence[
     results = [gate.evaluate(evidence) for gate in gates]
     digest = next((result.environment_digest for result in results if result.environment_digest is not None), None)
     return Verdict(
-        results=_ordered([*_enforced(gates, results, evidence)]),
+        results=_mark_waiting_gates([*_apply_modes(gates, results, evidence)]),
         policy_hash=policy.spec.hash if not isinstance(policy, Unknown) else "",
         decided_at=evidence.now,
         environment_digest=digest,
@@ -29,20 +29,20 @@ def evaluate(evidence: Evidence, gates: Sequence[Gate] = GATES, holds: Sequence[
     )
 
 
-def _enforced(gates: Sequence[Gate], results: Sequence[Result], evidence: Evidence) -> Iterator[Result]:
+def _apply_modes(gates: Sequence[Gate], results: Sequence[Result], evidence: Evidence) -> Iterator[Result]:
     """Yield the results as the policy weighs them. Gates that it names and nobody knows come before the pods' own."""
-    strangers = _strangers(evidence.policy, gates)
+    strangers = _refuse_unknown_gates(evidence.policy, gates)
     for gate, result in zip(gates, results, strict=True):
         if gate.stage is Stage.WITH_PODS:
             yield from strangers
             strangers = ()
-        weighed = _with_mode(gate, result, evidence)
+        weighed = _apply_mode(gate, result, evidence)
         if weighed is not None:
             yield weighed
     yield from strangers
 
 
-def _with_mode(gate: Gate, result: Result, evidence: Evidence) -> Result | None:
+def _apply_mode(gate: Gate, result: Result, evidence: Evidence) -> Result | None:
     """Apply the policy's mode. What pins digests and lineage stays in force: without a pin nothing can be promoted."""
     policy = evidence.policy
     if isinstance(policy, Unknown) or gate.always_enforced:
@@ -53,7 +53,7 @@ def _with_mode(gate: Gate, result: Result, evidence: Evidence) -> Result | None:
     return None if mode is GateMode.OFF else replace(result, mode=mode)
 
 
-def _strangers(policy: Fact[PromotionPolicy], gates: Sequence[Gate]) -> tuple[Result, ...]:
+def _refuse_unknown_gates(policy: Fact[PromotionPolicy], gates: Sequence[Gate]) -> tuple[Result, ...]:
     """Refuse for the gates that a policy of a newer version names: what can't be evaluated has not passed."""
     if isinstance(policy, Unknown):
         return ()
@@ -80,13 +80,13 @@ def unknown_gates(policy: PromotionPolicy, gates: Sequence[Gate] = GATES) -> lis
     return [rule.name for rule in policy.spec.gates if rule.name not in names and rule.mode is not GateMode.OFF]
 
 
-def _ordered(results: Sequence[Result]) -> tuple[Result, ...]:
+def _mark_waiting_gates(results: Sequence[Result]) -> tuple[Result, ...]:
     """Say of gates behind a refusal that they wait, so that people read the cause first; findings of their own stay."""
     blocked = False
-    ordered: list[Result] = []
+    marked: list[Result] = []
     for result in results:
         if blocked and result.outcome is GateOutcome.PASSED and result.stage is Stage.WITH_PODS:
             result = replace(result, outcome=GateOutcome.PENDING, reason=Reason.WAITING, message="an earlier gate blocks")
         blocked = blocked or not result.permits
-        ordered.append(result)
-    return tuple(ordered)
+        marked.append(result)
+    return tuple(marked)

@@ -23,11 +23,11 @@ _SHOWN = 3
 def _judge(evidence: Evidence) -> Result:
     """Judge the environment.
 
-    Variables that change the environment from outside its files are told first, then how the files differ, then what is
+    Variables that change the environment from outside its files are reported first, then how the files differ, then what is
     served from where pods can write.
     """
-    compared = _compared(evidence)
-    first, then = _variables(evidence), _writable(evidence)
+    compared = _compare(evidence)
+    first, then = _judge_variables(evidence), _judge_writable(evidence)
     if first is None:
         first, then = (then, None) if then is not None and compared.outcome is GateOutcome.PASSED else (compared, then)
     else:
@@ -38,7 +38,7 @@ def _judge(evidence: Evidence) -> Result:
     )
 
 
-def _variables(evidence: Evidence) -> Result | None:
+def _judge_variables(evidence: Evidence) -> Result | None:
     policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
     if isinstance(policy, Unknown) or isinstance(pinned, Unknown):
         return None
@@ -47,26 +47,26 @@ def _variables(evidence: Evidence) -> Result | None:
     return variables.of_pods(NAME, evidence.spec, pinned, scan, policy) or variables.of_image(NAME, pinned, scan, policy)
 
 
-def _writable(evidence: Evidence) -> Result | None:
+def _judge_writable(evidence: Evidence) -> Result | None:
     policy, pinned, scan = evidence.policy, evidence.image, evidence.scan
     if isinstance(policy, Unknown) or isinstance(pinned, Unknown) or isinstance(scan, Unknown):
         return None
     return rootfilesystem.judge(NAME, pinned, scan, policy)
 
 
-def _compared(evidence: Evidence) -> Result:
+def _compare(evidence: Evidence) -> Result:
     policy, lineage, scan = evidence.policy, evidence.lineage, evidence.scan
     if isinstance(policy, Unknown):
-        return _waiting(policy, told=True)
-    # The lineage gate tells in every mode why there is no lineage; the image gate tells of the scan where it is enforced.
+        return _wait_for(policy, reported=True)
+    # The lineage gate reports in every mode why there is no lineage; the image gate reports on the scan where it is enforced.
     if isinstance(lineage, Unknown):
-        return _waiting(lineage, told=True)
+        return _wait_for(lineage, reported=True)
     if lineage.unreadable is not None:
         # Nothing weaker takes the place of a record that could not be read.
         message = f"the recorded environment could not be read: {lineage.unreadable}"
         return Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message)
     if isinstance(scan, Unknown):
-        return _waiting(scan, told=policy.spec.mode(image.NAME) is GateMode.ENFORCE)
+        return _wait_for(scan, reported=policy.spec.mode(image.NAME) is GateMode.ENFORCE)
     rules = rules_for(lineage, policy.spec)
     try:
         trained = trained_document(lineage, policy.spec, scan.document)
@@ -85,12 +85,12 @@ def _compared(evidence: Evidence) -> Result:
         if error.proof is RequiredProof.INCOMPLETE:
             reason = Reason.REQUIRED_SET_INCOMPLETE
         return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip("."))
-    return _judged(comparison, evidence, lineage, rules)
+    return _judge_comparison(comparison, evidence, lineage, rules)
 
 
-def _waiting(fact: Unknown, *, told: bool) -> Result:
-    """A fact whose absence another gate refuses (`told`) is only waited for here."""
-    if fact.retry or not told:
+def _wait_for(fact: Unknown, *, reported: bool) -> Result:
+    """Only wait for a fact whose absence another gate reports (`reported`)."""
+    if fact.retry or not reported:
         return result_of_unknown(NAME, fact)
     return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "lineage and image have to be known first")
 
@@ -117,7 +117,7 @@ def rules_for(lineage: Lineage, policy: PromotionPolicySpec) -> EnvironmentSpec:
     return rules.model_copy(update={"packages": packages})
 
 
-def _judged(comparison: Comparison, evidence: Evidence, lineage: Lineage, rules: EnvironmentSpec) -> Result:
+def _judge_comparison(comparison: Comparison, evidence: Evidence, lineage: Lineage, rules: EnvironmentSpec) -> Result:
     weaker = (
         ""
         if lineage.environment_document is not None

@@ -24,7 +24,7 @@ class Unknown:
     reason: Reason
     message: str
     retry: bool
-    """True when a dependency could not tell (asked again by itself), False when the answer is a plain no."""
+    """True when a dependency did not answer (it is asked again by itself), False when the answer is a plain no."""
     retry_after: float | None = None
     next_step: str = ""
     """Who has to do what, where that is known."""
@@ -42,7 +42,7 @@ class UnknownFactError(Exception):
         self.fact = fact
 
 
-def known(fact: Fact[T]) -> T:
+def require(fact: Fact[T]) -> T:
     """Return a fact that a gate can't answer without.
 
     Raises:

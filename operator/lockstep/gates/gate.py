@@ -36,7 +36,7 @@ class Result:
     final: bool = False
     """True for a Rejected that only another spec, policy or a raised spec.retry can change: a fault of the candidate."""
     retry_after: float | None = None
-    """Seconds until it is worth looking again, when the gate knows."""
+    """Seconds until it is worth checking again, when the gate knows."""
     environment_digest: str | None = None
     """Only of the environment gate: the image's environment under the policy, where it is known."""
     stage: Stage = Stage.BEFORE_PODS
@@ -46,7 +46,7 @@ class Result:
 
     @property
     def permits(self) -> bool:
-        """Tell whether this result lets the candidate go on: Passed, or not enforced. Off never reaches a Result."""
+        """Return whether this result lets the candidate go on: Passed, or not enforced. Off never reaches a Result."""
         return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
 
 
@@ -72,7 +72,7 @@ class Gate:
     always_enforced: bool = False
     """True where no policy can switch it off or let it report only."""
     unpinned: Callable[[Evidence], bool] = _never
-    """Tells whether a fact is missing without which no revision can be named, so that it blocks in every mode."""
+    """Returns whether a fact is missing without which no revision can be named, so that it blocks in every mode."""
 
     def evaluate(self, evidence: Evidence) -> Result:
         """Answer for one candidate. A fact that is needed and not known never passes."""

@@ -36,7 +36,7 @@ _PASSING = {Reason.QUOTA_EXCEEDED: GateOutcome.RETRY, Reason.CLUSTER_FAILED: Gat
 
 
 def hold(name: HoldName, reason: Reason, message: str) -> Result:
-    """Return a hold. Only of a pause nobody has to be told: whoever asked for it knows."""
+    """Return a hold. Only a pause is not reported to anybody: whoever asked for it knows."""
     outcome = _PASSING.get(reason, GateOutcome.PENDING)
     stalled = outcome is GateOutcome.PENDING and name is not HoldName.PAUSE
     return Result(str(name), outcome, reason, message, stage=Stage.BEFORE_PODS, stalled=stalled)

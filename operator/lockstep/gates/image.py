@@ -1,4 +1,4 @@
-"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be told,
+"""Gate: the reference is pinned, its repository is allowed, it is signed where the policy wants that, its layers can be read,
 and it holds the registered model.
 """
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.gates.evidence import Evidence, Unknown, known
+from lockstep.gates.evidence import Evidence, Unknown, require
 from lockstep.gates.gate import Gate, Result
-from lockstep.gates.nextstep import resolved_once
+from lockstep.gates.nextstep import new_tag_advice
 from lockstep.gates.rules import served, signatures
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
 
@@ -17,17 +17,17 @@ NAME = "image"
 
 
 def _judge(evidence: Evidence) -> Result:
-    return _with_tag(_image(evidence), evidence)
+    return _add_tag_advice(_judge_image(evidence), evidence)
 
 
-def _image(evidence: Evidence) -> Result:
-    policy = known(evidence.policy)
-    image = known(evidence.image)
+def _judge_image(evidence: Evidence) -> Result:
+    policy = require(evidence.policy)
+    image = require(evidence.image)
     # What can be refused without the layers is refused before they are read.
-    refusal = _wrong_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, evidence.scan, policy.spec)
+    refusal = _check_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, evidence.scan, policy.spec)
     if refusal is not None:
         return refusal
-    scan = known(evidence.scan)
+    scan = require(evidence.scan)
     if scan.digest != image.digest:
         message = f"what was scanned is {scan.digest}, the image is {image.digest}"
         return Result(NAME, GateOutcome.REJECTED, Reason.DIGEST_MISMATCH, message)
@@ -52,12 +52,12 @@ _OF_THE_IMAGE = CONTENT_REASONS | {
 """What only another image mends, so that people push one again under the same tag and nothing happens."""
 
 
-def _with_tag(result: Result, evidence: Evidence) -> Result:
+def _add_tag_advice(result: Result, evidence: Evidence) -> Result:
     """Say that a tag is resolved once, where it is pinned and the image behind it is refused."""
-    again = resolved_once(evidence.spec.image)
+    again = new_tag_advice(evidence.spec.image)
     if not again or isinstance(evidence.image, Unknown) or result.reason not in _OF_THE_IMAGE:
         return result
-    step = f"{result.next_step}; {again}" if result.next_step else f"Next step (image): mend it; {again}"
+    step = f"{result.next_step}; {again}" if result.next_step else f"Next step (image): fix it; {again}"
     return replace(result, next_step=step)
 
 
@@ -66,7 +66,7 @@ def _unpinned(evidence: Evidence) -> bool:
     return isinstance(image, Unknown) or (not isinstance(scan, Unknown) and scan.digest != image.digest)
 
 
-def _wrong_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | None:
+def _check_base(image: ResolvedImage, policy: PromotionPolicySpec) -> Result | None:
     """Compare the lowest layers with those of the listed base images: what an image says of its own base is no evidence."""
     bases = policy.images.base_images
     if not bases or any(image.config.diff_ids[: len(base.diff_ids)] == tuple(base.diff_ids) for base in bases):

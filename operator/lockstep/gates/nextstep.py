@@ -10,7 +10,7 @@ from lockstep.environment.comparison.sonames import debian_packages
 _NAMED = 5
 
 
-def resolved_once(reference: str) -> str:
+def new_tag_advice(reference: str) -> str:
     """Return what to know before an image is pushed again under the same tag; empty where the reference names a digest."""
     return "" if "@" in reference else "push it under a new tag, or raise spec.retry: a tag is resolved once"
 
@@ -28,7 +28,7 @@ def image_step(differences: Sequence[Difference], rules: EnvironmentSpec, *, mod
     for difference in differences:
         by_kind.setdefault(difference.kind, []).append(difference)
     steps = [step for kind, found in by_kind.items() for step in _steps(kind, found, rules)]
-    again = resolved_once(reference)
+    again = new_tag_advice(reference)
     lock = f"lockstep environment lock {model}"
     if any(_is_locked(difference) for difference in by_kind.get(DifferenceKind.PACKAGE, ())):
         # Last, so that the command can be copied.
@@ -114,7 +114,7 @@ def _packages(found: Sequence[Difference]) -> Iterator[str]:
 
 
 def _is_locked(difference: Difference) -> bool:
-    """Tell whether the recorded environment's lock mends a package: another version, or none."""
+    """Return whether the recorded environment's lock corrects a package: another version, or none."""
     return difference.trained is not None and difference.trained != difference.image
 
 

@@ -46,12 +46,12 @@ class Verdict:
 
     @property
     def permits_traffic(self) -> bool:
-        """Tell whether every gate of the chain has answered and permits, and nothing holds."""
+        """Return whether every gate of the chain has answered and permits, and nothing holds."""
         return bool(self.results) and all(result.permits for result in self.results) and not self.holds
 
     @property
     def permits_pods(self) -> bool:
-        """Tell whether pods may be started: nothing holds, every gate that needs no pod permits, and there is one at all."""
+        """Return whether pods may be started: nothing holds, every gate that needs no pod permits, and there is one at all."""
         before = (result.permits for result in self.results if result.stage is Stage.BEFORE_PODS)
         return bool(self.results) and all(before) and not self.holds
 

@@ -47,7 +47,7 @@ async def gather(subject: Subject, sources: Sources, now: datetime, *, version: 
     )
 
 
-def ungoverned(owner: ModelDeployment, policy: Unknown, now: datetime) -> Evidence:
+def evidence_without_policy(owner: ModelDeployment, policy: Unknown, now: datetime) -> Evidence:
     """Return the evidence where no policy says what may be asked: nobody is."""
     return Evidence(
         now=now,

@@ -49,17 +49,17 @@ class Artifacts:
             path, query, key = "artifacts/list", {"run_id": str(place.run_id)}, "path"
         if below:
             query = query | {key: below}
-        found: dict[str, int | None] = {}
+        sizes: dict[str, int | None] = {}
         for _ in range(_MAX_PAGES):
             answer = await self._connection.json(path, query)
             entries = answer.get("files") or []
             for entry in map(mapping, entries if isinstance(entries, list) else []):
-                found[_joined(folder, _name(entry, below))] = None if entry.get("is_dir") else _size(entry)
+                sizes[_join(folder, _name(entry, below))] = None if entry.get("is_dir") else _size(entry)
             token = answer.get("next_page_token")
-            if not token or len(found) > MAX_FILES + _MAX_FOLDERS:
-                return found
+            if not token or len(sizes) > MAX_FILES + _MAX_FOLDERS:
+                return sizes
             query = query | {"page_token": str(token)}
-        return found
+        return sizes
 
     async def files(self, place: Place) -> Mapping[str, int]:
         """Return the sizes of all files of the model, by path.
@@ -72,12 +72,12 @@ class Artifacts:
         folders = [""]
         for count, folder in enumerate(folders):
             if count > _MAX_FOLDERS or len(sizes) > MAX_FILES:
-                raise _refused(place, f"it has more than {MAX_FILES} files or directories")
+                raise _refusal(place, f"it has more than {MAX_FILES} files or directories")
             for path, size in (await self.folder(place, folder)).items():
                 try:
                     check_path(path)
                 except InvalidModelFilesError as error:
-                    raise _refused(place, str(error)) from error
+                    raise _refusal(place, str(error)) from error
                 if size is None:
                     folders.append(path)
                 elif path not in NOT_THE_MODEL:
@@ -90,7 +90,7 @@ class Artifacts:
         Args:
             place: whose file.
             path: which.
-            took: told of each piece how many bytes it has.
+            took: called with the size of each piece in bytes.
 
         Raises:
             NotFoundError: there is no such file.
@@ -106,7 +106,7 @@ class Artifacts:
         return f"sha256:{total.hexdigest()}", size
 
 
-def _refused(place: Place, why: str) -> LineageError:
+def _refusal(place: Place, why: str) -> LineageError:
     return LineageError(Reason.MODEL_FILES_REFUSED, f"the files of {place.name} {place.version} can't be compared: {why}")
 
 
@@ -115,7 +115,7 @@ def _name(entry: Mapping[str, Any], below: str) -> str:
     return str(entry.get("path", "")).removeprefix(f"{below}/" if below else "")
 
 
-def _joined(folder: str, name: str) -> str:
+def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 

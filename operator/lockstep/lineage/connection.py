@@ -51,7 +51,7 @@ class NotOfferedError(LineageError):
 
 
 class BrokenError(LineageError):
-    """The server answered that it failed, so that this one thing could not be told."""
+    """The server answered that it failed, so that this one thing could not be determined."""
 
 
 class MLflowConnection:
@@ -82,9 +82,9 @@ class MLflowConnection:
         try:
             return mapping(json.loads(await self.body(f"{API}/{path}", query, _MAX_ANSWER)))
         except (ValueError, RecursionError) as error:
-            raise self._strange(path, "something that is no JSON") from error
+            raise self._unexpected_answer(path, "something that is no JSON") from error
         except TooLargeError as error:
-            raise self._strange(path, f"more than {_MAX_ANSWER} bytes") from error
+            raise self._unexpected_answer(path, f"more than {_MAX_ANSWER} bytes") from error
 
     async def body(self, path: str, query: Mapping[str, str], limit: int) -> bytes:
         """Return a file as a whole.
@@ -94,8 +94,8 @@ class MLflowConnection:
             TooLargeError: it has more than `limit` bytes.
             LineageError: the server did not answer as MLflow does.
         """
-        async with self._asked(path, query, self._timeout) as response:
-            body = await _limited(response, limit)
+        async with self._request(path, query, self._timeout) as response:
+            body = await _read_limited(response, limit)
             self._check(response, path, body)
             return body
 
@@ -106,7 +106,7 @@ class MLflowConnection:
         Raises:
             NotFoundError, LineageError: as `body`; LineageError too where the body breaks off.
         """
-        async with self._asked(path, query, self._unhurried) as response:
+        async with self._request(path, query, self._unhurried) as response:
             # A model may hold web pages, which come as attachments; a proxy's login page does not.
             page = response.content_type == "text/html" and "Content-Disposition" not in response.headers
             if response.status != 200 or page:
@@ -114,7 +114,7 @@ class MLflowConnection:
             yield response.content.iter_chunked(_CHUNK)
 
     @asynccontextmanager
-    async def _asked(
+    async def _request(
         self, path: str, query: Mapping[str, str], patience: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
@@ -126,7 +126,7 @@ class MLflowConnection:
             message = f"MLflow at {self.base} did not answer: {str(error) or type(error).__name__}"
             raise LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True) from error
 
-    def _strange(self, path: str, what: str) -> LineageError:
+    def _unexpected_answer(self, path: str, what: str) -> LineageError:
         name = path.removeprefix(f"{API}/")
         message = f"MLflow at {self.base} answered {name} with {what}: is it MLflow's address?"
         return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
@@ -135,7 +135,7 @@ class MLflowConnection:
         if response.status == 200:
             if response.content_type == "text/html":
                 # MLflow sends files as plain text: this is a proxy's login page.
-                raise self._strange(path, "a web page")
+                raise self._unexpected_answer(path, "a web page")
             return
         code = b""
         if found := re.search(rb'"error_code":\s*"([A-Z_]+)"', body[:_ERROR]):
@@ -157,7 +157,7 @@ class MLflowConnection:
         raise kind(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
 
-async def _limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(65536):
         body += chunk

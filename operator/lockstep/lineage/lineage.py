@@ -1,4 +1,4 @@
-"""The lineage of one model version, as the registry tells it, and the port through which it is read."""
+"""The lineage of one model version, as the registry reports it, and the port through which it is read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from lockstep.api.reasons import Reason
 
 
 class LineageError(Exception):
-    """The registry could not tell, or says that there is nothing to tell; `retry` tells the two apart."""
+    """The registry did not answer, or answers that there is nothing to report; `retry` distinguishes the two."""
 
     def __init__(self, reason: Reason, message: str, *, retry: bool = False) -> None:
         super().__init__(message)
@@ -134,7 +134,7 @@ class ModelRegistry(Protocol):
         ...
 
     async def digest(self, place: Place, path: str, took: Callable[[int], None]) -> tuple[str, int]:
-        """Read one file, however large, and return digest and size; `took` is told how many bytes have come.
+        """Read one file, however large, and return digest and size; `took` is called with how many bytes have come.
 
         Raises:
             LineageError: the file is gone, or the registry did not give it (`retry`).

@@ -10,7 +10,7 @@ import aiohttp
 from lockstep.api.reasons import Reason
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.formats.canonical import sha256_of
-from lockstep.formats.mlmodel import Described, InvalidMLmodelError, described
+from lockstep.formats.mlmodel import Described, InvalidMLmodelError, read_mlmodel
 from lockstep.formats.storage import ARTIFACT_PATH, SIGNATURE_PATH, digest_parameter, run_artifact
 from lockstep.lineage.artifacts import CONTENT, Artifacts, place_of
 from lockstep.lineage.connection import (
@@ -37,13 +37,13 @@ _LIMITS = {
     _EXAMPLE: _MAX_EXAMPLE,
     SIGNATURE_PATH: _MAX_SIGNATURE,
 }
-"""The files that lineage is told from, and how many bytes each may have."""
+"""The files that lineage is read from, and how many bytes each may have."""
 _LOGGED_MODEL = re.compile(r"^models:/(m-[0-9a-f]{32})$")
 _VERSION = re.compile(r"^models:/([^/]+)/([0-9]+)$")
 
 
 class MLflowRegistry:
-    """Lineage as one tracking server tells it; implements `ModelRegistry`."""
+    """Lineage as one tracking server reports it; implements `ModelRegistry`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class MLflowRegistry:
         run = await self._run(run_id)
         place = place_of(owner, uri, logged_model, run)
         files, unreadable = await self._files(owner, place)
-        stated_by_model = _described(files.get("MLmodel"))
+        stated_by_model = _ids_in_mlmodel(files.get("MLmodel"))
         return Lineage(
             name=name,
             version=number,
@@ -204,15 +204,15 @@ class MLflowRegistry:
         )
 
     async def _files(self, owner: tuple[str, str], place: Place | None) -> tuple[Mapping[str, bytes], str | None]:
-        """Read the files that lineage is told from, by path; nothing, and why, where the server can't read them itself."""
+        """Read the files that lineage is read from, by path; nothing, and why, where the server can't read them itself."""
         try:
-            wanted = await self._present(place)
+            wanted = await self._paths_to_read(place)
             bodies = await asyncio.gather(*(self._file(*owner, path) for path in wanted))
         except BrokenError as error:
             return {}, error.message
         return {path: body for path, body in zip(wanted, bodies, strict=True) if body is not None}, None
 
-    async def _present(self, place: Place | None) -> list[str]:
+    async def _paths_to_read(self, place: Place | None) -> list[str]:
         """Return which of them to ask for: those that are listed (MLflow 2 answers 500 for others), or all without a list."""
         if place is None:
             return list(_LIMITS)
@@ -262,9 +262,9 @@ def _pairs(entries: object) -> tuple[tuple[str, str], ...]:
     return tuple((str(entry.get("key", "")), str(entry.get("value", ""))) for entry in found)
 
 
-def _described(mlmodel: bytes | None) -> Described:
+def _ids_in_mlmodel(mlmodel: bytes | None) -> Described:
     """Return what the MLmodel file says of itself: nothing where it can't be read, which then disagrees with everything."""
     try:
-        return described(mlmodel) if mlmodel is not None else Described()
+        return read_mlmodel(mlmodel) if mlmodel is not None else Described()
     except InvalidMLmodelError:
         return Described()

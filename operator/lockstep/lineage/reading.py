@@ -76,7 +76,7 @@ async def read(
         place: whose files.
         sizes: what `listing` gave.
         limits: bounds.
-        progress: told how far it is.
+        progress: updated with how far it is.
         known: files that need not be read again; those that are read are added.
 
     Raises:
@@ -94,13 +94,13 @@ async def read(
             else:
                 progress.took(size)
         if found.size != size:
-            raise _another_size(place, path)
+            raise _size_changed(place, path)
         return path, found
 
     tasks = [asyncio.create_task(one(path, size)) for path, size in sizes.items()]
     try:
         async with asyncio.timeout(limits.seconds):
-            return _listed(place, dict(await asyncio.gather(*tasks)))
+            return _to_model_files(place, dict(await asyncio.gather(*tasks)))
     except TimeoutError as error:
         message = (
             f"the files of {place.name} {place.version} ({amount(progress.total)}) could not be read within "
@@ -125,22 +125,22 @@ class _Bound:
     def took(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            raise _another_size(self.place, self.path)
+            raise _size_changed(self.place, self.path)
         self.progress.took(count)
 
 
-def _another_size(place: Place, path: str) -> LineageError:
+def _size_changed(place: Place, path: str) -> LineageError:
     message = f"the files of {place.name} {place.version} change while they are read: {path} has another size"
     return LineageError(Reason.REGISTRY_UNREACHABLE, message, retry=True)
 
 
-def _listed(place: Place, found: Mapping[str, ModelFile]) -> ModelFiles:
+def _to_model_files(place: Place, found: Mapping[str, ModelFile]) -> ModelFiles:
     named = f"the files of {place.name} {place.version} can't be compared"
     try:
         files = ModelFiles.of(found)
     except InvalidModelFilesError as error:
         raise LineageError(Reason.MODEL_FILES_REFUSED, f"{named}: {error}") from error
-    if len(files.packed()) > MAX_PACKED:
+    if len(files.pack()) > MAX_PACKED:
         raise LineageError(Reason.MODEL_FILES_REFUSED, f"{named}: the list of them is longer than what a LineagePin holds")
     return files
 

@@ -87,7 +87,9 @@ class Metrics:
             ["dependency"],
             registry=registry,
         )
-        self.reconciles = Counter("lockstep_reconcile", "Looks at ModelDeployments, by result.", ["result"], registry=registry)
+        self.reconciles = Counter(
+            "lockstep_reconcile", "Reconciliations of ModelDeployments, by result.", ["result"], registry=registry
+        )
         self.reconcile_seconds = Histogram(
             "lockstep_reconcile_seconds", "Duration of one reconciliation.", buckets=_SECONDS, registry=registry
         )
@@ -98,16 +100,16 @@ class Metrics:
         self._waiting: dict[Key, tuple[str, str]] = {}
         self._refused: dict[Key, tuple[str, str]] = {}
 
-    def looked(self, result: str, seconds: float) -> None:
+    def reconciled(self, result: str, seconds: float) -> None:
         """Count one reconciliation of a ModelDeployment."""
         self.reconciles.labels(result).inc()
         self.reconcile_seconds.observe(seconds)
 
-    def gathered(self, asked: str, seconds: float) -> None:
+    def observe_gathering(self, asked: str, seconds: float) -> None:
         """Count one answer of a server."""
         self.gathering_seconds.labels(asked).observe(seconds)
 
-    def refused(self, key: Key, gate: str, reason: str, since: float) -> None:
+    def set_refused(self, key: Key, gate: str, reason: str, since: float) -> None:
         """Say that a gate refuses an object's candidate."""
         self._clear_waiting(key)
         if self._refused.get(key) != (gate, reason):
@@ -117,7 +119,7 @@ class Metrics:
             self.blocked.labels(gate, reason).inc()
         self.blocked_since.labels(*key).set(since)
 
-    def waits(self, key: Key, gate: str, reason: str, *, refused: bool = False) -> None:
+    def set_waiting(self, key: Key, gate: str, reason: str, *, refused: bool = False) -> None:
         """Say that an object's candidate waits for something that has not come for a while.
 
         One that was refused before, and that a dependency keeps from being judged anew, is still refused: its series go on,
@@ -145,7 +147,7 @@ class Metrics:
         if (waiting := self._waiting.pop(key, None)) is not None:
             self.deployment_waiting.remove(*key, *waiting)
 
-    def degraded(self, key: Key, reason: str | None) -> None:
+    def set_degraded(self, key: Key, reason: str | None) -> None:
         """Say whether, and why, an object's active revision is degraded."""
         self.active_degraded.remove_by_labels({"namespace": key[0], "name": key[1]})
         if reason is not None:
@@ -154,4 +156,4 @@ class Metrics:
     def forget(self, key: Key) -> None:
         """Remove every series of an object that is gone."""
         self.clear(key)
-        self.degraded(key, None)
+        self.set_degraded(key, None)

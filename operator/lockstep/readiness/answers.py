@@ -20,7 +20,7 @@ _BESIDE = {
     "status_code",
     "success",
 }
-_TOLD = ("message", "msg", "detail", "details", "reason", "title")
+_MESSAGE_KEYS = ("message", "msg", "detail", "details", "reason", "title")
 _FAILED = ("error", "failed", "failure")
 _CODES = ("error_code", "code", "status", "status_code")
 _REFUSING = 400
@@ -43,7 +43,7 @@ class TooManyValuesError(NoAnswerError):
     """An answer is too large to be judged."""
 
 
-def parsed(body: bytes, *, missing: bool) -> Any:
+def parse_answer(body: bytes, *, missing: bool) -> Any:
     """Parse an answer; the words NaN and Infinity, which are no JSON, only where `missing` allows them.
 
     Raises:
@@ -69,9 +69,9 @@ def refuse_error(value: Any) -> None:
     Raises:
         NoAnswerError: it is one.
     """
-    told = _error_in(value)
-    if told is not None:
-        raise NoAnswerError(f"its answer is an error: {told[:_SHOWN]}")
+    message = _error_in(value)
+    if message is not None:
+        raise NoAnswerError(f"its answer is an error: {message[:_SHOWN]}")
 
 
 def check_predictions(value: Any, rows: int | None, *, missing: bool) -> None:
@@ -101,7 +101,7 @@ def check_values(entries: list[Any], *, missing: bool) -> None:
     for entry in entries:
         held = 0
         for leaf in _leaves(entry):
-            lacks = leaf is None or not_finite(leaf)
+            lacks = leaf is None or is_not_finite(leaf)
             if lacks and leaf is not None and not missing:
                 raise NoAnswerError(f"its answer holds {leaf}{_HINT}")
             held += not lacks
@@ -112,14 +112,14 @@ def check_values(entries: list[Any], *, missing: bool) -> None:
         raise NoAnswerError(f"its answer holds null for {empty} of {len(entries)} predictions{_HINT}")
 
 
-def not_finite(leaf: Any) -> bool:
-    """Tell whether a value is NaN or infinite, or the word for it that some serialisers write."""
+def is_not_finite(leaf: Any) -> bool:
+    """Return whether a value is NaN or infinite, or the word for it that some serialisers write."""
     if isinstance(leaf, float):
         return not math.isfinite(leaf)
     return isinstance(leaf, str) and leaf.strip().lower() in _NOT_FINITE
 
 
-def miscounted(rows: int, found: int) -> NoAnswerError:
+def count_error(rows: int, found: int) -> NoAnswerError:
     """Return the error about another number of predictions than of rows."""
     return NoAnswerError(f"{rows} rows were asked and {found} predictions came back ({_WHOLE})")
 
@@ -129,9 +129,9 @@ def _check_count(value: Any, rows: int) -> None:
         # Of several outputs, each with a list: one of them has to have an entry a row.
         lengths = [len(column) for column in value.values() if isinstance(column, list)]
         if rows != 1 and rows not in lengths:
-            raise miscounted(rows, max(lengths, default=1))
+            raise count_error(rows, max(lengths, default=1))
     elif (found := len(value) if isinstance(value, list) else 1) != rows:
-        raise miscounted(rows, found)
+        raise count_error(rows, found)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -155,14 +155,14 @@ def _error_in(value: Any) -> str | None:
         return None
     fields = {str(key).lower(): one for key, one in value.items()}
     for key in _ERRORS:
-        told = _text(fields.get(key))
-        if told is not None:
-            return _text(next((fields[one] for one in _TOLD if one in fields), None)) or told
+        error = _text(fields.get(key))
+        if error is not None:
+            return _text(next((fields[name] for name in _MESSAGE_KEYS if name in fields), None)) or error
     if fields.keys() <= _BESIDE:
         failed = fields.get("success") is False or str(fields.get("status")).lower() in _FAILED
         failed = failed or any(isinstance(code, int) and code >= _REFUSING for code in map(fields.get, _CODES))
         if failed or fields.keys() == {"detail"}:
-            return next((told for one in _TOLD if (told := _text(fields.get(one))) is not None), None)
+            return next((text for name in _MESSAGE_KEYS if (text := _text(fields.get(name))) is not None), None)
     return None
 
 

@@ -1,4 +1,4 @@
-"""How common HTTP clients present themselves, so that a server can't tell the audit from the traffic that it will get."""
+"""How common HTTP clients present themselves, so that a server can't recognise the audit among the traffic it will get."""
 
 import zlib
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ CLIENTS = (
 )
 
 
-def decoded(body: bytes, encoding: str, limit: int) -> bytes:
+def decode_content(body: bytes, encoding: str, limit: int) -> bytes:
     """Return a body without its content encoding, at most `limit` bytes and one more.
 
     Raises:

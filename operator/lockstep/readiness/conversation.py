@@ -9,10 +9,10 @@ import aiohttp
 from yarl import URL
 
 from lockstep.readiness.answers import NoAnswerError
-from lockstep.readiness.client import Client, decoded
+from lockstep.readiness.client import Client, decode_content
 from lockstep.readiness.port import Audit
 from lockstep.readiness.protocols.exchange import Request, ServingProtocol
-from lockstep.readiness.said import said
+from lockstep.readiness.said import error_excerpt
 
 _MAX_ANSWER = 16 * 1024 * 1024
 _LARGE_ANSWER = 256 * 1024
@@ -84,8 +84,8 @@ class Conversation:
         async with AsyncExitStack() as held:
             status, body = await self._ask("POST", request.path, asked, request.body, held)
             if status != 200:
-                told = await asyncio.to_thread(said, body, request.body)
-                message = f"{about} was answered with {status}" + (f": {told}" if told else "")
+                excerpt = await asyncio.to_thread(error_excerpt, body, request.body)
+                message = f"{about} was answered with {status}" + (f": {excerpt}" if excerpt else "")
                 raise AuditError(message, self._protocol.advice(status))
             try:
                 # Beside the event loop, since an answer may have hundreds of thousands of numbers.
@@ -101,7 +101,7 @@ class Conversation:
             ) as response:
                 packed = response.headers.get("Content-Encoding", "")
                 body = await self._read(response, asked, held, packed=packed != "")
-                return response.status, decoded(body, packed, _MAX_ANSWER)
+                return response.status, decode_content(body, packed, _MAX_ANSWER)
         except TimeoutError as error:
             message = f"{asked} was not answered within {self._audit.timeout_seconds:g} s"
             raise AuditError(message, _SLOW, unreachable=True) from error

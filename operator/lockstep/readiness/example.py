@@ -35,7 +35,7 @@ class Example:
 
     @property
     def rows(self) -> int | None:
-        """Rows of this request, each of which has one prediction; None where the form does not tell."""
+        """Rows of this request, each of which has one prediction; None where the form does not say."""
         rows = _rows(self.content)
         return len(rows) if rows is not None else None
 
@@ -46,7 +46,7 @@ class Example:
             return "the registered input example"
         return f"{self.rows} of the {self.of} rows of the registered input example"
 
-    def drawn(self, chance: random.Random, *, fewer: bool) -> "Example":
+    def draw(self, chance: random.Random, *, fewer: bool) -> "Example":
         """Return the example with its rows in another order, and perhaps fewer of them, as other clients would send them.
 
         Rows are left out only where all of them have values of the same kinds: else a column could change its type.
@@ -59,7 +59,7 @@ class Example:
             number = chance.randint(1, number)
         return replace(self, content=_with_rows(self.content, chance.sample(range(len(rows)), number)), registered=None)
 
-    def encoded(self, *, compact: bool) -> bytes:
+    def encode(self, *, compact: bool) -> bytes:
         """Return it as JSON, with NaN where the example has it: MLflow writes and takes it."""
         if self.registered is not None:
             return self.registered
@@ -93,7 +93,7 @@ def _with_rows(content: dict[str, Any], chosen: list[int]) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> object:
-    """Return what tells whether two rows have the same types."""
+    """Return what is equal for two rows that have the same types."""
     if isinstance(value, list):
         return tuple(_kind(one) for one in value)
     if isinstance(value, dict):

@@ -58,6 +58,6 @@ class Plan:
             self._example = Example.parse(data)
         example = self._example
         if ask is Ask.ROWS and example is not None:
-            example = example.drawn(self._chance, fewer=not self._audit.missing_predictions)
+            example = example.draw(self._chance, fewer=not self._audit.missing_predictions)
         request = self._protocol.request(example, compact=self._compact)
-        return request.uncounted() if self._audit.whole_example else request
+        return request.without_count() if self._audit.whole_example else request

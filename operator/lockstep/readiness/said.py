@@ -21,7 +21,7 @@ _ECHOES = (
 )
 
 
-def said(body: bytes, request: bytes) -> str:
+def error_excerpt(body: bytes, request: bytes) -> str:
     """Return what the body of a refusal says: its message and the end of its trace, the cause first.
 
     Texts of the request are left out of it, since an input example may hold personal data and a status is read by many;
@@ -32,8 +32,8 @@ def said(body: bytes, request: bytes) -> str:
         found = "; ".join(dict.fromkeys(part for part in _parts(json.loads(body)) if part))
     except (ValueError, RecursionError):
         found = ""
-    told = _without(found or _cause(text)[:_TEXT], request)
-    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
+    excerpt = _without(found or _cause(text)[:_TEXT], request)
+    return excerpt if len(excerpt) <= _SHOWN else excerpt[: _SHOWN - 1] + "…"
 
 
 def _parts(answer: Any) -> Iterator[str]:
@@ -70,10 +70,10 @@ def _cause(text: str) -> str:
         # An exception's message may have several lines; those of the frames are indented.
         after = (number for number in range(frames[-1] + 1, len(lines)) if lines[number][:1].strip())
         lines = lines[next(after, len(lines)) :]
-    told = "\n".join(lines)
+    cause = "\n".join(lines)
     for echo, instead in _ECHOES:
-        told = echo.sub(instead, told)
-    return " ".join(told.split())
+        cause = echo.sub(instead, cause)
+    return " ".join(cause.split())
 
 
 def _without(text: str, request: bytes) -> str:

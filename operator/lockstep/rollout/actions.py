@@ -8,7 +8,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Create:
-    """Create an object; one of the same name that exists by now is left alone and looked at again."""
+    """Create an object; one of the same name that exists by now is left alone and checked at the next reconciliation."""
 
     body: Manifest
 
@@ -21,7 +21,7 @@ class Apply:
     resource_version: str
 
 
-def applied(desired: Manifest, live: Manifest) -> Apply:
+def apply_step(desired: Manifest, live: Manifest) -> Apply:
     """Return the step from a live object to the desired one.
 
     With its uid: a server-side apply onto an object that has gone meanwhile would make a new one.
@@ -33,7 +33,7 @@ def applied(desired: Manifest, live: Manifest) -> Apply:
 
 @dataclass(frozen=True)
 class Correct:
-    """Replace an object as a whole. With `why` it is a correction of somebody else's act, which an event tells."""
+    """Replace an object as a whole. With `why` it is a correction of somebody else's act, which an event reports."""
 
     body: Manifest
     resource_version: str

@@ -34,12 +34,13 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.records import RecordOutcome
 from lockstep.gates import readiness
 from lockstep.gates.gate import Result, Stage
 from lockstep.gates.hold import HoldName
 from lockstep.gates.verdict import Verdict, decisive
 from lockstep.images.reference import repository_of
-from lockstep.rollout.actions import Action, Create, Delete, Scale, applied
+from lockstep.rollout.actions import Action, Create, Delete, Scale, apply_step
 from lockstep.rollout.objects import manifests
 from lockstep.rollout.objects.revision import Snapshot, spec_hash
 from lockstep.rollout.observed.observed import Object, Observed
@@ -53,8 +54,8 @@ class CandidateStep:
     candidate: CandidateStatus
     actions: tuple[Action, ...] = ()
     """To be carried out after the status has been accepted."""
-    record: str | None = None
-    """`Promoted` or `Refused` when a PromotionRecord has to exist before the status is written."""
+    record: RecordOutcome | None = None
+    """Outcome of the PromotionRecord that has to exist before the status is written; None where none has to."""
     promote: bool = False
     """True when the status that is written next makes the candidate the active revision."""
 
@@ -96,7 +97,7 @@ def wanted_pods(owner: ModelDeployment, policy: PromotionPolicy, *, recorded: bo
 
 
 def waits_for_room(gates: Iterable[GateStatus | Result]) -> bool:
-    """Tell whether the readiness gate says that the pods find no room."""
+    """Return whether the readiness gate reports that the pods find no room."""
     named = {g.gate if isinstance(g, Result) else g.name: g.reason for g in gates}
     return named.get(readiness.NAME) in readiness.NO_ROOM
 
@@ -132,20 +133,20 @@ def pinned_reference(candidate: CandidateStatus, wanted: str) -> str:
 
 def next_step(given: CandidateInput) -> CandidateStep:
     """Decide what comes next for a candidate. Traffic is given only by a step with `promote`."""
-    refused = _refused_for_good(given)
+    refused = _final_refusal(given)
     if refused is not None:
-        return CandidateStep(refused, actions=_withdrawals(given))
+        return CandidateStep(refused, actions=_withdraw(given))
     candidate = describe(given)
     blocking = given.verdict.blocking
     if blocking is not None and blocking.outcome is GateOutcome.REJECTED:
-        return _refused(given, candidate, blocking)
+        return _refuse(given, candidate, blocking)
     snapshot, policy = given.snapshot, given.policy
     if snapshot is None or policy is None or not given.verdict.permits_pods:
         return CandidateStep(candidate)
     if candidate.pods_since is None:
         candidate = candidate.model_copy(update={"pods_since": given.now})
     wanted = wanted_pods(given.owner, policy, recorded=given.recorded)
-    actions = _pods(given, snapshot, wanted)
+    actions = _pod_actions(given, snapshot, wanted)
     if actions or not given.verdict.permits_traffic or given.pods_ready < wanted:
         return CandidateStep(candidate, actions=tuple(actions))
     if not given.recorded:
@@ -153,11 +154,11 @@ def next_step(given: CandidateInput) -> CandidateStep:
         if not full:
             # The pods that are added now have the whole deadline for themselves.
             candidate = candidate.model_copy(update={"pods_since": given.now})
-        return CandidateStep(candidate, record="Promoted", promote=full)
-    return CandidateStep(candidate, record="Promoted", promote=True)
+        return CandidateStep(candidate, record=RecordOutcome.PROMOTED, promote=full)
+    return CandidateStep(candidate, record=RecordOutcome.PROMOTED, promote=True)
 
 
-def _pods(given: CandidateInput, snapshot: Snapshot, wanted: int) -> list[Action]:
+def _pod_actions(given: CandidateInput, snapshot: Snapshot, wanted: int) -> list[Action]:
     """Bring the candidate's pods up, then pause their Deployment, so that no template edit can change them any more."""
     observed, owner = given.observed, given.owner
     actions: list[Action] = []
@@ -175,11 +176,11 @@ def _pods(given: CandidateInput, snapshot: Snapshot, wanted: int) -> list[Action
         return [*actions, Scale(live["metadata"]["name"], wanted)]
     if given.pods_ready >= wanted and not live["spec"].get("paused"):
         desired = manifests.deployment(owner, snapshot, replicas=wanted, paused=True)
-        actions.append(applied(desired, live))
+        actions.append(apply_step(desired, live))
     return actions
 
 
-def _refused_for_good(given: CandidateInput) -> CandidateStatus | None:
+def _final_refusal(given: CandidateInput) -> CandidateStatus | None:
     """Return the candidate's status when it was refused for good and nothing about it has changed since."""
     before = previous_candidate(given.owner, given.pins.version, given.now)
     snapshot = given.snapshot
@@ -189,16 +190,16 @@ def _refused_for_good(given: CandidateInput) -> CandidateStatus | None:
     return before if before.final and same_revision and same_policy else None
 
 
-def _refused(given: CandidateInput, candidate: CandidateStatus, blocking: Result) -> CandidateStep:
+def _refuse(given: CandidateInput, candidate: CandidateStatus, blocking: Result) -> CandidateStep:
     update: dict[str, object] = {"final": blocking.final} | ({"pods_since": None} if blocking.final else {})
     return CandidateStep(
         candidate.model_copy(update=update),
-        actions=_withdrawals(given) if blocking.final else (),
-        record="Refused" if given.snapshot is not None else None,
+        actions=_withdraw(given) if blocking.final else (),
+        record=RecordOutcome.REFUSED if given.snapshot is not None else None,
     )
 
 
-def _withdrawals(given: CandidateInput) -> tuple[Action, ...]:
+def _withdraw(given: CandidateInput) -> tuple[Action, ...]:
     """A candidate that failed for good gives its place back; its record keeps what its pods said."""
     revision = given.snapshot.revision if given.snapshot is not None else ""
     live = given.observed.deployments.get(revision)
@@ -215,7 +216,7 @@ def describe(given: CandidateInput) -> CandidateStatus:
     same_wait = waiting and blocking is not None and _blocked_by(before, given.owner) == (blocking.gate, str(blocking.reason))
     return before.model_copy(
         update={
-            # What is pinned stays pinned while a dependency can't tell.
+            # What is pinned stays pinned while a dependency does not answer.
             "revision": snapshot.revision if snapshot else before.revision,
             "model_version": pins.version or before.model_version,
             "run_id": pins.run_id or before.run_id,
@@ -225,7 +226,7 @@ def describe(given: CandidateInput) -> CandidateStatus:
             "environment_digest": verdict.environment_digest,
             "policy_hash": verdict.policy_hash,
             "gates": [gate_status(result) for result in verdict.results],
-            "blocked_since": (before.blocked_since or given.now) if refused else _still_blocked(before, verdict),
+            "blocked_since": (before.blocked_since or given.now) if refused else _blocked_since(before, verdict),
             "waiting_since": (before.waiting_since if same_wait and before.waiting_since else given.now) if waiting else None,
             "pods_since": given.pods_since or before.pods_since,
             "final": False,
@@ -233,7 +234,7 @@ def describe(given: CandidateInput) -> CandidateStatus:
     )
 
 
-def _still_blocked(before: CandidateStatus, verdict: Verdict) -> datetime | None:
+def _blocked_since(before: CandidateStatus, verdict: Verdict) -> datetime | None:
     """Return since when a candidate is refused that a dependency keeps from being judged anew: it has not been let go on."""
     gate = next((result for result in verdict.results if not result.permits), None)
     unknown = gate is not None and gate.outcome is GateOutcome.RETRY and gate.stage is Stage.BEFORE_PODS

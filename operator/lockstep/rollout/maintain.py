@@ -1,6 +1,6 @@
 """Keeps what serves as it was promoted: the active revision's objects, old revisions, and nothing foreign among the pods.
 
-Needs no evidence and no registry, so that what serves goes on being looked after while everything else is down.
+Needs no evidence and no registry, so that what serves is maintained while everything else is down.
 """
 
 import copy
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import Reason
-from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, applied
+from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, apply_step
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.objects.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.objects.revision import Snapshot, short_hash
@@ -126,7 +126,7 @@ def _drift_of_deployment(
     if where is None and serves and complete and not paused:
         where = "spec.paused"
     if where:
-        yield Correct(_replacing(live, desired), _version(live), f"Deployment {_name(live)}: {where} was changed")
+        yield Correct(_with_live_metadata(live, desired), _version(live), f"Deployment {_name(live)}: {where} was changed")
     yield from _drift_of_replica_sets(observed, snapshot, desired)
 
 
@@ -167,8 +167,8 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     where = service_drift(desired, live)
     if where is None:
         return
-    if _own_switch(owner, desired, live):
-        yield applied(desired, live)
+    if _is_own_switch(owner, desired, live):
+        yield apply_step(desired, live)
         return
     # While a change of the spec is not yet answered for, another port is the user's own.
     asked = where.startswith("spec.ports") and owner.status.observed_generation != owner.generation
@@ -176,8 +176,8 @@ def _service(owner: ModelDeployment, observed: Observed, active: Snapshot) -> It
     if not is_headless(live):
         yield Correct(replacement(desired, live), _version(live), why)
     elif "deletionTimestamp" not in live["metadata"]:
-        # It gets an address at its creation only. Who knows its name goes on reaching the pods by what DNS has told, which is
-        # how a Service without an address is reached, until the new one has its own.
+        # It gets an address at its creation only. Who knows its name goes on reaching the pods by what DNS has answered, which
+        # is how a Service without an address is reached, until the new one has its own.
         yield Delete("Service", _name(live), live["metadata"]["uid"], why or f"Service {_name(live)}: {where} was changed")
         yield Create(desired)
 
@@ -186,8 +186,8 @@ def _previous(owner: ModelDeployment) -> str | None:
     return owner.status.history[0].revision if owner.status.history else None
 
 
-def _own_switch(owner: ModelDeployment, desired: Manifest, live: Object) -> bool:
-    """Tell the switch from the revision before from somebody else's change.
+def _is_own_switch(owner: ModelDeployment, desired: Manifest, live: Object) -> bool:
+    """Return whether a change is the switch from the revision before, and not somebody else's.
 
     A new port is no such step: a server-side apply merges ports by number and would leave the old one beside it.
     """
@@ -206,10 +206,10 @@ def _budget(owner: ModelDeployment, observed: Observed, active: Snapshot) -> Ite
         return
     previous = _previous(owner)
     if previous is not None and budget_drift(manifests.disruption_budget(owner, previous), live) is None:
-        yield applied(desired, live)
+        yield apply_step(desired, live)
         return
     # The whole spec: what somebody added (minAvailable) excludes what is ours.
-    body = _replacing(live, desired) | {"spec": desired["spec"]}
+    body = _with_live_metadata(live, desired) | {"spec": desired["spec"]}
     yield Correct(body, _version(live), f"PodDisruptionBudget {_name(live)}: {where} was changed")
 
 
@@ -261,7 +261,7 @@ def _old_revisions(
     return actions, due
 
 
-def _replacing(live: Object, desired: Manifest) -> Manifest:
+def _with_live_metadata(live: Object, desired: Manifest) -> Manifest:
     """Return the live object with our whole spec in it; what the API server allocated (addresses) stays."""
     body = copy.deepcopy(live)
     body.pop("status", None)

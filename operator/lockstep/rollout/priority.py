@@ -17,7 +17,7 @@ class Priority:
     preempts: bool
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """The priority as a person would name it."""
         return f"{self.name} ({self.value})" if self.name else f"none ({self.value})"
 
@@ -43,11 +43,11 @@ def preemption_problem(
     if asked is None:
         # It could be made at any moment, with whatever value.
         return f"the PriorityClass {wanted} does not exist. Next step (manifest): name one that does"
-    has = lowest(pods, priority_of(serving, classes))
+    has = lowest_priority(pods, priority_of(serving, classes))
     if not asked.preempts or asked.value <= has:
         return None
     return (
-        f"the candidate's priority {asked.called} is higher than that of what serves ({has}): its pods could push the "
+        f"the candidate's priority {asked.display_name} is higher than that of what serves ({has}): its pods could push the "
         "serving ones off their nodes before they have proven anything. Next step: name a PriorityClass with "
         "preemptionPolicy: Never or of no higher value in template.priorityClassName, or let the platform team list "
         "this one in pods.priorityClasses"
@@ -61,21 +61,25 @@ def priority_of(name: str | None, classes: Iterable[Object]) -> Priority | None:
     """
     found = list(classes)
     if name is None:
-        defaults = [one for one in found if one.get("globalDefault")]
+        defaults = [priority_class for priority_class in found if priority_class.get("globalDefault")]
         chosen = min(defaults, key=_value, default=None)
         return Priority("", 0, preempts=True) if chosen is None else _priority(chosen)
-    return next((_priority(one) for one in found if one["metadata"]["name"] == name), None)
+    return next((_priority(priority_class) for priority_class in found if priority_class["metadata"]["name"] == name), None)
 
 
-def lowest(pods: Sequence[Object], named: Priority | None) -> int:
+def lowest_priority(pods: Sequence[Object], named: Priority | None) -> int:
     """Return the lowest priority among pods that run, and that their ReplicaSet would give to the next one."""
     values = [int((pod.get("spec") or {}).get("priority") or 0) for pod in pods]
     return min([*values, *([named.value] if named is not None else [])], default=0)
 
 
-def _priority(one: Object) -> Priority:
-    return Priority(str(one["metadata"]["name"]), _value(one), preempts=one.get("preemptionPolicy") != "Never")
+def _priority(priority_class: Object) -> Priority:
+    return Priority(
+        str(priority_class["metadata"]["name"]),
+        _value(priority_class),
+        preempts=priority_class.get("preemptionPolicy") != "Never",
+    )
 
 
-def _value(one: Object) -> int:
-    return int(one.get("value") or 0)
+def _value(priority_class: Object) -> int:
+    return int(priority_class.get("value") or 0)

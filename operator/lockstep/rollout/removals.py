@@ -10,8 +10,8 @@ The rule is integrity first where it costs no availability:
   and the status says that it serves. While the newest pod is changed too none goes for that, since the next would be as well.
 - A candidate's changed pod is its gate's affair: the candidate is refused (PodTampered), and its Deployment goes as a whole.
 
-One after the other is half a minute apart. That is told by the age of the newest pod, which a restart of the operator does not
-forget. All together are bounded by what the caller allows, so that neither a mistake of ours nor a fight with another
+One after the other is half a minute apart. That is measured by the age of the newest pod, which a restart of the operator
+does not forget. All together are bounded by what the caller allows, so that neither a mistake of ours nor a fight with another
 controller makes and ends pods without end.
 """
 
@@ -58,63 +58,63 @@ def removals(found: Sequence[Bearer], *, active: str | None, now: datetime, allo
         allowed: how many pods may go now.
         refill: seconds until one more may go.
     """
-    foreign = [one for one in found if _has_no_place(one, active)]
-    mine = [one for one in found if one.revision == active and one not in foreign]
-    own, due = _turn(mine, now)
+    foreign = [pod for pod in found if _is_foreign(pod, active)]
+    mine = [pod for pod in found if pod.revision == active and pod not in foreign]
+    own, due = _next_in_turn(mine, now)
     going = [*foreign, *own]
     gone, over = going[:allowed], going[allowed:]
-    stays = [one for one in mine if one not in gone]
-    strangers = tuple(one for one in over if one.standing is Standing.STRANGER)
+    stays = [pod for pod in mine if pod not in gone]
+    strangers = tuple(pod for pod in over if pod.standing is Standing.STRANGER)
     return Removals(
-        actions=tuple(Delete("Pod", one.name, one.uid, _why(one)) for one in gone),
+        actions=tuple(Delete("Pod", pod.name, pod.uid, _why(pod)) for pod in gone),
         strangers=strangers,
-        impairment=_impairment([one for one in strangers if one.revision == active], stays),
+        impairment=_impairment([pod for pod in strangers if pod.revision == active], stays),
         due=refill if over else due,
     )
 
 
-def _has_no_place(one: Bearer, active: str | None) -> bool:
-    """Tell of a stranger, and of a stray that serves nothing: it would get traffic, unaudited, with its revision."""
-    return one.standing is Standing.STRANGER or (one.standing is Standing.STRAY and one.revision != active)
+def _is_foreign(pod: Bearer, active: str | None) -> bool:
+    """Return whether a pod is a stranger, or a stray that serves nothing: it would get unaudited traffic with its revision."""
+    return pod.standing is Standing.STRANGER or (pod.standing is Standing.STRAY and pod.revision != active)
 
 
-def _turn(mine: Sequence[Bearer], now: datetime) -> tuple[list[Bearer], float | None]:
+def _next_in_turn(mine: Sequence[Bearer], now: datetime) -> tuple[list[Bearer], float | None]:
     """Return whose turn it is among the active revision's pods, or in how many seconds it is somebody's."""
-    newest = max((one for one in mine if one.standing in _OF_THE_REPLICA_SET), key=lambda one: one.made, default=None)
+    newest = max((pod for pod in mine if pod.standing in _OF_THE_REPLICA_SET), key=lambda pod: pod.made, default=None)
     wait = (PACE - (now - newest.made)).total_seconds() if newest is not None else 0.0
-    safe = any(one.standing is Standing.OWN and one.ready for one in mine)
-    edited = [one for one in mine if one.standing is Standing.EDITED]
-    idle = [one for one in edited if safe or not one.ready]
+    safe = any(pod.standing is Standing.OWN and pod.ready for pod in mine)
+    edited = [pod for pod in mine if pod.standing is Standing.EDITED]
+    idle = [pod for pod in edited if safe or not pod.ready]
     if idle:
         return idle, None
     if newest is not None and newest.standing is Standing.OWN and not newest.ready:
-        # What replaces the one before is still coming up; it is looked at again when it is ready.
+        # What replaces the one before is still coming up; it is checked again when it is ready.
         return [], None
     waiting = edited
     if safe:
         helps = newest is not None and newest.standing is Standing.OWN
         slow = (Standing.STRAY, Standing.MADE_OTHERWISE) if helps else (Standing.STRAY,)
-        waiting = sorted((one for one in mine if one.standing in slow), key=lambda one: slow.index(one.standing))
+        waiting = sorted((pod for pod in mine if pod.standing in slow), key=lambda pod: slow.index(pod.standing))
     if not waiting:
         return [], None
     return (waiting[:1], None) if wait <= 0 else ([], wait)
 
 
-def _why(one: Bearer) -> str:
-    if one.standing in (Standing.EDITED, Standing.MADE_OTHERWISE):
-        return f"Pod {one.name} was changed: {one.how}"
-    return f"Pod {one.name} bears Lockstep's labels and is not Lockstep's"
+def _why(pod: Bearer) -> str:
+    if pod.standing in (Standing.EDITED, Standing.MADE_OTHERWISE):
+        return f"Pod {pod.name} was changed: {pod.how}"
+    return f"Pod {pod.name} bears Lockstep's labels and is not Lockstep's"
 
 
 def _impairment(strangers: Sequence[Bearer], stays: Sequence[Bearer]) -> Impairment | None:
     if strangers:
-        names = _listed(strangers)
+        names = _list_names(strangers)
         message = f"pods that Lockstep did not ask for bear the labels of what serves: {names}. They are deleted as they come"
         return Impairment(Reason.FOREIGN_POD, f"{message}. Next step: find out who makes them")
-    changed = [one for one in stays if one.ready and one.standing in (Standing.EDITED, Standing.MADE_OTHERWISE)]
+    changed = [pod for pod in stays if pod.ready and pod.standing in (Standing.EDITED, Standing.MADE_OTHERWISE)]
     if not changed:
         return None
-    alone = not any(one.ready and one.standing in (Standing.OWN, Standing.STRAY) for one in stays)
+    alone = not any(pod.ready and pod.standing in (Standing.OWN, Standing.STRAY) for pod in stays)
     message = f"pod {changed[0].name} is not what was promoted: {changed[0].how}"
     if len(changed) > 1:
         message += f", and so are {len(changed) - 1} more"
@@ -123,6 +123,6 @@ def _impairment(strangers: Sequence[Bearer], stays: Sequence[Bearer]) -> Impairm
     return Impairment(Reason.ACTIVE_POD_TAMPERED, f"{message}. {step}")
 
 
-def _listed(found: Sequence[Bearer]) -> str:
-    names = ", ".join(one.name for one in found[:3])
+def _list_names(found: Sequence[Bearer]) -> str:
+    names = ", ".join(pod.name for pod in found[:3])
     return names if len(found) <= 3 else f"{names} and {len(found) - 3} more"

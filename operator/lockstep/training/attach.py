@@ -8,7 +8,7 @@ from typing import Any
 
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.statement import training_statement
-from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.dsse import IN_TOTO, seal
 from lockstep.formats.keys import PrivateKey
 from lockstep.formats.storage import (
     ARTIFACT_PATH,
@@ -62,7 +62,7 @@ def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None, si
 
     Raises:
         mlflow.exceptions.MlflowException: MLflow does not take it.
-        CatalogueError, UnreadableFileError: the environment can't be told.
+        CatalogueError, UnreadableFileError: the environment could not be determined.
     """
     from mlflow import MlflowClient
 
@@ -75,7 +75,7 @@ def attach(model_id: str, extra: Sequence[str], reload_seconds: float | None, si
         return Attachment(model_id, run_id, recorded, known=True, why=None)
     document, why = _document(model_id, str(model.artifact_location), extra, reload_seconds)
     with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
-        envelope = _signed(document, model_id, run_id, signer)
+        envelope = _sign(document, model_id, run_id, signer)
         _write(Path(folder) / ARTIFACT_PATH, document.canonical())
         if envelope is not None:
             _write(Path(folder) / SIGNATURE_PATH, envelope)
@@ -98,12 +98,12 @@ def _document(
 ) -> tuple[EnvironmentDocument, str | None]:
     if seconds is None:
         return capture_environment(), "no proof was asked for"
-    flavors, requirements = _described(location)
+    flavors, requirements = _read_flavors(location)
     needed = required_set(f"models:/{model_id}", flavors, requirements, extra, seconds=seconds)
     return capture_environment(required=needed.names, proof=needed.proof, code=needed.code), needed.why
 
 
-def _described(location: str) -> tuple[list[str], str]:
+def _read_flavors(location: str) -> tuple[list[str], str]:
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model
 
@@ -126,10 +126,10 @@ def _tag_tree(client: Any, run: Any) -> None:
         client.set_tag(run.info.run_id, DIRTY_TAG, str(dirty).lower())
 
 
-def _signed(document: EnvironmentDocument, model_id: str, run_id: str | None, signer: PrivateKey | None) -> bytes | None:
+def _sign(document: EnvironmentDocument, model_id: str, run_id: str | None, signer: PrivateKey | None) -> bytes | None:
     if signer is None:
         return None
-    return sealed(IN_TOTO, training_statement(document, model_id=model_id, run_id=run_id), signer)
+    return seal(IN_TOTO, training_statement(document, model_id=model_id, run_id=run_id), signer)
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -40,7 +40,7 @@ def capture_environment(
         code: digests of the modules outside any distribution that the model needs, by import path.
 
     Raises:
-        CatalogueError, UnreadableFileError: the environment can't be told (two versions of one package installed).
+        CatalogueError, UnreadableFileError: the environment could not be determined (two versions of one package installed).
     """
     tree = HostTree()
     path = current_path()

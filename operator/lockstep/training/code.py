@@ -39,7 +39,7 @@ def own_code_of(
         system: the path as the interpreter spells it, with links; `sys.path` by default.
 
     Raises:
-        CatalogueError, UnreadableFileError: what is installed can't be told.
+        CatalogueError, UnreadableFileError: what is installed could not be determined.
     """
     owners = Ownership(tree, find_distributions(tree, path.entries))
     # Of two entries one of which lies in the other, the longer one is the one that a file was found in.

@@ -8,7 +8,7 @@ _SECONDS = 20
 
 
 def dirty_tree(commit: str) -> bool | None:
-    """Tell whether the tree of the main script differs from `commit`; None when that can't be told.
+    """Return whether the tree of the main script differs from `commit`; None when that could not be determined.
 
     Changes of tracked files count, and untracked Python files: they can be imported. Other untracked files are output.
     """

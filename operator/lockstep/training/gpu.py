@@ -20,10 +20,10 @@ def gpu(root: Path = Path("/proc/driver/nvidia")) -> str | None:
     """
     version = _read(root / "version")
     cards = (_read(path) for path in _cards(root / "gpus"))
-    return described(version, [card for card in cards if card is not None])
+    return describe_cards(version, [card for card in cards if card is not None])
 
 
-def described(version: str | None, cards: Sequence[str]) -> str | None:
+def describe_cards(version: str | None, cards: Sequence[str]) -> str | None:
     """Put the texts of `version` and of each card's `information` into words; None where they say nothing."""
     driver = _driver(version or "")
     models = Counter(model for card in cards[:_MAX_CARDS] if (model := _model(card)))

@@ -70,17 +70,17 @@ class HostTree:
 
     def sha256(self, path: str) -> str | None:
         """See `FileTree.sha256`."""
-        with self._opened(path) as file:
+        with self._open(path) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" if file is not None else None
 
     def digest(self, path: str, algorithm: str) -> str | None:
         """See `FileTree.digest`."""
-        with self._opened(path) as file:
+        with self._open(path) as file:
             return hashlib.file_digest(file, algorithm).hexdigest() if file is not None else None
 
     def head(self, path: str) -> bytes | None:
         """See `FileTree.head`."""
-        with self._opened(path) as file:
+        with self._open(path) as file:
             return file.read(HEAD) if file is not None else None
 
     def program(self, path: str) -> Program | None:
@@ -90,7 +90,7 @@ class HostTree:
 
     def stat(self, path: str) -> FileStat | None:
         """See `FileTree.stat`."""
-        with self._opened(path) as file:
+        with self._open(path) as file:
             if file is None:
                 return None
             found = os.fstat(file.fileno())
@@ -99,13 +99,13 @@ class HostTree:
     def shared_object(self, path: str) -> SharedObject | Undetermined | None:
         """See `FileTree.shared_object`."""
         try:
-            with self._opened(path) as file:
+            with self._open(path) as file:
                 return shared_object_of(file) if file is not None else None
         except UnreadableFileError:
             return Undetermined.BROKEN
 
     @contextmanager
-    def _opened(self, path: str) -> Iterator[BufferedReader | None]:
+    def _open(self, path: str) -> Iterator[BufferedReader | None]:
         real = Path(self._real(path))
         try:
             if not real.is_file():

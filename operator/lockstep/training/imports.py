@@ -8,17 +8,17 @@ PICKLE = "pickle"
 """Stands for whatever reads pickles, as the one who asks for what they name."""
 
 
-def watched_imports() -> set[tuple[str, str]]:
+def watch_imports() -> set[tuple[str, str]]:
     """Watch this process from now to its end, and return a set that grows: who asks and what for, as top-level names.
 
-    `sys.modules` does not tell that a model needs NumPy where MLflow has imported it before. Import statements go through
+    `sys.modules` does not show that a model needs NumPy where MLflow has imported it before. Import statements go through
     `builtins.__import__` (Python reference, "The import system"), what pickles name through the audit event
     `pickle.find_class`. What `importlib.import_module` finds imported already is not seen.
     """
     seen: set[tuple[str, str]] = set()
     original = builtins.__import__
 
-    def noting(name: str, *more: Any, **named: Any) -> Any:
+    def recording_import(name: str, *more: Any, **named: Any) -> Any:
         module = original(name, *more, **named)
         # The arguments of `__import__` are name, globals, locals, fromlist, level.
         given = dict(zip(("globals", "locals", "fromlist", "level"), more, strict=False)) | named
@@ -32,7 +32,7 @@ def watched_imports() -> set[tuple[str, str]]:
         if event == "pickle.find_class":
             seen.add((PICKLE, _top(str(arguments[0]))))
 
-    builtins.__import__ = noting
+    builtins.__import__ = recording_import
     # Neither is ever taken back: the process is there for one model.
     sys.addaudithook(audit)
     return seen

@@ -58,10 +58,10 @@ def log_environment(
         signer = None if sign_key is None else signing_key(sign_key)
         return _log_environment(run_id, model_id, _Wishes(extra, prove, strict, signer))
 
-    return _guarded(strict, record)
+    return _run_guarded(strict, record)
 
 
-def _guarded(strict: bool, record: Callable[[], list[str]]) -> list[str]:
+def _run_guarded(strict: bool, record: Callable[[], list[str]]) -> list[str]:
     """Let nothing that goes wrong end the job, unless that is wished for."""
     try:
         return record()
@@ -108,7 +108,7 @@ def _attach_all(models: Sequence[str], wishes: _Wishes) -> list[str]:
     failures: list[Exception] = []
     for model in models:
         try:
-            digests.append(_attached(attach(model, wishes.extra, _seconds(wishes.prove), wishes.signer)))
+            digests.append(_report_attached(attach(model, wishes.extra, _seconds(wishes.prove), wishes.signer)))
         except Exception as error:
             _complain(error, model)
             failures.append(error)
@@ -121,7 +121,7 @@ def _seconds(prove: bool) -> float | None:
     return _RELOAD_SECONDS if prove else None
 
 
-def _attached(done: Attachment) -> str:
+def _report_attached(done: Attachment) -> str:
     proof = "the packages it needs are proven" if done.why is None else f"which packages it needs is not proven: {done.why}"
     ending = " (recorded already)" if done.known else f"; {proof}"
     _say(f"lockstep: environment {done.digest} of model {done.model_id}, run {done.run_id or 'none'}{ending}")
@@ -165,17 +165,17 @@ class _Pending:
         @functools.wraps(original)
         def log(cls: type, *args: Any, **kwargs: Any) -> Any:
             info = original(cls, *args, **kwargs)
-            self._logged(info)
+            self._on_logged(info)
             return info
 
         Model.log = classmethod(log)  # type: ignore[method-assign]
 
-    def _logged(self, info: Any) -> None:
+    def _on_logged(self, info: Any) -> None:
         model_id, run_id = getattr(info, "model_id", None), getattr(info, "run_id", None)
         wishes = self._expected.get(run_id) or self._expected.get(None)
         if wishes is None or model_id is None:
             return
-        _guarded(wishes.strict, lambda: _attach_all([model_id], wishes))
+        _run_guarded(wishes.strict, lambda: _attach_all([model_id], wishes))
 
 
 _PENDING = _Pending()

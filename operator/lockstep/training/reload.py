@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from lockstep.training.imports import watched_imports
+from lockstep.training.imports import watch_imports
 
 
-def loaded() -> list[tuple[str, str, str | None]]:
+def loaded_modules() -> list[tuple[str, str, str | None]]:
     """Return for every imported module that has a file: its import path, the file, and its digest or None if unreadable.
 
     The digests are taken here, since the model's own code may lie in a directory that ends with this process.
@@ -33,7 +33,7 @@ def loaded() -> list[tuple[str, str, str | None]]:
 def main() -> None:
     """Write to OUT what the model imported, and why the prediction failed if so.
 
-    `modules` are the top-level modules that MLflow alone does not import, `asked` tells who imported what, `files` are all
+    `modules` are the top-level modules that MLflow alone does not import, `asked` says who imported what, `files` are all
     files of modules.
     """
     model_uri, out = sys.argv[1:]
@@ -41,7 +41,7 @@ def main() -> None:
 
     # What MLflow itself imports says nothing about the model.
     before = {name.partition(".")[0] for name in sys.modules}
-    asked = watched_imports()
+    asked = watch_imports()
     why: str | None = None
     model = mlflow.pyfunc.load_model(model_uri)
     example = model.input_example
@@ -53,7 +53,7 @@ def main() -> None:
         except Exception as error:  # whatever the model raises is the answer
             why = f"predicting the input example failed: {type(error).__name__}: {error}"
     modules = sorted({name.partition(".")[0] for name in sys.modules} - before)
-    answer = {"modules": modules, "asked": sorted(asked.copy()), "files": loaded(), "why": why}
+    answer = {"modules": modules, "asked": sorted(asked.copy()), "files": loaded_modules(), "why": why}
     Path(out).write_text(json.dumps(answer))
 
 

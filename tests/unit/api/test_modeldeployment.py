@@ -12,7 +12,7 @@ from lockstep.api.modeldeployment import (
     ModelDeploymentStatus,
     RevisionStatus,
 )
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 MANIFEST: dict[str, Any] = {
     "model": {"name": "iris", "version": "3"},
@@ -29,7 +29,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
 
 
 def test_a_spec_is_written_in_the_apis_names_and_read_back() -> None:
-    spec = a.spec(server={"port": 9000, "openInferenceV2": {"modelName": "iris"}}, template={"serviceAccountName": "model"})
+    spec = build.spec(server={"port": 9000, "openInferenceV2": {"modelName": "iris"}}, template={"serviceAccountName": "model"})
     payload = spec.payload()
     assert payload["server"] == {"port": 9000, "openInferenceV2": {"modelName": "iris"}}
     assert payload["template"]["serviceAccountName"] == "model"
@@ -78,13 +78,13 @@ def test_a_bad_value_is_refused(part: str, value: Any) -> None:
 
 
 def test_numbers_are_quantities_too() -> None:
-    spec = a.spec(template={"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}})
+    spec = build.spec(template={"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}})
     assert spec.template.resources.limits == {"cpu": "1", "memory": "1Gi"}
 
 
 def test_a_spec_can_not_be_changed() -> None:
     with pytest.raises(ValidationError):
-        a.spec().replicas = 5  # type: ignore[misc]
+        build.spec().replicas = 5  # type: ignore[misc]
 
 
 def test_fields_of_a_newer_version_are_ignored() -> None:
@@ -98,17 +98,17 @@ def test_an_object_is_read_as_the_api_server_returns_it() -> None:
         "metadata": {
             "name": "iris",
             "namespace": "team",
-            "uid": a.UID,
+            "uid": build.UID,
             "generation": 3,
             "resourceVersion": "42",
             "deletionTimestamp": "2026-11-20T12:00:00Z",
         },
         "spec": MANIFEST,
-        "status": {"active": {"revision": "r1", "runID": a.RUN}},
+        "status": {"active": {"revision": "r1", "runID": build.RUN}},
     }
     found = ModelDeployment.from_object(raw)
-    assert (found.name, found.namespace, found.uid, found.generation) == ("iris", "team", a.UID, 3)
-    assert found.status.active == RevisionStatus(revision="r1", run_id=a.RUN)
+    assert (found.name, found.namespace, found.uid, found.generation) == ("iris", "team", build.UID, 3)
+    assert found.status.active == RevisionStatus(revision="r1", run_id=build.RUN)
 
 
 def test_a_manifest_without_a_namespace_or_status_is_read_too() -> None:
@@ -118,10 +118,10 @@ def test_a_manifest_without_a_namespace_or_status_is_read_too() -> None:
 
 
 def test_a_status_is_written_in_the_apis_names_and_read_back() -> None:
-    candidate = CandidateStatus(revision="r1", run_id=a.RUN, image_digest=a.DIGEST, pods_since=a.NOW, final=True)
+    candidate = CandidateStatus(revision="r1", run_id=build.RUN, image_digest=build.DIGEST, pods_since=build.NOW, final=True)
     status = ModelDeploymentStatus(candidate=candidate, observed_generation=2)
     payload = status.payload()
-    assert payload["candidate"]["runID"] == a.RUN
+    assert payload["candidate"]["runID"] == build.RUN
     assert payload["candidate"]["podsSince"] == "2026-11-20T12:00:00Z"
     assert "active" not in payload
     assert ModelDeploymentStatus.model_validate(payload) == status

@@ -13,7 +13,7 @@ import yaml
 from lockstep.api.imagesspec import BaseImage
 from lockstep.cli.main import main
 from lockstep.environment.document import EnvironmentDocument
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import MemorySource, layer
 from tests.fakes.mlflow_server import free_port
 from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
@@ -148,7 +148,7 @@ def test_an_image_without_an_interpreter_ends_with_its_reason(tmp_path: Path, ca
 
 def written(path: Path, **versions: str) -> str:
     path.write_bytes(
-        a.document(a.TRAINED | {name.replace("_", "-"): version for name, version in versions.items()}).canonical()
+        build.document(build.TRAINED | {name.replace("_", "-"): version for name, version in versions.items()}).canonical()
     )
     return str(path)
 
@@ -170,7 +170,7 @@ def test_different_documents_end_with_1_and_name_what_differs(tmp_path: Path, ca
 
 
 def test_a_document_is_compared_with_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = a.document({"scikit-learn": "1.4.2"}, required=True)
+    document = build.document({"scikit-learn": "1.4.2"}, required=True)
     (tmp_path / "a.json").write_bytes(document.canonical())
     image = layout(tmp_path / "image", "1.2.0")
     assert main(["environment", "diff", str(tmp_path / "a.json"), f"oci:{image}"]) == 1

@@ -17,7 +17,7 @@ from lockstep.cli.exit import CommandError
 from lockstep.cli.main import COMMANDS, ENVIRONMENT, main, parser
 from lockstep.cli.output import write
 from lockstep.cli.reference import page
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.http import serving
 from tests.fakes.mlflow_server import free_port
 
@@ -69,7 +69,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_package_that_is_missing_is_named_with_what_brings_it(
     tmp_path: Path, words: list[str], package: str, extra: str
 ) -> None:
-    (tmp_path / "a.json").write_bytes(a.document(a.TRAINED).canonical())
+    (tmp_path / "a.json").write_bytes(build.document(build.TRAINED).canonical())
     (tmp_path / "p.yaml").write_text(
         "apiVersion: lockstep.dev/v1alpha1\nkind: PromotionPolicy\nmetadata: {name: p}\n"
         "spec: {registry: {trackingURI: 'http://m'}}\n"
@@ -82,7 +82,7 @@ def test_a_package_that_is_missing_is_named_with_what_brings_it(
 
 
 def test_two_documents_are_compared_without_what_manifests_need(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(a.document(a.TRAINED).canonical())
+    (tmp_path / "a.json").write_bytes(build.document(build.TRAINED).canonical())
     done = without({"cel_expr_python"}, "environment", "diff", "a.json", "a.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -149,7 +149,7 @@ def test_programs_get_an_explanation_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = {"name": "environment", "outcome": "Rejected", "reason": "EnvironmentMismatch", "message": "differs"}
-    spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec = build.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
     found = {"metadata": {"name": "iris", "namespace": "team"}, "spec": spec, "status": {"candidate": {"gates": [gate]}}}
     (tmp_path / "iris.json").write_text(json.dumps(found))
     kubectl(tmp_path, f"cat {tmp_path / 'iris.json'}")
@@ -260,7 +260,7 @@ def test_every_command_has_help(row: object, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("source", ["m-4801aa", "models:/m-4801aa", "f" * 32, f"runs:/{'f' * 32}", "models:/iris@champion"])
 def test_diff_takes_what_lock_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str) -> None:
-    (tmp_path / "a.json").write_bytes(a.document(a.TRAINED).canonical())
+    (tmp_path / "a.json").write_bytes(build.document(build.TRAINED).canonical())
     uri = ["--tracking-uri", f"http://127.0.0.1:{free_port()}"]
     assert main(["environment", "diff", source, str(tmp_path / "a.json"), *uri]) == 2
     assert last_line(capsys).startswith("RegistryUnreachable: ")
@@ -273,7 +273,7 @@ def test_the_page_about_the_command_line_is_what_the_commands_say() -> None:
 
 
 def test_an_explanation_needs_none_of_the_extras(tmp_path: Path) -> None:
-    spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec = build.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
     (tmp_path / "iris.json").write_text(json.dumps({"metadata": {"name": "iris", "namespace": "team"}, "spec": spec}))
     kubectl(tmp_path, f"/bin/cat {tmp_path / 'iris.json'}")
     blocked = {"aiohttp", "cryptography", "isal", "zstandard", "kopf", "kubernetes", "mlflow", "cel_expr_python", "yarl"}

@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment, RevisionStatus
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.observe import foreign_services, observe
 from lockstep.controller.cluster.ports import ConflictError, Object, RejectedError
 from lockstep.controller.cluster.poster import EventPoster
 from lockstep.controller.reconcile.act import Actor, NameTakenError
 from lockstep.controller.records.active import active_of, snapshots_of
-from lockstep.controller.records.store import PROMOTED, Records
+from lockstep.controller.records.store import Records
 from lockstep.gates.chain import evaluate
 from lockstep.rollout.actions import Apply, Correct, Create, Delete, Scale
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.observed.observed import Observed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -26,11 +27,11 @@ from tests.fakes.events import FakeEvents
 
 TEAM, SYSTEM = "team", "lockstep-system"
 OF = live.snapshot()
-OWNER = a.owner()
+OWNER = build.owner()
 RAW: Object = {
     "apiVersion": "lockstep.dev/v1alpha1",
     "kind": "ModelDeployment",
-    "metadata": {"name": "iris", "namespace": TEAM, "uid": a.UID, "resourceVersion": "7"},
+    "metadata": {"name": "iris", "namespace": TEAM, "uid": build.UID, "resourceVersion": "7"},
 }
 
 
@@ -46,7 +47,7 @@ async def test_an_event_names_the_object_and_the_controller() -> None:
     cluster = FakeCluster(FakeClock())
     await post(Connection(cluster), note="x" * 3000)
     [event] = cluster.all(ports.EVENT, TEAM)
-    assert event["regarding"]["uid"] == a.UID
+    assert event["regarding"]["uid"] == build.UID
     assert (event["type"], event["reason"], event["action"]) == ("Normal", "Promoted", "Promote")
     assert event["reportingController"]
     assert event["reportingInstance"] == "lockstep-1"
@@ -229,17 +230,17 @@ async def test_a_service_that_selects_by_what_only_the_live_pods_bear_is_found(s
 async def promoted(cluster: FakeCluster) -> str:
     return await Records(cluster, SYSTEM).write_verdict(
         OWNER,
-        candidate=CandidateStatus(revision=OF.revision, start_time=a.NOW),
+        candidate=CandidateStatus(revision=OF.revision, start_time=build.NOW),
         snapshot=OF,
-        verdict=evaluate(a.evidence()),
-        policy=a.policy(),
+        verdict=evaluate(build.evidence()),
+        policy=build.policy(),
         document_digest=None,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
 
 
 def stating(record: str | None, revision: str = OF.revision) -> ModelDeployment:
-    return a.owner(status={"active": RevisionStatus(revision=revision, record=record)})
+    return build.owner(status={"active": RevisionStatus(revision=revision, record=record)})
 
 
 SERVED = Observed(service={"metadata": {"name": "iris"}})
@@ -257,12 +258,12 @@ async def test_a_revision_that_another_version_hashed_keeps_its_name_and_stays_a
     cluster = FakeCluster(FakeClock())
     name = await Records(cluster, SYSTEM).write_verdict(
         OWNER,
-        candidate=CandidateStatus(revision="0123456789", start_time=a.NOW),
+        candidate=CandidateStatus(revision="0123456789", start_time=build.NOW),
         snapshot=replace(OF, known_as="0123456789"),
-        verdict=evaluate(a.evidence()),
-        policy=a.policy(),
+        verdict=evaluate(build.evidence()),
+        policy=build.policy(),
         document_digest=None,
-        outcome=PROMOTED,
+        outcome=RecordOutcome.PROMOTED,
     )
     found = await active_of(stating(name, "0123456789"), Observed(), Records(cluster, SYSTEM))
     assert found is not None
@@ -290,7 +291,7 @@ async def test_without_a_statement_and_a_service_nothing_was_ever_promoted() -> 
 def test_a_snapshot_that_does_not_have_its_own_hash_is_none() -> None:
     right = live.controller_revision(OWNER, OF)
     wrong = live.controller_revision(OWNER, OF)
-    wrong["data"] = {"snapshot": wrong["data"]["snapshot"].replace(a.DIGEST, a.OTHER_DIGEST)}
+    wrong["data"] = {"snapshot": wrong["data"]["snapshot"].replace(build.DIGEST, build.OTHER_DIGEST)}
     assert snapshots_of(Observed(revisions={OF.revision: right})) == {OF.revision: OF}
     assert snapshots_of(Observed(revisions={OF.revision: wrong})) == {}
     texts: list[object] = ["{}", "{", "[]", [], None]

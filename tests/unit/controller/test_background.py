@@ -1,4 +1,4 @@
-"""Work that runs beside the looks."""
+"""Work that runs beside the reconciliations."""
 
 import asyncio
 

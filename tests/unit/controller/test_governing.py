@@ -21,7 +21,7 @@ from lockstep.images.image import ImagePlatform
 from lockstep.images.limits import MIB, Limits
 from lockstep.lineage.reading import ReadingLimits
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
@@ -228,8 +228,8 @@ async def test_nodes_are_listed_at_most_once_a_minute() -> None:
 
 
 def raw(status: Any) -> Object:
-    spec = a.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"metadata": {"name": "iris", "namespace": "team", "uid": a.UID}, "spec": spec, "status": status}
+    spec = build.spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"metadata": {"name": "iris", "namespace": "team", "uid": build.UID}, "spec": spec, "status": status}
 
 
 WRITTEN = ModelDeploymentStatus(replicas=2)
@@ -239,11 +239,11 @@ def test_a_status_is_believed_until_we_have_written_another() -> None:
     trusted = TrustedStatus()
     owner, foreign = trusted.read(raw({"replicas": 7}))
     assert (owner.status.replicas, foreign) == (7, False)
-    trusted.keep(a.UID, WRITTEN)
+    trusted.keep(build.UID, WRITTEN)
     owner, foreign = trusted.read(raw({"replicas": 7}))
     assert (owner.status, foreign) == (WRITTEN, True)
     assert trusted.read(raw(WRITTEN.payload()))[1] is False
-    trusted.forget(a.UID)
+    trusted.forget(build.UID)
     assert trusted.read(raw({"replicas": 7}))[1] is False
 
 
@@ -254,7 +254,7 @@ def test_a_status_that_can_not_be_read_is_none() -> None:
 
 def test_a_spec_that_can_not_be_read_is_an_error_whatever_the_status() -> None:
     with pytest.raises(ValidationError):
-        TrustedStatus().read({"metadata": {"uid": a.UID}, "spec": {}, "status": {}})
+        TrustedStatus().read({"metadata": {"uid": build.UID}, "spec": {}, "status": {}})
 
 
 # --- settings -----------------------------------------------------------------------------------------------------------

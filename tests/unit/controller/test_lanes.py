@@ -1,4 +1,4 @@
-"""Keys that wait for a look."""
+"""Keys that wait for a reconciliation."""
 
 from lockstep.controller.lanes import FairQueue
 

@@ -29,7 +29,7 @@ from lockstep.images.registry.session import registry_session
 from lockstep.images.scan.result import ImageScan
 from lockstep.images.scan.scan import Scanner
 from lockstep.lineage.reading import ReadingLimits
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection
@@ -55,7 +55,7 @@ class Estate:
         self.fake = fake
         self.passwords = {"s3cret"}
         self.digest = fake.source.tags["1"]
-        self.policy = a.policy()
+        self.policy = build.policy()
         self._access = access
         self._cluster = cluster
         self.clock = clock
@@ -88,7 +88,7 @@ class Estate:
 
     def owner(self, namespace: str, *secrets: str, pinned: bool = True) -> ModelDeployment:
         reference = f"{self.host}/team/iris" + (f"@{self.digest}" if pinned else ":1")
-        found = a.owner(image=reference, template={"imagePullSecrets": list(secrets)})
+        found = build.owner(image=reference, template={"imagePullSecrets": list(secrets)})
         return found.model_copy(update={"namespace": namespace, "uid": f"uid-of-{namespace}"})
 
     async def ask(self, owner: ModelDeployment) -> Evidence:
@@ -103,7 +103,7 @@ class Estate:
 
     async def _facts(self, owner: ModelDeployment, ended: asyncio.Event) -> Evidence:
         return await self.gatherer.evidence(
-            self._subject(owner), ended.set, now=a.NOW, version="3", reference=owner.spec.image, since=None
+            self._subject(owner), ended.set, now=build.NOW, version="3", reference=owner.spec.image, since=None
         )
 
     def _subject(self, owner: ModelDeployment) -> Subject:
@@ -113,8 +113,8 @@ class Estate:
         self, owner: ModelDeployment, image: ResolvedImage, *image_ids: str, unchanged: bool = False
     ) -> Mapping[str, Fact[ResolvedImage]]:
         named = enumerate(image_ids)
-        pods = a.candidate(pods=tuple(a.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
-        return await self.gatherer.reported(self._subject(owner), lambda: None, image, pods)
+        pods = build.candidate(pods=tuple(build.pod(f"iris-{n}", image_id=one, unchanged=unchanged) for n, one in named))
+        return await self.gatherer.resolve_reported(self._subject(owner), lambda: None, image, pods)
 
 
 @asynccontextmanager
@@ -185,13 +185,13 @@ async def test_the_operators_own_credentials_open_what_the_policy_lists_and_noth
         auth = {"auths": {world.host: {"username": "alice", "password": "s3cret"}}}
         (tmp_path / "config.json").write_text(json.dumps(auth))
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-        world.policy = a.policy(images={"credentials": "Operator", "repositories": [f"{world.host}/shared/*"]})
+        world.policy = build.policy(images={"credentials": "Operator", "repositories": [f"{world.host}/shared/*"]})
         refused = (await world.ask(world.owner("ours"))).image
         assert isinstance(refused, Unknown)
         assert (refused.reason, world.fake.requests) == (Reason.REPOSITORY_NOT_ALLOWED, [])
-        world.policy = a.policy(images={"credentials": "Operator", "repositories": [f"{world.host}/team/*"]})
+        world.policy = build.policy(images={"credentials": "Operator", "repositories": [f"{world.host}/team/*"]})
         assert isinstance((await world.ask(world.owner("ours"))).scan, ImageScan)
-        world.policy = a.policy(images={"repositories": [f"{world.host}/team/*"]})
+        world.policy = build.policy(images={"repositories": [f"{world.host}/team/*"]})
         own = (await world.ask(world.owner("ours"))).image
         assert isinstance(own, Unknown)
         assert own.reason is Reason.IMAGE_UNAUTHORIZED
@@ -210,7 +210,7 @@ async def test_what_nodes_report_is_looked_up_only_when_it_is_not_on_the_way_to_
         index = source.index(source.child(image.digest, LINUX), tag="2")
         found = await world.reported(owner, image, f"x@{index}")
         assert [fact.config_digest for fact in found.values() if isinstance(fact, ResolvedImage)] == [image.config_digest]
-        absent = (await world.reported(owner, image, a.OTHER_DIGEST))[a.OTHER_DIGEST]
+        absent = (await world.reported(owner, image, build.OTHER_DIGEST))[build.OTHER_DIGEST]
         assert isinstance(absent, Unknown)
         assert absent.reason is Reason.IMAGE_NOT_FOUND
         many = await world.reported(owner, image, *(f"sha256:{number:064x}" for number in range(50)))
@@ -223,16 +223,16 @@ async def test_a_repository_that_the_node_names_is_asked_only_for_a_pod_that_not
         owner = world.owner("ours", "pull")
         image = (await world.ask(owner)).image
         assert isinstance(image, ResolvedImage)
-        elsewhere = f"{world.host}/byp/tag@{a.OTHER_DIGEST}"
+        elsewhere = f"{world.host}/byp/tag@{build.OTHER_DIGEST}"
 
         async def asked(*, unchanged: bool) -> list[str]:
             world.fake.requests.clear()
-            found = (await world.reported(owner, image, elsewhere, unchanged=unchanged))[a.OTHER_DIGEST]
+            found = (await world.reported(owner, image, elsewhere, unchanged=unchanged))[build.OTHER_DIGEST]
             assert isinstance(found, Unknown)
-            return [request.path for request in world.fake.requests if a.OTHER_DIGEST in request.path]
+            return [request.path for request in world.fake.requests if build.OTHER_DIGEST in request.path]
 
-        ours, theirs = (f"/v2/{name}/manifests/{a.OTHER_DIGEST}" for name in ("team/iris", "byp/tag"))
+        ours, theirs = (f"/v2/{name}/manifests/{build.OTHER_DIGEST}" for name in ("team/iris", "byp/tag"))
         assert set(await asked(unchanged=True)) == {ours}
         assert set(await asked(unchanged=False)) == {ours, theirs}
-        world.policy = a.policy(images={"repositories": [f"{world.host}/team/*"]})
+        world.policy = build.policy(images={"repositories": [f"{world.host}/team/*"]})
         assert set(await asked(unchanged=False)) == {ours}, "the policy lists what may be asked"

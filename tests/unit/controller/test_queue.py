@@ -14,7 +14,7 @@ IRIS, FRAUD = ("team", "iris"), ("team", "fraud")
 
 
 class Worker:
-    """Looks at keys as long as a test lets it."""
+    """Reconciles keys as long as a test lets it."""
 
     def __init__(self, answer: Callable[[Key], float | None] = lambda key: None) -> None:
         self.began: list[Key] = []
@@ -31,7 +31,7 @@ class Worker:
         self.began.append(key)
         try:
             await self.gate.wait()
-            # As a real look, it asks somebody.
+            # As a real reconciliation, it asks somebody.
             await asyncio.sleep(0)
             return self._answer(key)
         finally:
@@ -64,7 +64,7 @@ async def settled(turns: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def test_asking_twice_is_looking_once() -> None:
+async def test_asking_twice_is_reconciling_once() -> None:
     worker = Worker()
     async with running(worker) as queue:
         queue.add(IRIS)
@@ -75,7 +75,7 @@ async def test_asking_twice_is_looking_once() -> None:
     assert worker.results == ["ok"]
 
 
-async def test_what_happens_during_a_look_brings_exactly_one_more() -> None:
+async def test_what_happens_during_a_reconciliation_brings_exactly_one_more() -> None:
     worker = Worker()
     worker.gate.clear()
     async with running(worker) as queue:
@@ -88,7 +88,7 @@ async def test_what_happens_during_a_look_brings_exactly_one_more() -> None:
     assert worker.began == [IRIS, IRIS]
 
 
-async def test_two_keys_are_looked_at_at_the_same_time_and_one_never_is() -> None:
+async def test_two_keys_are_reconciled_at_the_same_time_and_one_never_is() -> None:
     worker = Worker()
     worker.gate.clear()
     async with running(worker) as queue:
@@ -99,7 +99,7 @@ async def test_two_keys_are_looked_at_at_the_same_time_and_one_never_is() -> Non
         await settled()
 
 
-async def test_a_look_that_fails_harms_no_other_key_and_is_counted() -> None:
+async def test_a_reconciliation_that_fails_harms_no_other_key_and_is_counted() -> None:
     def fail(key: Key) -> float | None:
         if key == IRIS:
             raise RuntimeError("no")
@@ -114,7 +114,7 @@ async def test_a_look_that_fails_harms_no_other_key_and_is_counted() -> None:
     assert worker.results == ["error", "ok"]
 
 
-async def test_a_later_look_comes_by_itself_and_an_event_takes_its_place() -> None:
+async def test_a_later_reconciliation_comes_by_itself_and_an_event_takes_its_place() -> None:
     answers = iter([0.0, 3600.0, None])
     worker = Worker(lambda key: next(answers))
     async with running(worker) as queue:
@@ -125,7 +125,7 @@ async def test_a_later_look_comes_by_itself_and_an_event_takes_its_place() -> No
         await worker.until(lambda: len(worker.began) == 3)
 
 
-async def test_a_failed_look_comes_again() -> None:
+async def test_a_failed_reconciliation_comes_again() -> None:
     tries: list[Callable[[], Awaitable[None]] | int] = []
 
     def fail_once(key: Key) -> float | None:
@@ -152,7 +152,7 @@ async def test_namespaces_take_turns_however_many_keys_one_has() -> None:
     assert worker.began.index(IRIS) <= 1
 
 
-async def test_upkeep_does_not_wait_for_looks_that_decide_nor_they_for_upkeep() -> None:
+async def test_upkeep_does_not_wait_for_reconciliations_that_decide_nor_they_for_upkeep() -> None:
     worker = Worker()
     worker.gate.clear()
     async with running(worker, workers=2) as queue:
@@ -189,7 +189,7 @@ async def test_a_key_waits_in_one_lane_only_and_upkeep_takes_it_over() -> None:
     assert worker.began == [IRIS]
 
 
-async def test_upkeep_that_is_due_during_a_look_has_its_lane_afterwards() -> None:
+async def test_upkeep_that_is_due_during_a_reconciliation_has_its_lane_afterwards() -> None:
     worker = Worker()
     worker.gate.clear()
     async with running(worker) as queue:

@@ -8,13 +8,13 @@ from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.environment.comparison.compare import compare
 from lockstep.environment.document import EnvironmentDocument, Origin, Package, System
 from lockstep.environment.lock import lock
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 NEEDED = {"scikit-learn": "1.9.1", "pygments": "2.21.0", "pandas": "3.1.1"}
 
 
 def trained(*more: Package) -> EnvironmentDocument:
-    document = a.document(NEEDED, required=True)
+    document = build.document(NEEDED, required=True)
     return document.model_copy(update={"packages": (*document.packages, *more), "startup": {}})
 
 
@@ -66,7 +66,7 @@ def test_an_image_that_is_built_from_the_lock_is_equal(more: dict[str, Any]) -> 
 )
 def test_what_no_index_has_is_named_and_not_pinned(package: Package, line: str) -> None:
     packages = {"python3-apt": "2.6.0", "python3-six": "1.16.0-4", "python3": "3.11.2-1+b1"}
-    document = a.document({}).model_copy(
+    document = build.document({}).model_copy(
         update={"packages": (package,), "system": System(distribution="debian 12", packages=packages)}
     )
     assert lock(document, source="run 1").splitlines()[-1] == line

@@ -24,14 +24,14 @@ from lockstep.formats.dsse import (
     InvalidEnvelopeError,
     pae,
     parse_envelope,
-    sealed,
+    seal,
 )
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.signing import key, statement
 
 RELEASE, OTHER = key("release"), key("other")
 KEYS = {one.public.fingerprint: one.public for one in (RELEASE, OTHER)}
-ENVELOPE = json.loads(sealed(IN_TOTO, b"{}", RELEASE))
+ENVELOPE = json.loads(seal(IN_TOTO, b"{}", RELEASE))
 
 
 def changed(**parts: Any) -> bytes:
@@ -48,7 +48,7 @@ def test_an_envelope_names_the_keys_that_signed() -> None:
 
 
 def test_an_envelope_may_have_several_signatures() -> None:
-    second = json.loads(sealed(IN_TOTO, b"{}", OTHER))["signatures"]
+    second = json.loads(seal(IN_TOTO, b"{}", OTHER))["signatures"]
     both = parse_envelope(changed(signatures=ENVELOPE["signatures"] + second), IN_TOTO)
     assert both.signers(KEYS) == KEYS.keys()
 
@@ -62,7 +62,7 @@ def test_a_key_id_makes_no_difference(keyid: Any) -> None:
 
 def test_a_url_safe_alphabet_is_read_too() -> None:
     raw = b"\xff\xfe\xfd" * 5
-    signed = json.loads(sealed(IN_TOTO, raw, RELEASE))
+    signed = json.loads(seal(IN_TOTO, raw, RELEASE))
     signed["payload"] = base64.urlsafe_b64encode(raw).decode()
     assert parse_envelope(json.dumps(signed).encode(), IN_TOTO).signers(KEYS) == {RELEASE.public.fingerprint}
 
@@ -72,7 +72,7 @@ def test_another_payload_is_signed_by_nobody() -> None:
 
 
 def test_bytes_that_were_signed_as_another_type_are_signed_by_nobody() -> None:
-    swapped = json.loads(sealed("application/vnd.other+json", b"{}", RELEASE)) | {"payloadType": IN_TOTO}
+    swapped = json.loads(seal("application/vnd.other+json", b"{}", RELEASE)) | {"payloadType": IN_TOTO}
     assert parse_envelope(json.dumps(swapped).encode(), IN_TOTO).signers(KEYS) == frozenset()
 
 
@@ -108,13 +108,13 @@ def test_what_is_no_envelope_is_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v0.1"])
 def test_both_versions_of_statements_are_read(version: str) -> None:
-    read = parse_statement(statement(a.DIGEST, {"x": 1}, version=version))
-    assert read == Statement(frozenset([a.DIGEST]), ENVIRONMENT, {"x": 1})
+    read = parse_statement(statement(build.DIGEST, {"x": 1}, version=version))
+    assert read == Statement(frozenset([build.DIGEST]), ENVIRONMENT, {"x": 1})
 
 
 def test_our_own_statements_name_their_subject() -> None:
-    document = a.document()
-    assert parse_statement(environment_statement("r/i", a.DIGEST, document)).subjects == {a.DIGEST}
+    document = build.document()
+    assert parse_statement(environment_statement("r/i", build.DIGEST, document)).subjects == {build.DIGEST}
     about = parse_statement(training_statement(document, model_id="m-1", run_id="r"))
     assert about == Statement(frozenset([document.digest]), TRAINING, {"modelID": "m-1", "runID": "r"})
 
@@ -132,7 +132,7 @@ def test_our_own_statements_name_their_subject() -> None:
     ],
 )
 def test_what_is_no_statement_is_refused(parts: dict[str, Any]) -> None:
-    stated = json.loads(statement(a.DIGEST, {})) | parts
+    stated = json.loads(statement(build.DIGEST, {})) | parts
     with pytest.raises(InvalidStatementError):
         parse_statement(json.dumps(stated).encode())
 
@@ -144,17 +144,17 @@ def test_what_is_no_json_object_is_no_statement(raw: bytes) -> None:
 
 
 def test_subjects_without_a_sha256_are_no_subjects() -> None:
-    stated = json.loads(statement(a.DIGEST, {})) | {"subject": [{"digest": {"sha1": "a"}}, {"digest": "x"}, "y"]}
+    stated = json.loads(statement(build.DIGEST, {})) | {"subject": [{"digest": {"sha1": "a"}}, {"digest": "x"}, "y"]}
     assert parse_statement(json.dumps(stated).encode()).subjects == frozenset()
 
 
 def test_documents_agree_whoever_collected_them() -> None:
-    document = a.document()
+    document = build.document()
     assert disagreement(document, document.model_copy(update={"collector": "x", "hardware": {"gpu": "y"}})) is None
 
 
 def test_what_differs_is_named() -> None:
-    document = a.document()
+    document = build.document()
     packages = tuple(Package(name=one.name, version="9") for one in document.packages)
     python = Interpreter(implementation="cpython", version="3.12.0")
     other = document.model_copy(update={"packages": packages, "python": python})

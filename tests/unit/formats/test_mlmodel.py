@@ -2,23 +2,23 @@
 
 import pytest
 
-from lockstep.formats.mlmodel import Described, InvalidMLmodelError, described
+from lockstep.formats.mlmodel import Described, InvalidMLmodelError, read_mlmodel
 
 NOTHING = Described()
 
 
 def test_ids_and_signature_are_read_from_the_top_only() -> None:
     body = b"flavors:\n  python_function:\n    run_id: inner\nmodel_id: m-1\nrun_id: r-1\nsignature:\n  inputs: '[]'\n"
-    assert described(body) == Described("r-1", "m-1", signature=True)
+    assert read_mlmodel(body) == Described("r-1", "m-1", signature=True)
 
 
 @pytest.mark.parametrize("body", [b"run_id: null\nmodel_id: ~\nsignature: null\n", b"run_id:\nmodel_id:\n", b"{}", b""])
 def test_null_is_nothing(body: bytes) -> None:
-    assert described(body) == NOTHING
+    assert read_mlmodel(body) == NOTHING
 
 
 def test_a_quoted_null_is_text() -> None:
-    assert described(b"run_id: 'null'").run_id == "null"
+    assert read_mlmodel(b"run_id: 'null'").run_id == "null"
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def test_a_quoted_null_is_text() -> None:
 )
 def test_a_file_that_can_be_read_two_ways_or_not_at_all_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidMLmodelError):
-        described(body)
+        read_mlmodel(body)
 
 
 def test_dates_that_are_none_and_aliases_do_no_harm() -> None:
-    assert described(b"utc_time_created: 2020-13-45\nrun_id: &a r-1\nmodel_id: *a\n") == Described("r-1", None)
+    assert read_mlmodel(b"utc_time_created: 2020-13-45\nrun_id: &a r-1\nmodel_id: *a\n") == Described("r-1", None)
 
 
 def test_long_ids_are_cut() -> None:
-    assert len(described(b"run_id: " + b"a" * 100_000).run_id or "") == 256
+    assert len(read_mlmodel(b"run_id: " + b"a" * 100_000).run_id or "") == 256

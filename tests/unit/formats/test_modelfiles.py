@@ -64,20 +64,20 @@ def test_no_files_and_too_many_are_refused() -> None:
 
 @given(bodies)
 def test_a_list_comes_back_as_it_was_packed(found: dict[str, bytes]) -> None:
-    assert ModelFiles.unpacked(listed(found).packed()) == listed(found)
+    assert ModelFiles.unpack(listed(found).pack()) == listed(found)
 
 
 def test_a_model_of_as_many_files_as_there_may_be_fits_into_an_object_of_the_cluster() -> None:
     found = {f"assets/shard-{number:05}/weights-of-a-layer.bin": str(number).encode() for number in range(MAX_FILES)}
-    packed = listed(found).packed()
+    packed = listed(found).pack()
     assert len(packed) < MAX_PACKED
-    assert ModelFiles.unpacked(packed) == listed(found)
+    assert ModelFiles.unpack(packed) == listed(found)
 
 
 @pytest.mark.parametrize("text", ["", "!", "eJyrBQAAdQD5", "e30=", "eNqrVkrMLVayUkpUqlWyMq0FAB9dBDU="])
 def test_what_was_not_packed_is_refused(text: str) -> None:
     with pytest.raises(InvalidModelFilesError):
-        ModelFiles.unpacked(text)
+        ModelFiles.unpack(text)
 
 
 @given(bodies, st.data())
@@ -108,6 +108,6 @@ def test_files_that_were_renamed_are_others_although_the_root_digest_is_the_same
 
 def test_differences_are_said_by_name_and_not_without_end() -> None:
     found = changes(listed({"w": b"1", "gone": b"2"}), listed({"w": b"x"} | {f"new{n}": b"" for n in range(9)}))
-    assert found.named("is another file") == (
+    assert found.describe("is another file") == (
         "w is another file, gone is missing, new0 was added, new1 was added, new2 was added and 6 more"
     )

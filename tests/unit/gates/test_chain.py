@@ -14,7 +14,7 @@ from lockstep.gates import chain
 from lockstep.gates.evidence import Evidence, Unknown
 from lockstep.gates.gate import Result
 from lockstep.gates.verdict import Verdict
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 GATES = ("lineage", "image", "environment", "readiness")
 MODES = st.dictionaries(st.sampled_from(GATES), st.sampled_from(["Enforce", "Audit", "Off"]))
@@ -22,7 +22,7 @@ UNKNOWNS = st.builds(Unknown, st.sampled_from(list(Reason)), st.just("not told")
 
 
 def governed(modes: dict[str, str], **changes: Any) -> Evidence:
-    return a.evidence(policy=a.policy(gates=modes), **changes)
+    return build.evidence(policy=build.policy(gates=modes), **changes)
 
 
 def by_name(verdict: Verdict) -> dict[str, Result]:
@@ -30,23 +30,23 @@ def by_name(verdict: Verdict) -> dict[str, Result]:
 
 
 def test_evidence_without_a_fault_permits_traffic_under_the_policys_hash() -> None:
-    verdict = chain.evaluate(a.evidence())
+    verdict = chain.evaluate(build.evidence())
     assert verdict.permits_traffic
     assert verdict.blocking is None
     assert [result.gate for result in verdict.results] == list(GATES)
-    assert verdict.policy_hash == a.policy().spec.hash
+    assert verdict.policy_hash == build.policy().spec.hash
     assert verdict.environment_digest is not None
 
 
 def test_an_empty_chain_permits_nothing() -> None:
-    empty = Verdict(results=(), policy_hash="", decided_at=a.NOW)
+    empty = Verdict(results=(), policy_hash="", decided_at=build.NOW)
     assert not empty.permits_traffic
     assert not empty.permits_pods
 
 
 @given(fact=st.sampled_from(["policy", "lineage", "image", "scan"]), why=UNKNOWNS)
 def test_an_unknown_fact_never_permits_traffic(fact: str, why: Unknown) -> None:
-    evidence = a.evidence(**{fact: why})
+    evidence = build.evidence(**{fact: why})
     verdict = chain.evaluate(evidence)
     assert not verdict.permits_traffic
     assert not verdict.permits_pods
@@ -61,7 +61,7 @@ def test_no_mode_lets_an_unpinned_model_or_image_pass(fact: str, why: Unknown, m
 
 @given(modes=MODES)
 def test_no_mode_lets_a_version_without_a_run_pass(modes: dict[str, str]) -> None:
-    assert not chain.evaluate(governed(modes, lineage=a.lineage(run=None))).permits_traffic
+    assert not chain.evaluate(governed(modes, lineage=build.lineage(run=None))).permits_traffic
 
 
 @given(why=UNKNOWNS, modes=MODES)
@@ -76,11 +76,11 @@ def test_layers_that_can_not_be_told_pass_only_where_no_gate_that_needs_them_is_
 NOT_READY = st.sampled_from(
     [
         None,
-        a.candidate(pods=()),
-        a.candidate(audits=()),
-        a.candidate(refused="exceeded quota: pods"),
-        a.candidate(pods=(a.pod("iris-1"), a.pod("iris-2", tampered="changed"))),
-        a.candidate(audits=(a.audit("iris-1"), a.audit("iris-2", passed=False, failure="500"))),
+        build.candidate(pods=()),
+        build.candidate(audits=()),
+        build.candidate(refused="exceeded quota: pods"),
+        build.candidate(pods=(build.pod("iris-1"), build.pod("iris-2", tampered="changed"))),
+        build.candidate(audits=(build.audit("iris-1"), build.audit("iris-2", passed=False, failure="500"))),
     ]
 )
 
@@ -106,15 +106,15 @@ def test_off_removes_a_gate_and_audit_and_enforce_keep_it(modes: dict[str, str])
 
 
 BAD: dict[str, dict[str, Any]] = {
-    "lineage": {"lineage": a.lineage(environment_digest=a.OTHER_DIGEST)},
-    "image": {"scan": a.scan(models=(replace(a.scan().models[0], model_id="m-other"),))},
-    "environment": {"scan": a.scan(document=a.document(a.TRAINED | {"numpy": "2.0.0"}))},
+    "lineage": {"lineage": build.lineage(environment_digest=build.OTHER_DIGEST)},
+    "image": {"scan": build.scan(models=(replace(build.scan().models[0], model_id="m-other"),))},
+    "environment": {"scan": build.scan(document=build.document(build.TRAINED | {"numpy": "2.0.0"}))},
 }
 
 
 @pytest.mark.parametrize("gate", sorted(BAD))
 def test_a_finding_blocks_in_enforce_is_shown_in_audit_and_is_gone_in_off(gate: str) -> None:
-    enforced = chain.evaluate(a.evidence(**BAD[gate]))
+    enforced = chain.evaluate(build.evidence(**BAD[gate]))
     assert enforced.blocking is not None
     assert enforced.blocking.gate == gate
     audited = chain.evaluate(governed({gate: "Audit"}, **BAD[gate]))
@@ -125,7 +125,7 @@ def test_a_finding_blocks_in_enforce_is_shown_in_audit_and_is_gone_in_off(gate: 
 
 
 def test_a_gate_behind_a_refusal_waits_and_the_cause_is_named_first() -> None:
-    verdict = chain.evaluate(a.evidence(**BAD["environment"]))
+    verdict = chain.evaluate(build.evidence(**BAD["environment"]))
     readiness = by_name(verdict)["readiness"]
     assert (readiness.outcome, readiness.reason) == (GateOutcome.PENDING, Reason.WAITING)
     assert verdict.blocking is not None
@@ -133,15 +133,15 @@ def test_a_gate_behind_a_refusal_waits_and_the_cause_is_named_first() -> None:
 
 
 def test_pods_may_start_before_readiness_has_passed_and_not_before_the_others_have() -> None:
-    assert chain.evaluate(a.evidence(pods=None)).permits_pods
-    assert not chain.evaluate(a.evidence(**BAD["lineage"])).permits_pods
+    assert chain.evaluate(build.evidence(pods=None)).permits_pods
+    assert not chain.evaluate(build.evidence(**BAD["lineage"])).permits_pods
     assert chain.evaluate(governed({"lineage": "Audit"}, **BAD["lineage"])).permits_pods
 
 
 def with_gate(name: str, mode: str) -> Evidence:
-    policy = a.policy()
+    policy = build.policy()
     spec = policy.spec.model_copy(update={"gates": [GateRule(name=name, mode=GateMode(mode))]})
-    return a.evidence(policy=policy.model_copy(update={"spec": spec}))
+    return build.evidence(policy=policy.model_copy(update={"spec": spec}))
 
 
 @pytest.mark.parametrize(("mode", "permits"), [("Enforce", False), ("Audit", True), ("Off", True)])
@@ -155,7 +155,7 @@ def test_a_gate_that_this_version_does_not_have_blocks_where_it_is_enforced(mode
 
 
 def test_without_a_policy_every_gate_blocks_and_the_policy_is_named_first() -> None:
-    verdict = chain.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
+    verdict = chain.evaluate(build.evidence(policy=build.unknown(Reason.POLICY_MISSING, retry=False)))
     assert verdict.blocking is not None
     assert verdict.blocking.reason is Reason.POLICY_MISSING
     assert not any(result.permits for result in verdict.results)
@@ -167,10 +167,10 @@ def test_without_a_policy_every_gate_blocks_and_the_policy_is_named_first() -> N
     changes=st.fixed_dictionaries(
         {},
         optional={
-            "lineage": st.sampled_from([a.unknown(), a.lineage(run=None), a.lineage(environment_document=None)]),
-            "image": st.just(a.unknown()),
-            "scan": st.sampled_from([a.unknown(), a.scan(models=()), a.scan(document=a.document({}))]),
-            "pins": st.sampled_from([None, a.pins(run_id="other")]),
+            "lineage": st.sampled_from([build.unknown(), build.lineage(run=None), build.lineage(environment_document=None)]),
+            "image": st.just(build.unknown()),
+            "scan": st.sampled_from([build.unknown(), build.scan(models=()), build.scan(document=build.document({}))]),
+            "pins": st.sampled_from([None, build.pins(run_id="other")]),
             "pods": NOT_READY,
         },
     ),

@@ -11,7 +11,7 @@ from lockstep.environment.document import Package
 from lockstep.gates.chain import evaluate
 from lockstep.gates.nextstep import image_step
 from lockstep.images.scan.result import ImageModel
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 K = DifferenceKind
 LOCK = "build it from the recorded environment: lockstep environment lock models:/iris/3"
@@ -22,7 +22,7 @@ def difference(kind: DifferenceKind, subject: str, trained: str | None, image: s
 
 
 def step(
-    *differences: tuple[DifferenceKind, str, str | None, str | None], reference: str = f"r/iris@{a.DIGEST}", **rules: Any
+    *differences: tuple[DifferenceKind, str, str | None, str | None], reference: str = f"r/iris@{build.DIGEST}", **rules: Any
 ) -> str:
     spec = EnvironmentSpec.model_validate(rules)
     made = [difference(*one) for one in differences]
@@ -83,8 +83,8 @@ def test_the_step_is_one_that_helps(differs: tuple[DifferenceKind, str, str | No
 
 def test_a_server_that_was_edited_in_the_image_is_installed_anew_and_not_removed() -> None:
     packages = [Package(name="uvicorn", version="0.30.0", edited=("uvicorn/main.py",))]
-    image = a.document().model_copy(update={"packages": (*a.document().packages, *packages)})
-    said = evaluate(a.evidence(scan=a.scan(document=image))).blocking
+    image = build.document().model_copy(update={"packages": (*build.document().packages, *packages)})
+    said = evaluate(build.evidence(scan=build.scan(document=image))).blocking
     assert said is not None
     assert said.next_step is not None
     assert "install uvicorn again from its wheel" in said.next_step
@@ -116,19 +116,19 @@ def test_who_pushes_again_under_the_same_tag_is_told_that_nothing_will_happen() 
 
 
 @pytest.mark.parametrize(
-    ("image", "told"), [("registry.example.com/team/iris:2026-11", True), (f"{a.REPOSITORY}@{a.DIGEST}", False)]
+    ("image", "told"), [("registry.example.com/team/iris:2026-11", True), (f"{build.REPOSITORY}@{build.DIGEST}", False)]
 )
 @pytest.mark.parametrize(
     ("models", "reason"),
     [
         ((), Reason.MODEL_NOT_IN_IMAGE),
-        ((a.held(files=a.files_of(a.contents(model__skops=b"others"))),), Reason.MODEL_FILES_DIFFER),
+        ((build.held(files=build.files_of(build.contents(model__skops=b"others"))),), Reason.MODEL_FILES_DIFFER),
     ],
 )
 def test_so_is_who_is_refused_by_the_image_gate(image: str, told: bool, models: tuple[ImageModel, ...], reason: Reason) -> None:
-    other = a.scan(models=models)
-    strict = a.policy(images={"modelInImage": "Required"})
-    verdict = evaluate(a.evidence(spec=a.spec(image=image), scan=other, policy=strict))
+    other = build.scan(models=models)
+    strict = build.policy(images={"modelInImage": "Required"})
+    verdict = evaluate(build.evidence(spec=build.spec(image=image), scan=other, policy=strict))
     (result,) = (one for one in verdict.results if one.gate == "image")
     assert result.reason is reason
     assert ("a tag is resolved once" in (result.next_step or "")) is told

@@ -12,18 +12,20 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.gates import readiness as gate
 from lockstep.gates.gate import Result
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 DEADLINE = timedelta(seconds=600)
 
 
 def judged(*, late: bool = False, **changes: Any) -> Result:
-    return gate.GATE.evaluate(a.evidence(pods=a.candidate(**changes), now=a.NOW + (DEADLINE if late else timedelta())))
+    return gate.GATE.evaluate(
+        build.evidence(pods=build.candidate(**changes), now=build.NOW + (DEADLINE if late else timedelta()))
+    )
 
 
 def one(**changes: Any) -> dict[str, Any]:
     """Return one good pod and one with changes, so that `any` and `all` can't be mixed up unseen."""
-    return {"pods": (a.pod("iris-1"), a.pod("iris-2", **changes))}
+    return {"pods": (build.pod("iris-1"), build.pod("iris-2", **changes))}
 
 
 def test_ready_and_audited_pods_pass_and_are_counted() -> None:
@@ -37,12 +39,12 @@ def test_pods_that_passed_in_time_stay_passed_after_the_deadline() -> None:
 
 
 def test_without_pods_it_waits() -> None:
-    result = gate.GATE.evaluate(a.evidence(pods=None))
+    result = gate.GATE.evaluate(build.evidence(pods=None))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
 
 
 def test_without_a_policy_it_waits() -> None:
-    result = gate.GATE.evaluate(a.evidence(policy=a.unknown(Reason.POLICY_MISSING, retry=False)))
+    result = gate.GATE.evaluate(build.evidence(policy=build.unknown(Reason.POLICY_MISSING, retry=False)))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
 
 
@@ -51,7 +53,7 @@ def test_without_a_policy_it_waits() -> None:
     [
         (one(tampered="its image is evil"), Reason.POD_TAMPERED, GateOutcome.REJECTED, GateOutcome.REJECTED),
         (
-            {"audits": (a.audit("iris-1"), a.audit("iris-2", passed=False, failure="it answered 500"))},
+            {"audits": (build.audit("iris-1"), build.audit("iris-2", passed=False, failure="it answered 500"))},
             Reason.AUDIT_FAILED,
             GateOutcome.REJECTED,
             GateOutcome.REJECTED,
@@ -67,12 +69,12 @@ def test_without_a_policy_it_waits() -> None:
             GateOutcome.PENDING,
             GateOutcome.REJECTED,
         ),
-        ({"pods": (a.pod("iris-1"),)}, "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
+        ({"pods": (build.pod("iris-1"),)}, "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
         (one(ready=False, waiting_reason="ContainerCreating"), "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
         (one(image_id=""), "starting", GateOutcome.PENDING, GateOutcome.REJECTED),
-        ({"audits": (a.audit("iris-1"),)}, Reason.AUDITING, GateOutcome.PENDING, GateOutcome.PENDING),
+        ({"audits": (build.audit("iris-1"),)}, Reason.AUDITING, GateOutcome.PENDING, GateOutcome.PENDING),
         (
-            {"audits": (a.audit("iris-1"), a.audit("iris-2", passed=False, unreachable=True, failure="timeout"))},
+            {"audits": (build.audit("iris-1"), build.audit("iris-2", passed=False, unreachable=True, failure="timeout"))},
             Reason.PROBE_FAILED,
             GateOutcome.RETRY,
             GateOutcome.REJECTED,
@@ -93,7 +95,7 @@ def test_every_finding_has_its_reason_before_and_after_the_deadline(
 @pytest.mark.parametrize("late", [False, True])
 def test_an_audit_that_has_not_ended_in_time_has_a_reason_of_its_own_and_names_the_knobs(late: bool) -> None:
     failure = {"passed": False, "answered": 12, "late": True, "failure": "answered 12 of 30 predictions within 120 s"}
-    audits = (a.audit("iris-1"), a.audit("iris-2", advice="raise readiness.deadlineSeconds", **failure))
+    audits = (build.audit("iris-1"), build.audit("iris-2", advice="raise readiness.deadlineSeconds", **failure))
     result = judged(late=late, audits=audits)
     assert (result.outcome, result.reason, result.final) == (GateOutcome.REJECTED, Reason.AUDIT_TIMEOUT, True)
     assert result.message == "pod iris-2: answered 12 of 30 predictions within 120 s"
@@ -101,16 +103,16 @@ def test_an_audit_that_has_not_ended_in_time_has_a_reason_of_its_own_and_names_t
 
 
 def test_progress_counts_the_pods_that_are_ready_and_audited() -> None:
-    pods = tuple(a.pod(f"iris-{number}") for number in range(12))
-    audits = (*(a.audit(f"iris-{number}") for number in range(5)), a.audit("iris-gone"))
+    pods = tuple(build.pod(f"iris-{number}") for number in range(12))
+    audits = (*(build.audit(f"iris-{number}") for number in range(5)), build.audit("iris-gone"))
     assert judged(pods=pods, audits=audits, wanted=12).message == "5 of 12 pods are audited"
 
 
 def test_what_would_help_is_said_where_the_audit_knows_it() -> None:
-    failed = a.audit("iris-2", passed=False, failure="it answered 422", advice="set server.custom.predictBody")
-    assert "set server.custom.predictBody" in str(judged(audits=(a.audit("iris-1"), failed)).next_step)
-    slow = a.audit("iris-2", passed=False, unreachable=True, failure="too slow", advice="make the server faster")
-    assert "make the server faster" in str(judged(audits=(a.audit("iris-1"), slow), late=True).next_step)
+    failed = build.audit("iris-2", passed=False, failure="it answered 422", advice="set server.custom.predictBody")
+    assert "set server.custom.predictBody" in str(judged(audits=(build.audit("iris-1"), failed)).next_step)
+    slow = build.audit("iris-2", passed=False, unreachable=True, failure="too slow", advice="make the server faster")
+    assert "make the server faster" in str(judged(audits=(build.audit("iris-1"), slow), late=True).next_step)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -150,26 +152,26 @@ def test_a_candidate_without_pods_has_proven_nothing(wanted: int) -> None:
 
 
 def test_audits_of_pods_that_are_gone_prove_nothing() -> None:
-    assert judged(audits=(a.audit("iris-8"), a.audit("iris-9"))).reason is Reason.AUDITING
+    assert judged(audits=(build.audit("iris-8"), build.audit("iris-9"))).reason is Reason.AUDITING
 
 
 @pytest.mark.parametrize(("own", "effective"), [(None, 600), (60, 60), (6000, 600)])
 def test_the_users_deadline_may_only_be_tighter(own: int | None, effective: int) -> None:
-    spec = a.spec(readiness={"deadlineSeconds": own} if own else {})
-    assert gate.effective_deadline(spec.readiness, a.policy().spec.readiness) == effective
+    spec = build.spec(readiness={"deadlineSeconds": own} if own else {})
+    assert gate.effective_deadline(spec.readiness, build.policy().spec.readiness) == effective
 
 
 @pytest.mark.parametrize(("own", "effective"), [(None, 3), (10, 10), (1, 3)])
 def test_the_users_number_of_requests_may_only_be_higher(own: int | None, effective: int) -> None:
-    spec = a.spec(readiness={"requests": own} if own else {})
-    assert gate.effective_requests(spec.readiness, a.policy(readiness={"requests": 3}).spec.readiness) == effective
+    spec = build.spec(readiness={"requests": own} if own else {})
+    assert gate.effective_requests(spec.readiness, build.policy(readiness={"requests": 3}).spec.readiness) == effective
 
 
 def test_the_users_own_deadline_ends_the_wait() -> None:
-    spec = a.spec(readiness={"deadlineSeconds": 60})
-    waiting = a.candidate(pods=())
-    just_before = gate.GATE.evaluate(a.evidence(spec=spec, pods=waiting, now=a.NOW + timedelta(seconds=59)))
-    at_the_deadline = gate.GATE.evaluate(a.evidence(spec=spec, pods=waiting, now=a.NOW + timedelta(seconds=60)))
+    spec = build.spec(readiness={"deadlineSeconds": 60})
+    waiting = build.candidate(pods=())
+    just_before = gate.GATE.evaluate(build.evidence(spec=spec, pods=waiting, now=build.NOW + timedelta(seconds=59)))
+    at_the_deadline = gate.GATE.evaluate(build.evidence(spec=spec, pods=waiting, now=build.NOW + timedelta(seconds=60)))
     assert just_before.reason is Reason.PODS_STARTING
     assert at_the_deadline.reason is Reason.POD_NOT_READY
 
@@ -192,18 +194,18 @@ def test_why_a_pod_has_not_started_is_told_with_what_the_node_says() -> None:
 
 
 PODS = st.builds(
-    a.pod,
+    build.pod,
     st.sampled_from(["iris-1", "iris-2", "iris-3"]),
     ready=st.booleans(),
     phase=st.sampled_from(["Pending", "Running", "Failed"]),
-    image_id=st.sampled_from(["", a.DIGEST, f"sha256:{'9' * 64}"]),
+    image_id=st.sampled_from(["", build.DIGEST, f"sha256:{'9' * 64}"]),
     restarts=st.integers(0, 4),
     waiting_reason=st.sampled_from([None, "ImagePullBackOff", "CrashLoopBackOff"]),
     unschedulable=st.sampled_from([None, "no room"]),
     tampered=st.sampled_from([None, "changed"]),
 )
 AUDITS = st.builds(
-    a.audit,
+    build.audit,
     st.sampled_from(["iris-1", "iris-2", "iris-3"]),
     passed=st.booleans(),
     unreachable=st.booleans(),
@@ -223,23 +225,25 @@ def test_it_passes_only_when_all_wanted_pods_are_ready_unchanged_and_audited(lat
         ready = [pod for pod in parts["pods"] if pod.ready]
         passed = {audit.pod for audit in parts["audits"] if audit.passed and not audit.unreachable}
         assert len(ready) >= max(1, parts["wanted"])
-        assert all(pod.name in passed and pod.image_id == a.DIGEST for pod in ready)
+        assert all(pod.name in passed and pod.image_id == build.DIGEST for pod in ready)
         assert not any(pod.restarts or pod.tampered or pod.phase == "Failed" for pod in parts["pods"])
 
 
 # --- what the nodes say that they run -----------------------------------------------------------------------------------
 
 INDEX, CONFIG, STRANGE = (f"sha256:{digit * 64}" for digit in "123")
-IMAGE = a.image(index_digest=INDEX, config_digest=CONFIG)
+IMAGE = build.image(index_digest=INDEX, config_digest=CONFIG)
 
 
 def running(image_id: str, image: Any = IMAGE, **changes: Any) -> Result:
-    candidate = a.candidate(pods=(a.pod("iris-1", image_id=image_id), a.pod("iris-2", image_id=image_id)), **changes)
-    return gate.GATE.evaluate(a.evidence(pods=candidate, image=image))
+    candidate = build.candidate(
+        pods=(build.pod("iris-1", image_id=image_id), build.pod("iris-2", image_id=image_id)), **changes
+    )
+    return gate.GATE.evaluate(build.evidence(pods=candidate, image=image))
 
 
-@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
-@pytest.mark.parametrize("form", ["{}", f"{a.REPOSITORY}@{{}}", "mirror.example.org/x@{}", "docker-pullable://x/y@{}"])
+@pytest.mark.parametrize("digest", [build.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
+@pytest.mark.parametrize("form", ["{}", f"{build.REPOSITORY}@{{}}", "mirror.example.org/x@{}", "docker-pullable://x/y@{}"])
 def test_each_digest_on_the_way_to_the_pinned_image_names_it(digest: str, form: str) -> None:
     assert running(form.format(digest)).outcome is GateOutcome.PASSED
 
@@ -253,53 +257,57 @@ OTHER_CONFIG = f"sha256:{'4' * 64}"
 
 @pytest.mark.parametrize("unchanged", [False, True])
 def test_a_manifest_of_another_configuration_is_another_image_whatever_the_pod_asks_for(unchanged: bool) -> None:
-    other = a.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
-    pods = tuple(a.pod(name, image_id=f"{a.REPOSITORY}@{STRANGE}", unchanged=unchanged) for name in ("iris-1", "iris-2"))
+    other = build.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
+    pods = tuple(
+        build.pod(name, image_id=f"{build.REPOSITORY}@{STRANGE}", unchanged=unchanged) for name in ("iris-1", "iris-2")
+    )
     result = judged(pods=pods, reported={STRANGE: other})
     assert (result.outcome, result.reason, result.final) == (GateOutcome.REJECTED, Reason.POD_TAMPERED, True)
     assert STRANGE in result.message
 
 
-@pytest.mark.parametrize("digest", [a.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
+@pytest.mark.parametrize("digest", [build.DIGEST, INDEX, CONFIG], ids=["manifest", "index", "configuration"])
 def test_a_digest_that_nobody_can_read_is_unknown_and_never_final(digest: str) -> None:
-    other = a.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
-    result = running(f"{a.REPOSITORY}@{digest}", other)
+    other = build.image(digest=STRANGE, index_digest=None, config_digest=OTHER_CONFIG)
+    result = running(f"{build.REPOSITORY}@{digest}", other)
     assert (result.outcome, result.reason, result.final) == (GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED, False)
     assert digest in result.message
 
 
-@pytest.mark.parametrize("image_id", ["x", f"{a.DIGEST}0", f"{a.DIGEST}@sha256:00", "sha512:00", f"{a.DIGEST}\n", "A" * 64])
+@pytest.mark.parametrize(
+    "image_id", ["x", f"{build.DIGEST}0", f"{build.DIGEST}@sha256:00", "sha512:00", f"{build.DIGEST}\n", "A" * 64]
+)
 def test_what_names_no_digest_never_passes(image_id: str) -> None:
     assert running(image_id).reason is Reason.IMAGE_UNVERIFIED
 
 
 def test_an_image_that_the_node_got_by_another_index_is_the_same_when_its_configuration_is() -> None:
-    same = a.image(digest=f"sha256:{'5' * 64}", index_digest=STRANGE, config_digest=CONFIG)
+    same = build.image(digest=f"sha256:{'5' * 64}", index_digest=STRANGE, config_digest=CONFIG)
     assert running(STRANGE, reported={STRANGE: same}).outcome is GateOutcome.PASSED
     assert running(STRANGE, reported={CONFIG: same}).reason is Reason.IMAGE_UNVERIFIED
 
 
 def test_an_index_that_leads_elsewhere_for_us_is_no_proof_of_what_the_node_has_chosen() -> None:
-    other = a.image(index_digest=STRANGE, config_digest=OTHER_CONFIG)
+    other = build.image(index_digest=STRANGE, config_digest=OTHER_CONFIG)
     result = running(STRANGE, reported={STRANGE: other})
     assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.IMAGE_UNVERIFIED)
 
 
 def test_while_the_registry_can_not_tell_it_waits() -> None:
-    down = a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True)
+    down = build.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True)
     result = running(STRANGE, reported={STRANGE: down})
     assert (result.outcome, result.reason) == (GateOutcome.RETRY, Reason.IMAGE_REGISTRY_UNREACHABLE)
-    gone = a.unknown(Reason.IMAGE_NOT_FOUND, retry=False)
+    gone = build.unknown(Reason.IMAGE_NOT_FOUND, retry=False)
     assert running(STRANGE, reported={STRANGE: gone}).reason is Reason.IMAGE_UNVERIFIED
 
 
 @pytest.mark.parametrize("retry", [False, True])
 def test_a_name_that_somebody_else_gave_the_image_blocks_no_pod_that_has_never_been_changed(retry: bool) -> None:
-    unreadable = a.unknown(Reason.IMAGE_UNAUTHORIZED, retry=retry)
-    pods = tuple(a.pod(name, image_id=f"evil.example.com/x@{STRANGE}", unchanged=True) for name in ("iris-1", "iris-2"))
+    unreadable = build.unknown(Reason.IMAGE_UNAUTHORIZED, retry=retry)
+    pods = tuple(build.pod(name, image_id=f"evil.example.com/x@{STRANGE}", unchanged=True) for name in ("iris-1", "iris-2"))
     assert judged(pods=pods, reported={STRANGE: unreadable}).outcome is GateOutcome.PASSED
     assert judged(pods=pods).outcome is GateOutcome.PASSED
-    one_changed = (pods[0], a.pod("iris-2", image_id=f"evil.example.com/x@{STRANGE}"))
+    one_changed = (pods[0], build.pod("iris-2", image_id=f"evil.example.com/x@{STRANGE}"))
     assert judged(pods=one_changed, reported={STRANGE: unreadable}).outcome is GateOutcome.RETRY
 
 
@@ -308,16 +316,16 @@ def test_one_pod_of_an_unknown_image_is_enough() -> None:
 
 
 def test_pods_of_an_unknown_image_wait() -> None:
-    result = running(a.DIGEST, a.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True))
+    result = running(build.DIGEST, build.unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, retry=True))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, Reason.WAITING)
 
 
-WRITABLE = a.policy(pods={"rootFilesystem": "Writable"})
+WRITABLE = build.policy(pods={"rootFilesystem": "Writable"})
 
 
 def crashed(policy: PromotionPolicy | None = None, **changes: Any) -> str:
-    pods = a.candidate(**one(restarts=3, **changes))
-    result = gate.GATE.evaluate(a.evidence(policy=policy or a.policy(), pods=pods))
+    pods = build.candidate(**one(restarts=3, **changes))
+    result = gate.GATE.evaluate(build.evidence(policy=policy or build.policy(), pods=pods))
     assert result.reason is Reason.POD_CRASHED
     return str(result.next_step)
 
@@ -337,7 +345,7 @@ def test_a_server_that_ends_without_saying_why_may_have_wanted_to_write() -> Non
 
 def test_an_answer_that_complains_of_a_read_only_file_system_names_the_knob() -> None:
     failure = "POST /invocations was answered with 500: [Errno 30] Read-only file system: '/app/cache'"
-    audits = (a.audit("iris-1"), a.audit("iris-2", passed=False, failure=failure))
+    audits = (build.audit("iris-1"), build.audit("iris-2", passed=False, failure=failure))
     assert "pods.rootFilesystem: Writable" in str(judged(audits=audits).next_step)
-    other = (a.audit("iris-1"), a.audit("iris-2", passed=False, failure="it answered 500"))
+    other = (build.audit("iris-1"), build.audit("iris-2", passed=False, failure="it answered 500"))
     assert "pods.rootFilesystem" not in str(judged(audits=other).next_step)

@@ -15,7 +15,7 @@ from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import Fact, LineagePins, Unknown
 from lockstep.gathering.asking import ask_image, ask_lineage, ask_signed
-from lockstep.gathering.gather import gather, image_of, lineage_of, ungoverned
+from lockstep.gathering.gather import evidence_without_policy, gather, image_of, lineage_of
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
@@ -24,7 +24,7 @@ from lockstep.images.scan.result import ImageScan
 from lockstep.images.signing.signed import Signed
 from lockstep.images.source import ImageSource
 from lockstep.lineage.lineage import Lineage, LineageError, ModelRegistry, Place
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import LINUX, MemorySource, layer
 from tests.fakes.signing import key, public_pem, sign
 
@@ -82,32 +82,32 @@ class Direct:
         return await ask_image(replace(subject, images=self._images), reference, Limits())
 
     async def scan(self, subject: Subject, opened: OpenedImage) -> Fact[ImageScan]:
-        return a.scan(digest=opened.image.digest)
+        return build.scan(digest=opened.image.digest)
 
     async def signed(self, subject: Subject, opened: OpenedImage) -> Fact[Signed]:
         return await ask_signed(subject, opened)
 
     async def files(self, subject: Subject, lineage: Lineage, place: Place, pins: LineagePins | None) -> Fact[ModelFiles]:
-        return a.files_of(a.contents(lineage))
+        return build.files_of(build.contents(lineage))
 
     async def pins(self, subject: Subject, lineage: Lineage) -> LineagePins | None:
         return None
 
 
-REFERENCE = f"{a.REPOSITORY}:1"
-NO_POLICY = a.unknown(Reason.POLICY_MISSING, retry=False)
+REFERENCE = f"{build.REPOSITORY}:1"
+NO_POLICY = build.unknown(Reason.POLICY_MISSING, retry=False)
 
 
 async def test_a_lineage_is_read_where_the_policy_says() -> None:
-    registries = Registries(a.lineage())
-    assert await lineage_of(a.subject(), Direct(registries, Images(MemorySource())), None) == a.lineage()
+    registries = Registries(build.lineage())
+    assert await lineage_of(build.subject(), Direct(registries, Images(MemorySource())), None) == build.lineage()
     assert (registries.uris, registries.asked) == (["http://mlflow.mlflow.svc:5000"], [("iris", "3", None)])
 
 
 @pytest.mark.parametrize(("pinned", "asked"), [(None, ("iris", None, "champion")), ("7", ("iris", "7", None))])
 async def test_an_alias_is_followed_until_it_is_pinned(pinned: str | None, asked: tuple[str, str | None, str | None]) -> None:
-    registries = Registries(a.lineage())
-    subject = a.subject(owner=a.owner(model={"name": "iris", "alias": "champion"}))
+    registries = Registries(build.lineage())
+    subject = build.subject(owner=build.owner(model={"name": "iris", "alias": "champion"}))
     await ask_lineage(subject, registries, pinned)
     assert registries.asked == [asked]
 
@@ -115,31 +115,31 @@ async def test_an_alias_is_followed_until_it_is_pinned(pinned: str | None, asked
 @pytest.mark.parametrize("retry", [True, False])
 async def test_what_the_registry_says_against_it_is_kept(retry: bool) -> None:
     error = LineageError(Reason.REGISTRY_UNREACHABLE, "no answer", retry=retry)
-    fact = await ask_lineage(a.subject(), Registries(error), None)
+    fact = await ask_lineage(build.subject(), Registries(error), None)
     assert fact == Unknown(Reason.REGISTRY_UNREACHABLE, "no answer", retry=retry)
 
 
 async def test_a_model_that_is_not_allowed_is_asked_of_nobody() -> None:
-    registries = Registries(a.lineage())
-    policy = a.policy(registry={"trackingURI": "http://mlflow", "models": ["fraud-*"]})
-    fact = await lineage_of(a.subject(policy=policy), Direct(registries, Images(MemorySource())), None)
+    registries = Registries(build.lineage())
+    policy = build.policy(registry={"trackingURI": "http://mlflow", "models": ["fraud-*"]})
+    fact = await lineage_of(build.subject(policy=policy), Direct(registries, Images(MemorySource())), None)
     assert isinstance(fact, Unknown)
     assert (fact.reason, fact.retry, registries.uris) == (Reason.MODEL_NOT_ALLOWED, False, [])
-    result = lineage_gate.GATE.evaluate(a.evidence(policy=policy, lineage=fact))
+    result = lineage_gate.GATE.evaluate(build.evidence(policy=policy, lineage=fact))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.MODEL_NOT_ALLOWED)
     assert result.message == "the policy standard does not allow the registered model iris"
     assert result.next_step == "Next step (platform team): add it to registry.models"
 
 
 def test_without_a_policy_nobody_is_asked() -> None:
-    evidence = ungoverned(a.owner(), NO_POLICY, a.NOW)
+    evidence = evidence_without_policy(build.owner(), NO_POLICY, build.NOW)
     assert (evidence.policy, evidence.lineage, evidence.image, evidence.scan) == (NO_POLICY,) * 4
 
 
 async def test_an_image_is_pinned() -> None:
     source = MemorySource()
     digest = source.image([layer()])
-    fact = await ask_image(a.subject(images=Images(source), platform=LINUX), REFERENCE, Limits())
+    fact = await ask_image(build.subject(images=Images(source), platform=LINUX), REFERENCE, Limits())
     assert isinstance(fact, OpenedImage)
     assert (fact.image.digest, fact.source) == (digest, source)
 
@@ -147,23 +147,23 @@ async def test_an_image_is_pinned() -> None:
 @pytest.mark.parametrize("credentials", ["Namespace", "Operator"])
 async def test_a_repository_that_is_not_allowed_is_asked_of_nobody_whosever_the_credentials(credentials: str) -> None:
     images = Images(MemorySource())
-    policy = a.policy(images={"repositories": ["other.example.com/*"], "credentials": credentials})
-    fact = await image_of(a.subject(policy=policy, platform=LINUX), Direct(Registries(a.lineage()), images), REFERENCE)
+    policy = build.policy(images={"repositories": ["other.example.com/*"], "credentials": credentials})
+    fact = await image_of(build.subject(policy=policy, platform=LINUX), Direct(Registries(build.lineage()), images), REFERENCE)
     assert isinstance(fact, Unknown)
     assert (fact.reason, fact.retry, images.asked) == (Reason.REPOSITORY_NOT_ALLOWED, False, [])
-    result = image_gate.GATE.evaluate(a.evidence(policy=policy, image=fact))
+    result = image_gate.GATE.evaluate(build.evidence(policy=policy, image=fact))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.REPOSITORY_NOT_ALLOWED)
-    assert result.message == f"the policy standard allows no images from {a.REPOSITORY}"
+    assert result.message == f"the policy standard allows no images from {build.REPOSITORY}"
     assert result.next_step is not None
     assert "use an allowed repository" in result.next_step
 
 
 @given(
-    tag=st.sampled_from(["", ":1", ":2026-11", f"@{a.DIGEST}", f":1@{a.DIGEST}"]),
+    tag=st.sampled_from(["", ":1", ":2026-11", f"@{build.DIGEST}", f":1@{build.DIGEST}"]),
     registry=st.sampled_from(["registry.example.com", "registry.example.com:5000", "localhost:5000"]),
 )
 def test_tags_digests_and_ports_do_not_decide_whether_a_repository_is_allowed(tag: str, registry: str) -> None:
-    rules = a.policy(images={"repositories": [f"{registry}/team/iris"]}).spec.images
+    rules = build.policy(images={"repositories": [f"{registry}/team/iris"]}).spec.images
     assert rules.allows(repository_of(f"{registry}/team/iris{tag}"))
     assert not rules.allows(repository_of(f"{registry}/team/iris-evil{tag}"))
     assert not rules.allows(repository_of(f"evil.example.com/team/iris{tag}"))
@@ -171,15 +171,15 @@ def test_tags_digests_and_ports_do_not_decide_whether_a_repository_is_allowed(ta
 
 async def test_what_opening_or_pinning_says_against_it_is_kept() -> None:
     limited = ImageError(Reason.IMAGE_REGISTRY_RATE_LIMITED, "slow down", retry=True, retry_after=30)
-    fact = await ask_image(a.subject(images=Images(limited), platform=LINUX), REFERENCE, Limits())
+    fact = await ask_image(build.subject(images=Images(limited), platform=LINUX), REFERENCE, Limits())
     assert fact == Unknown(Reason.IMAGE_REGISTRY_RATE_LIMITED, "slow down", retry=True, retry_after=30)
-    missing = await ask_image(a.subject(images=Images(MemorySource()), platform=LINUX), REFERENCE, Limits())
+    missing = await ask_image(build.subject(images=Images(MemorySource()), platform=LINUX), REFERENCE, Limits())
     assert isinstance(missing, Unknown)
     assert missing.reason is Reason.IMAGE_NOT_FOUND
 
 
 def signing(*repositories: str) -> PromotionPolicy:
-    return a.policy(
+    return build.policy(
         images={"signatures": [{"name": "release", "keys": [public_pem(key("release"))], "repositories": list(repositories)}]}
     )
 
@@ -194,24 +194,24 @@ async def opened() -> OpenedImage:
 async def test_signatures_are_read_where_the_policy_has_rules_for_the_repository() -> None:
     one = await opened()
     assert isinstance(one.source, MemorySource)
-    sources = Direct(Registries(a.lineage()), Images(one.source))
+    sources = Direct(Registries(build.lineage()), Images(one.source))
 
     async def signed(policy: PromotionPolicy) -> Fact[Signed] | None:
-        subject = a.subject(policy=policy, platform=LINUX)
-        return (await gather(subject, sources, a.NOW, version=None, reference=REFERENCE)).signed
+        subject = build.subject(policy=policy, platform=LINUX)
+        return (await gather(subject, sources, build.NOW, version=None, reference=REFERENCE)).signed
 
     found = await signed(signing("registry.example.com/team/*"))
     assert isinstance(found, Signed)
     assert (found.digest, len(found.signatures)) == (one.image.digest, 1)
     assert await signed(signing("registry.example.com/other/*")) is None
-    assert await signed(a.policy()) is None
+    assert await signed(build.policy()) is None
 
 
 async def test_signatures_that_can_not_be_read_are_unknown() -> None:
     one = await opened()
     assert isinstance(one.source, MemorySource)
     one.source.put(b"{}", one.image.digest.replace(":", "-") + ".att")
-    found = await ask_signed(a.subject(policy=signing("*")), one)
+    found = await ask_signed(build.subject(policy=signing("*")), one)
     assert isinstance(found, Unknown)
     assert (found.reason, found.retry) == (Reason.MANIFEST_INVALID, False)
 
@@ -219,7 +219,7 @@ async def test_signatures_that_can_not_be_read_are_unknown() -> None:
 async def test_what_is_gathered_is_what_the_gates_pass_on() -> None:
     one = await opened()
     assert isinstance(one.source, MemorySource)
-    sources = Direct(Registries(a.lineage()), Images(one.source))
-    evidence = await gather(a.subject(platform=LINUX), sources, a.NOW, version="3", reference=REFERENCE)
+    sources = Direct(Registries(build.lineage()), Images(one.source))
+    evidence = await gather(build.subject(platform=LINUX), sources, build.NOW, version="3", reference=REFERENCE)
     assert list(evidence.unknown()) == []
-    assert evidence.document_digest == a.lineage().environment_digest
+    assert evidence.document_digest == build.lineage().environment_digest

@@ -15,14 +15,14 @@ from lockstep.lineage.artifacts import place_of
 from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import Lineage, LineageError
 from lockstep.lineage.mlflow import MLflowRegistry
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.http import Handler, serving
 from tests.fakes.mlflow_server import free_port
 
 NO_ONE = MLflowCredentials()
 URI = "mlflow-artifacts:/1/models/m/artifacts"
-DIRECTORIES = f"logged-models/{a.MODEL_ID}/artifacts/directories"
-LOGGED = {"source_run_id": a.RUN, "status": "LOGGED_MODEL_READY", "artifact_uri": URI}
+DIRECTORIES = f"logged-models/{build.MODEL_ID}/artifacts/directories"
+LOGGED = {"source_run_id": build.RUN, "status": "LOGGED_MODEL_READY", "artifact_uri": URI}
 LISTED = [
     {"path": path, "is_dir": False, "file_size": 9}
     for path in ("MLmodel", "requirements.txt", "python_env.yaml", "serving_input_example.json")
@@ -56,19 +56,19 @@ class FakeMLflow:
             "model-versions/get": {"model_version": self._version()},
             "registered-models/alias": {"model_version": self._version()},
             "model-versions/get-download-uri": {"artifact_uri": URI},
-            f"logged-models/{a.MODEL_ID}": {"model": {"info": LOGGED}},
+            f"logged-models/{build.MODEL_ID}": {"model": {"info": LOGGED}},
             DIRECTORIES: {"root_uri": URI, "files": [*LISTED, {"path": "lockstep", "is_dir": True}]},
             "lockstep": {"files": [{"path": f"lockstep/environment.json{end}", "file_size": 9} for end in ("", ".dsse")]},
-            "runs/get": {"run": {"info": {"run_id": a.RUN, "status": "FINISHED", "lifecycle_stage": "active"}}},
+            "runs/get": {"run": {"info": {"run_id": build.RUN, "status": "FINISHED", "lifecycle_stage": "active"}}},
         }
         if name in known:
             return web.json_response(known[name])
         if name == "MLmodel":
-            return web.Response(body=a.MLMODEL, content_type="text/plain")
+            return web.Response(body=build.MLMODEL, content_type="text/plain")
         return web.json_response(MISSING, status=404)
 
     def _version(self) -> dict[str, Any]:
-        return {"name": "iris", "version": "3", "status": "READY", "run_id": a.RUN, "source": f"models:/{a.MODEL_ID}"}
+        return {"name": "iris", "version": "3", "status": "READY", "run_id": build.RUN, "source": f"models:/{build.MODEL_ID}"}
 
 
 async def read(
@@ -87,7 +87,7 @@ async def refused(handler: Handler, *, seconds: float = 5, alias: str | None = N
 
 async def test_the_fake_gives_a_complete_lineage() -> None:
     lineage = await read(FakeMLflow())
-    assert (lineage.version, lineage.model_id, lineage.mlmodel_run_id) == ("3", a.MODEL_ID, a.RUN)
+    assert (lineage.version, lineage.model_id, lineage.mlmodel_run_id) == ("3", build.MODEL_ID, build.RUN)
     assert lineage.run is not None
 
 
@@ -170,13 +170,13 @@ async def test_only_files_that_are_listed_are_asked_for() -> None:
     broken = web.Response(status=500, text="oops")
     server = FakeMLflow({DIRECTORIES: json.dumps({"files": LISTED[:1]}).encode(), "lockstep/environment.json": broken})
     lineage = await read(server)
-    assert (lineage.unreadable, lineage.environment_document, lineage.mlmodel) == (None, None, a.MLMODEL)
+    assert (lineage.unreadable, lineage.environment_document, lineage.mlmodel) == (None, None, build.MLMODEL)
 
 
 async def test_without_a_list_every_file_is_asked_for() -> None:
     server = FakeMLflow({DIRECTORIES: web.Response(status=404, text="nginx"), "requirements.txt": b"numpy"})
     lineage = await read(server)
-    assert (lineage.mlmodel, lineage.requirements, lineage.python_env) == (a.MLMODEL, b"numpy", None)
+    assert (lineage.mlmodel, lineage.requirements, lineage.python_env) == (build.MLMODEL, b"numpy", None)
     assert lineage.place is not None
 
 
@@ -198,10 +198,10 @@ async def test_files_that_are_elsewhere_than_the_logged_models_have_no_place() -
     ],
 )
 def test_files_among_a_runs_artifacts_are_those_below_its_own_root(uri: str, prefix: str | None) -> None:
-    run = a.run(artifact_uri="s3://b/1/run/artifacts")
+    run = build.run(artifact_uri="s3://b/1/run/artifacts")
     place = place_of(("iris", "3"), uri, None, run)
     assert (place.prefix if place else None) == prefix
-    assert place_of(("iris", "3"), uri, None, a.run()) is None
+    assert place_of(("iris", "3"), uri, None, build.run()) is None
     assert place_of(("iris", "3"), uri, None, None) is None
 
 
@@ -287,6 +287,6 @@ async def test_an_mlmodel_of_brackets_ends_nothing() -> None:
 
 
 async def test_copies_of_copies_are_followed_only_so_far() -> None:
-    version = {"name": "iris", "version": "3", "run_id": a.RUN, "source": "models:/iris/3"}
+    version = {"name": "iris", "version": "3", "run_id": build.RUN, "source": "models:/iris/3"}
     error = await refused(FakeMLflow({"model-versions/get": json.dumps({"model_version": version}).encode()}))
     assert error.reason is Reason.LINEAGE_CONFLICT

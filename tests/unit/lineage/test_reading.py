@@ -17,12 +17,12 @@ from lockstep.lineage.connection import MLflowCredentials
 from lockstep.lineage.lineage import LineageError, Place
 from lockstep.lineage.mlflow import MLflowRegistry
 from lockstep.lineage.reading import Known, Progress, ReadingLimits, amount, listing, read
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.http import serving
 
-MODEL, RUN = a.place(), Place("iris", "3", uri="s3://b/1/run/artifacts/some/model", run_id=a.RUN, prefix="some/model")
+MODEL, RUN = build.place(), Place("iris", "3", uri="s3://b/1/run/artifacts/some/model", run_id=build.RUN, prefix="some/model")
 FILES: dict[str, bytes] = {
-    "MLmodel": a.MLMODEL,
+    "MLmodel": build.MLMODEL,
     "code/pkg/a.py": b"x = 1",
     "empty": b"",
     "model.pkl": b"w" * 300_000,
@@ -111,7 +111,7 @@ async def refused(store: Store, place: Place = MODEL, limits: ReadingLimits | No
 
 
 def expected(files: Mapping[str, bytes] = FILES) -> ModelFiles:
-    return a.files_of(files)
+    return build.files_of(files)
 
 
 @pytest.mark.parametrize(("place", "prefix"), [(MODEL, ""), (RUN, "some/model")])
@@ -251,13 +251,13 @@ async def test_a_file_that_grew_since_it_was_listed_is_tried_again() -> None:
 
 async def test_no_more_is_read_of_a_file_than_was_listed() -> None:
     """A server, or who replaces a file meanwhile, must not get the operator to read without end."""
-    store, progress = Store(files={"MLmodel": a.MLMODEL, "model.pkl": b"w" * 64_000_000}), Progress()
+    store, progress = Store(files={"MLmodel": build.MLMODEL, "model.pkl": b"w" * 64_000_000}), Progress()
     store.sizes["model.pkl"] = 1000
     async with registry(store) as mlflow:
         sizes = await listing(mlflow, MODEL, ReadingLimits())
         with pytest.raises(LineageError, match=r"model\.pkl has another size"):
             await read(mlflow, MODEL, sizes, ReadingLimits(), progress=progress, known=Known())
-    assert progress.done <= len(a.MLMODEL), "what exceeds the listed size is not counted, and ends the reading"
+    assert progress.done <= len(build.MLMODEL), "what exceeds the listed size is not counted, and ends the reading"
 
 
 async def test_a_model_that_takes_too_long_is_given_up() -> None:

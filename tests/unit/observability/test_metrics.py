@@ -23,21 +23,21 @@ def series(metrics: Metrics, name: str) -> int:
 
 def test_refusals_are_counted_by_cause_and_shown_by_object(metrics: Metrics) -> None:
     for _ in range(3):
-        metrics.refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
-    metrics.refused(FRAUD, "environment", "EnvironmentMismatch", 2.0)
+        metrics.set_refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
+    metrics.set_refused(FRAUD, "environment", "EnvironmentMismatch", 2.0)
     assert value(metrics, "lockstep_blocked_deployments", gate="environment", reason="EnvironmentMismatch") == 2
     assert value(metrics, "lockstep_deployment_blocked_since_seconds", namespace="team", name="iris") == 1.0
-    metrics.refused(IRIS, "lineage", "RunMissing", 3.0)
+    metrics.set_refused(IRIS, "lineage", "RunMissing", 3.0)
     assert value(metrics, "lockstep_blocked_deployments", gate="environment", reason="EnvironmentMismatch") == 1
     assert series(metrics, "lockstep_deployment_blocked") == 2
 
 
 def test_what_no_longer_holds_leaves_no_series_behind(metrics: Metrics) -> None:
-    metrics.refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
-    metrics.waits(IRIS, "lineage", "RegistryUnreachable")
+    metrics.set_refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
+    metrics.set_waiting(IRIS, "lineage", "RegistryUnreachable")
     assert series(metrics, "lockstep_deployment_blocked") == 0
     assert series(metrics, "lockstep_deployment_waiting") == 1
-    metrics.refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
+    metrics.set_refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
     assert series(metrics, "lockstep_deployment_waiting") == 0
     metrics.clear(IRIS)
     metrics.clear(IRIS)
@@ -46,17 +46,17 @@ def test_what_no_longer_holds_leaves_no_series_behind(metrics: Metrics) -> None:
 
 
 def test_a_degraded_object_has_one_series_and_a_gone_one_has_none(metrics: Metrics) -> None:
-    metrics.degraded(IRIS, "PodsNotReady")
-    metrics.degraded(IRIS, "LineageIncomplete")
+    metrics.set_degraded(IRIS, "PodsNotReady")
+    metrics.set_degraded(IRIS, "LineageIncomplete")
     assert series(metrics, "lockstep_active_degraded") == 1
-    metrics.refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
+    metrics.set_refused(IRIS, "environment", "EnvironmentMismatch", 1.0)
     metrics.forget(IRIS)
     assert series(metrics, "lockstep_active_degraded") == 0
     assert series(metrics, "lockstep_deployment_blocked") == 0
 
 
 def test_looks_are_counted_and_timed(metrics: Metrics) -> None:
-    metrics.looked("ok", 0.2)
-    metrics.looked("error", 0.2)
+    metrics.reconciled("ok", 0.2)
+    metrics.reconciled("error", 0.2)
     assert value(metrics, "lockstep_reconcile_total", result="error") == 1
     assert value(metrics, "lockstep_reconcile_seconds_count") == 2

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from lockstep.readiness.client import CLIENTS, decoded
+from lockstep.readiness.client import CLIENTS, decode_content
 
 PLAIN = b'{"predictions": [0]}' * 100
 RAW = zlib.compressobj(wbits=-15)
@@ -24,15 +24,15 @@ BARE_DEFLATE = RAW.compress(PLAIN) + RAW.flush()
     ],
 )
 def test_every_encoding_that_is_asked_for_is_read(body: bytes, encoding: str) -> None:
-    assert decoded(body, encoding, 10_000) == PLAIN
+    assert decode_content(body, encoding, 10_000) == PLAIN
 
 
 def test_an_empty_body_is_empty_whatever_its_encoding() -> None:
-    assert decoded(b"", "gzip", 10_000) == b""
+    assert decode_content(b"", "gzip", 10_000) == b""
 
 
 def test_a_body_is_not_blown_up_beyond_its_limit() -> None:
-    assert len(decoded(gzip.compress(bytes(50_000_000)), "gzip", 10_000)) == 10_001
+    assert len(decode_content(gzip.compress(bytes(50_000_000)), "gzip", 10_000)) == 10_001
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_body_is_not_blown_up_beyond_its_limit() -> None:
 )
 def test_what_can_not_be_read_is_refused(body: bytes, encoding: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        decoded(body, encoding, 10_000)
+        decode_content(body, encoding, 10_000)
 
 
 def test_clients_ask_for_encodings_that_are_read_only() -> None:

@@ -50,7 +50,7 @@ def test_what_is_no_json_is_refused(data: bytes) -> None:
 
 def test_undrawn_it_is_sent_byte_for_byte() -> None:
     data = b'{ "inputs":  [[NaN]] }'
-    assert Example.parse(data).encoded(compact=True) == data
+    assert Example.parse(data).encode(compact=True) == data
 
 
 CELLS = st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.none()
@@ -60,8 +60,8 @@ CELLS = st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.no
 def test_a_draw_has_rows_of_the_example_and_none_twice(rows: list[list[Any]], seed: int, fewer: bool) -> None:
     numbered = [[index, *row] for index, row in enumerate(rows)]
     whole = example({"dataframe_split": {"columns": ["n", "a", "b"], "data": numbered}})
-    drawn = whole.drawn(random.Random(seed), fewer=fewer)
-    sent = json.loads(drawn.encoded(compact=True))["dataframe_split"]
+    drawn = whole.draw(random.Random(seed), fewer=fewer)
+    sent = json.loads(drawn.encode(compact=True))["dataframe_split"]
     numbers = [row[0] for row in sent["data"]]
     assert sent["columns"] == ["n", "a", "b"]
     assert len(set(numbers)) == len(numbers) == drawn.rows
@@ -73,37 +73,37 @@ def test_a_draw_has_rows_of_the_example_and_none_twice(rows: list[list[Any]], se
 
 def test_draws_differ_from_one_another_and_from_what_is_registered() -> None:
     chance = random.Random(1)
-    bodies = {example(FRAME).drawn(chance, fewer=True).encoded(compact=True) for _ in range(30)}
+    bodies = {example(FRAME).draw(chance, fewer=True).encode(compact=True) for _ in range(30)}
     assert len(bodies) > 5
 
 
 def test_a_row_with_a_missing_value_is_never_sent_without_the_others() -> None:
     missing = {"dataframe_split": {"columns": ["a"], "data": [[1.5], [float("nan")], [2.5]]}}
     chance = random.Random(1)
-    assert {example(missing).drawn(chance, fewer=True).rows for _ in range(30)} == {3}
+    assert {example(missing).draw(chance, fewer=True).rows for _ in range(30)} == {3}
 
 
 def test_a_draw_takes_the_index_along() -> None:
     frame = {"dataframe_split": {"columns": ["a"], "index": [10, 11, 12], "data": [[0], [1], [2]]}}
     for seed in range(10):
-        drawn = example(frame).drawn(random.Random(seed), fewer=True).content["dataframe_split"]
+        drawn = example(frame).draw(random.Random(seed), fewer=True).content["dataframe_split"]
         assert drawn["index"] == [10 + row[0] for row in drawn["data"]]
 
 
 def test_a_draw_keeps_what_stands_beside_the_rows() -> None:
-    drawn = example({"inputs": [[1], [2]], "params": {"k": 3}}).drawn(random.Random(1), fewer=True)
+    drawn = example({"inputs": [[1], [2]], "params": {"k": 3}}).draw(random.Random(1), fewer=True)
     assert drawn.content["params"] == {"k": 3}
 
 
 @pytest.mark.parametrize("content", [{"inputs": "text"}, {"messages": [1, 2]}, {"inputs": [1, 2, 3]}, {}])
 def test_what_has_no_rows_is_written_anew_and_not_changed(content: Any) -> None:
-    drawn = example(content).drawn(random.Random(1), fewer=True)
+    drawn = example(content).draw(random.Random(1), fewer=True)
     assert drawn.content == content
     assert drawn.name == "the registered input example"
 
 
 def test_a_part_of_it_is_called_so() -> None:
-    names = {example(FRAME).drawn(random.Random(seed), fewer=True).name for seed in range(20)}
+    names = {example(FRAME).draw(random.Random(seed), fewer=True).name for seed in range(20)}
     assert names == {
         "the registered input example",
         "1 of the 3 rows of the registered input example",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lockstep.readiness.said import said
+from lockstep.readiness.said import error_excerpt
 
 TRACE = (
     'Traceback (most recent call last):\n  File "/opt/venv/lib/python3.11/site-packages/mlflow/pyfunc/model.py", line 1539\n'
@@ -18,7 +18,7 @@ REQUEST = json.dumps(
 
 def test_the_end_of_a_trace_comes_first() -> None:
     body = {"error_code": "BAD_REQUEST", "message": "Encountered an unexpected error. Verify it.", "stack_trace": TRACE}
-    told = said(json.dumps(body).encode(), REQUEST)
+    told = error_excerpt(json.dumps(body).encode(), REQUEST)
     assert told == (
         "FileNotFoundError: [Errno 2] No such file or directory: '/training/host/cfg.json'; "
         "Encountered an unexpected error. Verify it.; BAD_REQUEST"
@@ -26,7 +26,7 @@ def test_the_end_of_a_trace_comes_first() -> None:
 
 
 def test_a_bare_trace_is_its_end() -> None:
-    assert said(TRACE.encode(), b"").startswith("FileNotFoundError")
+    assert error_excerpt(TRACE.encode(), b"").startswith("FileNotFoundError")
 
 
 def test_an_exception_of_several_lines_is_told_from_its_first_on() -> None:
@@ -36,7 +36,7 @@ def test_an_exception_of_several_lines_is_told_from_its_first_on() -> None:
         "Error: Model is missing inputs ['a'].\n",
     )
     for body in (trace.encode(), json.dumps({"error": trace}).encode()):
-        assert said(body, REQUEST) == (
+        assert error_excerpt(body, REQUEST) == (
             "mlflow.exceptions.MlflowException: Failed to enforce schema of data … with schema '['a']'. "
             "Error: Model is missing inputs ['a']."
         )
@@ -48,7 +48,7 @@ def test_the_data_frame_that_mlflow_shows_is_left_out() -> None:
         f"Failed to predict data '{echoed}'. \nError: Failed to enforce schema of data '{echoed}' with schema "
         "'['age': long (required)]'. Error: Model is missing inputs ['height']."
     )
-    told = said(json.dumps({"message": message}).encode(), REQUEST)
+    told = error_excerpt(json.dumps({"message": message}).encode(), REQUEST)
     assert "Carol" not in told
     assert "33" not in told
     assert told.startswith("Failed to enforce schema of data … with schema '['age': long (required)]'")
@@ -57,16 +57,16 @@ def test_the_data_frame_that_mlflow_shows_is_left_out() -> None:
 
 def test_fields_that_fastapi_misses_are_named_without_what_was_sent() -> None:
     body = {"detail": [{"type": "missing", "loc": ["body", "rows"], "msg": "Field required", "input": {"customer": "Alice"}}]}
-    assert said(json.dumps(body).encode(), REQUEST) == "body.rows: Field required"
+    assert error_excerpt(json.dumps(body).encode(), REQUEST) == "body.rows: Field required"
 
 
 @pytest.mark.parametrize("body", [b"KeyError: 'Alice Miller'", b'{"error": "no customer Alice Miller"}'])
 def test_texts_of_the_request_are_left_out(body: bytes) -> None:
-    assert "Alice" not in said(body, REQUEST)
+    assert "Alice" not in error_excerpt(body, REQUEST)
 
 
 def test_names_of_columns_stay() -> None:
-    assert said(b"KeyError: 'customer'", REQUEST) == "KeyError: 'customer'"
+    assert error_excerpt(b"KeyError: 'customer'", REQUEST) == "KeyError: 'customer'"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_names_of_columns_stay() -> None:
     ],
 )
 def test_every_body_is_told_in_one_short_line(body: bytes, told: str) -> None:
-    assert said(body, REQUEST) == told
+    assert error_excerpt(body, REQUEST) == told
 
 
 def test_what_is_told_is_short() -> None:
     body = json.dumps({"message": "m" * 9000, "error": "e" * 9000, "detail": ["d" * 9000] * 9}).encode()
-    assert len(said(body, REQUEST)) == 400
+    assert len(error_excerpt(body, REQUEST)) == 400

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.api.modeldeployment import CandidateStatus, GateMode, GateOutcome, ModelDeployment
 from lockstep.api.reasons import Reason
+from lockstep.api.records import RecordOutcome
 from lockstep.environment.comparison.compare import Difference, DifferenceKind
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import CandidatePods
@@ -32,38 +33,38 @@ from lockstep.rollout.candidate import (
 from lockstep.rollout.objects.revision import spec_hash
 from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.status.results import difference_statuses, gate_status
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
 OF = snapshot()
-PINS = CandidatePins(version="3", run_id=a.RUN, image=OF.image, digest=a.DIGEST)
-PASSED = evaluate(a.evidence())
-STARTING = evaluate(a.evidence(pods=None))
-MISMATCH = evaluate(a.evidence(scan=a.scan(document=a.document({}))))
+PINS = CandidatePins(version="3", run_id=build.RUN, image=OF.image, digest=build.DIGEST)
+PASSED = evaluate(build.evidence())
+STARTING = evaluate(build.evidence(pods=None))
+MISMATCH = evaluate(build.evidence(scan=build.scan(document=build.document({}))))
 PAUSE = hold(HoldName.PAUSE, Reason.PAUSED, "spec.paused is true")
 PAUSED = replace(PASSED, holds=(PAUSE,))
-CRASHED = evaluate(a.evidence(pods=a.candidate(pods=(a.pod(restarts=5),))))
-UNREACHABLE = evaluate(a.evidence(lineage=a.unknown(Reason.REGISTRY_UNREACHABLE)))
+CRASHED = evaluate(build.evidence(pods=build.candidate(pods=(build.pod(restarts=5),))))
+UNREACHABLE = evaluate(build.evidence(lineage=build.unknown(Reason.REGISTRY_UNREACHABLE)))
 VERDICTS = {"passed": PASSED, "starting": STARTING, "mismatch": MISMATCH, "crashed": CRASHED, "unreachable": UNREACHABLE}
 
 
 def seen(**changes: Any) -> CandidateStatus:
-    found = CandidateStatus(spec_hash=spec_hash(a.spec()), start_time=a.NOW, revision=OF.revision, model_version="3")
+    found = CandidateStatus(spec_hash=spec_hash(build.spec()), start_time=build.NOW, revision=OF.revision, model_version="3")
     return found.model_copy(update=changes)
 
 
 def situation(**changes: Any) -> CandidateInput:
     """Return a candidate whose pods are ready and paused and whose verdict has passed."""
-    owner = changes.pop("owner", None) or a.owner(status={"candidate": seen(pods_since=a.NOW)})
+    owner = changes.pop("owner", None) or build.owner(status={"candidate": seen(pods_since=build.NOW)})
     found = CandidateInput(
         owner=owner,
-        policy=a.policy(),
+        policy=build.policy(),
         verdict=PASSED,
         pins=PINS,
         snapshot=OF,
         observed=live.cluster(owner, OF),
-        now=a.NOW,
+        now=build.NOW,
         recorded=True,
         pods_ready=2,
     )
@@ -71,7 +72,7 @@ def situation(**changes: Any) -> CandidateInput:
 
 
 def running(*, replicas: int = 2, paused: bool = True) -> Observed:
-    owner = a.owner()
+    owner = build.owner()
     return Observed(
         deployments={OF.revision: live.deployment(owner, OF, replicas=replicas, paused=paused)},
         revisions={OF.revision: live.controller_revision(owner, OF)},
@@ -82,19 +83,19 @@ def running(*, replicas: int = 2, paused: bool = True) -> Observed:
 
 
 def test_a_candidate_whose_gates_permit_gets_its_record_and_pods_and_the_wait_begins() -> None:
-    step = next_step(situation(owner=a.owner(), verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0))
+    step = next_step(situation(owner=build.owner(), verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0))
     assert [type(action) for action in step.actions] == [Create, Create]
     revision, deployment = (action.body for action in step.actions if isinstance(action, Create))
     assert (revision["kind"], deployment["kind"]) == ("ControllerRevision", "Deployment")
     assert deployment["spec"]["replicas"] == 2
     assert "paused" not in deployment["spec"], "a paused Deployment makes no pods"
-    assert step.candidate.pods_since == a.NOW
+    assert step.candidate.pods_since == build.NOW
     assert not step.promote
 
 
 def test_the_wait_for_pods_goes_on_from_where_it_began() -> None:
-    step = next_step(situation(verdict=STARTING, recorded=False, pods_ready=0, now=a.NOW + timedelta(seconds=60)))
-    assert step.candidate.pods_since == a.NOW
+    step = next_step(situation(verdict=STARTING, recorded=False, pods_ready=0, now=build.NOW + timedelta(seconds=60)))
+    assert step.candidate.pods_since == build.NOW
     assert step.actions == ()
 
 
@@ -110,7 +111,7 @@ def test_ready_pods_deployment_is_paused_against_edits_before_anything_else() ->
 
 def test_a_passed_candidate_of_full_size_is_recorded_and_promoted_in_one_step() -> None:
     step = next_step(situation(recorded=False))
-    assert step == CandidateStep(step.candidate, record="Promoted", promote=True)
+    assert step == CandidateStep(step.candidate, record=RecordOutcome.PROMOTED, promote=True)
 
 
 def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
@@ -119,9 +120,9 @@ def test_a_recorded_candidate_is_promoted_once_all_its_pods_are_ready() -> None:
 
 
 def test_a_smaller_candidate_is_recorded_then_scaled_then_promoted() -> None:
-    policy = a.policy(rollout={"candidateReplicas": 1})
+    policy = build.policy(rollout={"candidateReplicas": 1})
     small = next_step(situation(policy=policy, observed=running(replicas=1), recorded=False, pods_ready=1))
-    assert (small.record, small.promote, small.actions) == ("Promoted", False, ())
+    assert (small.record, small.promote, small.actions) == (RecordOutcome.PROMOTED, False, ())
     grown = next_step(situation(policy=policy, observed=running(replicas=1), pods_ready=1))
     assert grown.actions == (Scale(OF.object_name, 2),)
     assert not grown.promote
@@ -129,8 +130,8 @@ def test_a_smaller_candidate_is_recorded_then_scaled_then_promoted() -> None:
 
 
 def test_pods_that_are_added_after_the_checks_have_a_whole_deadline_for_themselves() -> None:
-    later = a.NOW + timedelta(seconds=590)
-    policy = a.policy(rollout={"candidateReplicas": 1})
+    later = build.NOW + timedelta(seconds=590)
+    policy = build.policy(rollout={"candidateReplicas": 1})
     step = next_step(situation(policy=policy, observed=running(replicas=1), recorded=False, pods_ready=1, now=later))
     assert step.candidate.pods_since == later
 
@@ -145,8 +146,8 @@ def test_pods_that_are_missing_at_the_last_moment_stop_the_promotion() -> None:
     [(5, None, False, 5), (5, None, True, 5), (5, 1, False, 1), (5, 1, True, 5), (2, 9, False, 2), (0, None, True, 1)],
 )
 def test_how_many_pods_a_candidate_runs(replicas: int, limit: int | None, recorded: bool, wanted: int) -> None:
-    policy = a.policy(rollout={"candidateReplicas": limit} if limit else {})
-    assert wanted_pods(a.owner(replicas=replicas), policy, recorded=recorded) == wanted
+    policy = build.policy(rollout={"candidateReplicas": limit} if limit else {})
+    assert wanted_pods(build.owner(replicas=replicas), policy, recorded=recorded) == wanted
 
 
 # --- what holds it back ------------------------------------------------------------------------------------------------
@@ -154,15 +155,15 @@ def test_how_many_pods_a_candidate_runs(replicas: int, limit: int | None, record
 
 @pytest.mark.parametrize("changes", [{"verdict": PAUSED}, {"policy": None}, {"snapshot": None}, {"verdict": UNREACHABLE}])
 def test_what_is_held_or_unknown_starts_nothing(changes: dict[str, Any]) -> None:
-    step = next_step(situation(owner=a.owner(), observed=Observed(), recorded=False, **changes))
+    step = next_step(situation(owner=build.owner(), observed=Observed(), recorded=False, **changes))
     assert (step.actions, step.promote, step.candidate.pods_since) == ((), False, None)
 
 
 def test_a_refusal_is_recorded_and_leaves_the_pods_alone_while_it_is_not_final() -> None:
     step = next_step(situation(verdict=MISMATCH))
-    assert (step.record, step.promote, step.actions) == ("Refused", False, ())
+    assert (step.record, step.promote, step.actions) == (RecordOutcome.REFUSED, False, ())
     assert not step.candidate.final
-    assert step.candidate.blocked_since == a.NOW
+    assert step.candidate.blocked_since == build.NOW
 
 
 def test_a_refusal_without_pins_has_nothing_to_record() -> None:
@@ -174,12 +175,12 @@ def test_a_final_refusal_withdraws_the_deployment() -> None:
     assert step.candidate.final
     assert step.candidate.pods_since is None
     assert step.actions == (Delete("Deployment", OF.object_name, f"deployment-{OF.revision}"),)
-    assert step.record == "Refused"
+    assert step.record == RecordOutcome.REFUSED
 
 
 def after_final(**changes: Any) -> CandidateInput:
     refused = next_step(situation(verdict=CRASHED)).candidate
-    owner = a.owner(status={"candidate": refused}, **changes)
+    owner = build.owner(status={"candidate": refused}, **changes)
     return situation(owner=owner, verdict=STARTING, observed=Observed(), recorded=False, pods_ready=0)
 
 
@@ -230,7 +231,7 @@ ANY_VERDICT = st.builds(
     Verdict,
     st.lists(RESULTS, max_size=4, unique_by=lambda result: result.gate).map(tuple),
     st.just("sha256:p"),
-    st.just(a.NOW),
+    st.just(build.NOW),
     holds=st.sampled_from([(), (PAUSE,)]),
 )
 
@@ -240,22 +241,22 @@ ANY_VERDICT = st.builds(
     observed=st.one_of(st.just(Observed()), st.builds(running, replicas=st.integers(0, 3), paused=st.booleans())),
     recorded=st.booleans(),
     pods_ready=st.integers(0, 3),
-    policy=st.sampled_from([None, a.policy(), a.policy(rollout={"candidateReplicas": 1})]),
+    policy=st.sampled_from([None, build.policy(), build.policy(rollout={"candidateReplicas": 1})]),
     snapshot=st.sampled_from([None, OF]),
     replicas=st.integers(0, 3),
     final=st.booleans(),
 )
 def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(replicas: int, final: bool, **parts: Any) -> None:
-    owner = a.owner(replicas=replicas, status={"candidate": seen(final=final)})
+    owner = build.owner(replicas=replicas, status={"candidate": seen(final=final)})
     step = next_step(situation(owner=owner, **parts))
     if step.promote:
         assert parts["verdict"].permits_traffic
-        assert parts["recorded"] or step.record == "Promoted"
+        assert parts["recorded"] or step.record == RecordOutcome.PROMOTED
         assert parts["pods_ready"] >= max(1, replicas)
         assert parts["observed"].deployments[OF.revision]["spec"]["paused"]
         assert parts["snapshot"] is not None
         assert step.actions == ()
-    if step.record == "Promoted":
+    if step.record == RecordOutcome.PROMOTED:
         assert parts["verdict"].permits_traffic
         assert parts["pods_ready"] >= wanted_pods(owner, parts["policy"], recorded=parts["recorded"])
     if any(isinstance(action, Create | Scale | Apply) for action in step.actions):
@@ -266,29 +267,29 @@ def test_no_step_promotes_without_a_passing_verdict_a_record_and_ready_pods(repl
 @given(verdict=ANY_VERDICT, later=st.integers(1, 10_000))
 def test_a_situation_that_does_not_change_gives_the_same_status(verdict: Verdict, later: int) -> None:
     first = next_step(situation(verdict=verdict)).candidate
-    now = a.NOW + timedelta(seconds=later)
+    now = build.NOW + timedelta(seconds=later)
     status = {"candidate": first, "holds": [gate_status(hold) for hold in verdict.holds]}
-    again = next_step(situation(owner=a.owner(status=status), verdict=verdict, now=now)).candidate
+    again = next_step(situation(owner=build.owner(status=status), verdict=verdict, now=now)).candidate
     assert again.model_copy(update={"pods_since": None}) == first.model_copy(update={"pods_since": None})
 
 
 def walked(owner: ModelDeployment, most: int = 20) -> list[CandidateStep]:
     """Play API server and nodes until a candidate is promoted."""
-    policy, observed, recorded, ready = a.policy(rollout={"candidateReplicas": 1}), Observed(), False, 0
+    policy, observed, recorded, ready = build.policy(rollout={"candidateReplicas": 1}), Observed(), False, 0
     steps: list[CandidateStep] = []
     for _ in range(most):
         live_one = observed.deployments.get(OF.revision)
         wanted = wanted_pods(owner, policy, recorded=recorded)
         ready = live_one["spec"]["replicas"] if live_one else 0
-        pods = tuple(a.pod(f"iris-{n}") for n in range(ready))
-        audits = tuple(a.audit(pod.name) for pod in pods)
-        known = CandidatePods(wanted, a.NOW, pods, audits) if live_one else None
-        verdict = evaluate(a.evidence(spec=owner.spec, policy=policy, pods=known))
-        step = next_step(CandidateInput(owner, policy, verdict, PINS, OF, observed, a.NOW, recorded, ready))
+        pods = tuple(build.pod(f"iris-{n}") for n in range(ready))
+        audits = tuple(build.audit(pod.name) for pod in pods)
+        known = CandidatePods(wanted, build.NOW, pods, audits) if live_one else None
+        verdict = evaluate(build.evidence(spec=owner.spec, policy=policy, pods=known))
+        step = next_step(CandidateInput(owner, policy, verdict, PINS, OF, observed, build.NOW, recorded, ready))
         steps.append(step)
         if step.promote:
             return steps
-        recorded = recorded or step.record == "Promoted"
+        recorded = recorded or step.record == RecordOutcome.PROMOTED
         owner = owner.model_copy(update={"status": owner.status.model_copy(update={"candidate": step.candidate})})
         for action in step.actions:
             match action:
@@ -307,7 +308,7 @@ def walked(owner: ModelDeployment, most: int = 20) -> list[CandidateStep]:
 
 @pytest.mark.parametrize("replicas", [0, 1, 3])
 def test_a_good_candidate_is_promoted_in_a_few_steps_of_which_only_the_last_gives_traffic(replicas: int) -> None:
-    steps = walked(a.owner(replicas=replicas))
+    steps = walked(build.owner(replicas=replicas))
     assert [step.promote for step in steps] == [False] * (len(steps) - 1) + [True]
     assert len(steps) <= 5
 
@@ -317,20 +318,20 @@ def test_a_good_candidate_is_promoted_in_a_few_steps_of_which_only_the_last_give
 
 def test_a_candidate_is_carried_over_until_spec_or_alias_ask_for_another() -> None:
     present = seen()
-    owner = a.owner(status={"candidate": present}, replicas=7, paused=True)
-    assert previous_candidate(owner, "3", a.NOW) == present
-    assert previous_candidate(owner, None, a.NOW) == present
-    moved = previous_candidate(owner, "4", a.NOW + timedelta(1))
-    assert moved == CandidateStatus(spec_hash=present.spec_hash, start_time=a.NOW + timedelta(1))
-    other = previous_candidate(a.owner(status={"candidate": present}, retry=1), "3", a.NOW)
+    owner = build.owner(status={"candidate": present}, replicas=7, paused=True)
+    assert previous_candidate(owner, "3", build.NOW) == present
+    assert previous_candidate(owner, None, build.NOW) == present
+    moved = previous_candidate(owner, "4", build.NOW + timedelta(1))
+    assert moved == CandidateStatus(spec_hash=present.spec_hash, start_time=build.NOW + timedelta(1))
+    other = previous_candidate(build.owner(status={"candidate": present}, retry=1), "3", build.NOW)
     assert other.revision is None
     unpinned = seen(model_version=None)
-    assert previous_candidate(a.owner(status={"candidate": unpinned}), "4", a.NOW) == unpinned
+    assert previous_candidate(build.owner(status={"candidate": unpinned}), "4", build.NOW) == unpinned
 
 
 def test_what_is_pinned_stays_pinned_while_a_dependency_can_not_tell() -> None:
     pinned = next_step(situation()).candidate
-    owner = a.owner(status={"candidate": pinned})
+    owner = build.owner(status={"candidate": pinned})
     lost = next_step(situation(owner=owner, verdict=UNREACHABLE, pins=CandidatePins(), snapshot=None)).candidate
     for field in ("revision", "model_version", "run_id", "image", "image_digest", "short_digest"):
         assert getattr(lost, field) == getattr(pinned, field) is not None
@@ -338,52 +339,52 @@ def test_what_is_pinned_stays_pinned_while_a_dependency_can_not_tell() -> None:
 
 def test_a_hold_is_a_wait_and_lifts_no_refusal_that_a_dependency_keeps_from_being_judged_anew() -> None:
     held = next_step(situation(verdict=PAUSED)).candidate
-    assert (held.blocked_since, held.waiting_since) == (None, a.NOW)
+    assert (held.blocked_since, held.waiting_since) == (None, build.NOW)
     blocked = next_step(situation(verdict=MISMATCH)).candidate
     both = replace(UNREACHABLE, holds=(PAUSE,))
-    later = a.NOW + timedelta(seconds=60)
-    waiting = next_step(situation(owner=a.owner(status={"candidate": blocked}), verdict=both, now=later)).candidate
-    assert (waiting.blocked_since, waiting.waiting_since) == (a.NOW, later)
+    later = build.NOW + timedelta(seconds=60)
+    waiting = next_step(situation(owner=build.owner(status={"candidate": blocked}), verdict=both, now=later)).candidate
+    assert (waiting.blocked_since, waiting.waiting_since) == (build.NOW, later)
 
 
 def test_a_refusal_and_a_wait_say_since_when() -> None:
     blocked = next_step(situation(verdict=MISMATCH)).candidate
-    assert (blocked.blocked_since, blocked.waiting_since) == (a.NOW, None)
-    later = a.NOW + timedelta(seconds=60)
-    still = next_step(situation(owner=a.owner(status={"candidate": blocked}), verdict=MISMATCH, now=later)).candidate
-    assert still.blocked_since == a.NOW
-    waiting = next_step(situation(owner=a.owner(status={"candidate": still}), verdict=UNREACHABLE, now=later)).candidate
-    assert (waiting.blocked_since, waiting.waiting_since) == (a.NOW, later), (
+    assert (blocked.blocked_since, blocked.waiting_since) == (build.NOW, None)
+    later = build.NOW + timedelta(seconds=60)
+    still = next_step(situation(owner=build.owner(status={"candidate": blocked}), verdict=MISMATCH, now=later)).candidate
+    assert still.blocked_since == build.NOW
+    waiting = next_step(situation(owner=build.owner(status={"candidate": still}), verdict=UNREACHABLE, now=later)).candidate
+    assert (waiting.blocked_since, waiting.waiting_since) == (build.NOW, later), (
         "a dependency that does not answer lifts no refusal"
     )
-    again = next_step(situation(owner=a.owner(status={"candidate": waiting}), verdict=MISMATCH, now=later)).candidate
-    assert (again.blocked_since, again.waiting_since) == (a.NOW, None)
-    going = next_step(situation(owner=a.owner(status={"candidate": waiting}))).candidate
+    again = next_step(situation(owner=build.owner(status={"candidate": waiting}), verdict=MISMATCH, now=later)).candidate
+    assert (again.blocked_since, again.waiting_since) == (build.NOW, None)
+    going = next_step(situation(owner=build.owner(status={"candidate": waiting}))).candidate
     assert (going.blocked_since, going.waiting_since) == (None, None)
 
 
 def test_who_was_never_refused_is_not_blocked_by_a_wait() -> None:
     waiting = next_step(situation(verdict=UNREACHABLE)).candidate
-    assert (waiting.blocked_since, waiting.waiting_since) == (None, a.NOW)
+    assert (waiting.blocked_since, waiting.waiting_since) == (None, build.NOW)
 
 
 def test_another_wait_begins_anew() -> None:
     first = next_step(situation(verdict=UNREACHABLE)).candidate
-    later = a.NOW + timedelta(seconds=60)
-    owner = a.owner(status={"candidate": first})
+    later = build.NOW + timedelta(seconds=60)
+    owner = build.owner(status={"candidate": first})
     assert next_step(situation(owner=owner, verdict=STARTING, now=later)).candidate.waiting_since == later
 
 
 def test_a_finding_in_audit_mode_does_not_restart_the_wait_behind_it() -> None:
-    policy = a.policy(gates={"environment": "Audit"})
-    audited = evaluate(a.evidence(policy=policy, scan=a.scan(document=a.document({})), pods=None))
+    policy = build.policy(gates={"environment": "Audit"})
+    audited = evaluate(build.evidence(policy=policy, scan=build.scan(document=build.document({})), pods=None))
     first = next_step(situation(policy=policy, verdict=audited)).candidate
-    assert first.waiting_since == a.NOW
-    later = a.NOW + timedelta(seconds=60)
+    assert first.waiting_since == build.NOW
+    later = build.NOW + timedelta(seconds=60)
     again = next_step(
-        situation(owner=a.owner(status={"candidate": first}), policy=policy, verdict=audited, now=later)
+        situation(owner=build.owner(status={"candidate": first}), policy=policy, verdict=audited, now=later)
     ).candidate
-    assert again.waiting_since == a.NOW
+    assert again.waiting_since == build.NOW
 
 
 def test_gate_messages_end_with_the_next_step_and_fit_the_api() -> None:
@@ -395,7 +396,7 @@ def test_gate_messages_end_with_the_next_step_and_fit_the_api() -> None:
 def test_differences_are_bounded() -> None:
     one = Difference(DifferenceKind.PACKAGE, "p" * 500, "1" * 500, None, "s" * 5000)
     result = Result("environment", GateOutcome.REJECTED, Reason.ENVIRONMENT_MISMATCH, "m", differences=(one,) * 50)
-    shown = difference_statuses(Verdict((result,), "", a.NOW))
+    shown = difference_statuses(Verdict((result,), "", build.NOW))
     assert len(shown) == 20
     assert {len(shown[0].subject), len(shown[0].trained or ""), len(shown[0].message)} == {256, 1024}
     assert shown[0].image is None
@@ -404,14 +405,14 @@ def test_differences_are_bounded() -> None:
 
 def test_an_activated_candidate_keeps_its_pins_and_names_its_record() -> None:
     found = next_step(situation()).candidate
-    active = module.activate(found, record="iris-record", now=a.NOW + timedelta(1))
-    assert (active.record, active.start_time) == ("iris-record", a.NOW + timedelta(1))
-    assert (active.revision, active.run_id, active.image) == (OF.revision, a.RUN, OF.image)
+    active = module.activate(found, record="iris-record", now=build.NOW + timedelta(1))
+    assert (active.record, active.start_time) == ("iris-record", build.NOW + timedelta(1))
+    assert (active.revision, active.run_id, active.image) == (OF.revision, build.RUN, OF.image)
     assert active.evaluated_policy_hash == active.policy_hash == PASSED.policy_hash
     assert "gates" not in active.payload()
 
 
-@pytest.mark.parametrize("digest", [None, a.DIGEST])
+@pytest.mark.parametrize("digest", [None, build.DIGEST])
 def test_short_digests_are_for_people(digest: str | None) -> None:
     assert module.short(digest) == (None if digest is None else "a" * 12)
 
@@ -419,7 +420,7 @@ def test_short_digests_are_for_people(digest: str | None) -> None:
 def test_all_pairs_of_verdicts_leave_a_status_that_can_be_written() -> None:
     for first, second in itertools.product(VERDICTS.values(), repeat=2):
         one = next_step(situation(verdict=first)).candidate
-        two = next_step(situation(owner=a.owner(status={"candidate": one}), verdict=second)).candidate
+        two = next_step(situation(owner=build.owner(status={"candidate": one}), verdict=second)).candidate
         payload: Mapping[str, Any] = two.payload()
         assert CandidateStatus.model_validate(payload) == two
 

@@ -14,26 +14,26 @@ from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Sca
 from lockstep.rollout.maintain import Maintenance, maintain
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.observed.observed import Observed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
 NEW, OLD, OLDER, OLDEST = (snapshot(version=version) for version in ("4", "3", "2", "1"))
-DRAINED = a.NOW + timedelta(seconds=30)
+DRAINED = build.NOW + timedelta(seconds=30)
 Objects = dict[str, live.Object]
 
 
 def entry(of: Snapshot) -> RevisionStatus:
-    return RevisionStatus(revision=of.revision, start_time=a.NOW)
+    return RevisionStatus(revision=of.revision, start_time=build.NOW)
 
 
 def serving(*history: Snapshot, active: Snapshot | None = NEW, **parts: Any) -> ModelDeployment:
     status = {
         "active": entry(active) if active else None,
         "history": [entry(one) for one in history],
-        "observed_generation": a.owner().generation,
+        "observed_generation": build.owner().generation,
     }
-    return a.owner(status=status, **parts)
+    return build.owner(status=status, **parts)
 
 
 def maintenance(
@@ -44,7 +44,7 @@ def maintenance(
     keep: frozenset[str] = frozenset(),
     known: tuple[Snapshot, ...] = (NEW, OLD, OLDER, OLDEST),
     rollout: Mapping[str, Any] | None = None,
-    now: datetime = a.NOW + timedelta(hours=1),
+    now: datetime = build.NOW + timedelta(hours=1),
 ) -> Maintenance:
     return maintain(
         owner,
@@ -52,7 +52,7 @@ def maintenance(
         active=active,
         snapshots={one.revision: one for one in known},
         keep=keep,
-        rollout=a.policy(rollout=dict(rollout or {})).spec.rollout,
+        rollout=build.policy(rollout=dict(rollout or {})).spec.rollout,
         now=now,
     )
 
@@ -78,7 +78,7 @@ def test_nothing_is_done_to_a_settled_object_whatever_its_size(replicas: int, po
 
 
 def test_before_the_first_promotion_there_is_nothing_to_keep() -> None:
-    owner = a.owner()
+    owner = build.owner()
     assert maintenance(owner, Observed(), active=None) == Maintenance(())
     checked = live.cluster(owner, NEW)
     assert maintenance(owner, checked, active=None, keep=frozenset({NEW.revision})) == Maintenance(())
@@ -105,7 +105,7 @@ def test_an_objects_name_that_somebody_else_has_is_left_to_them() -> None:
 
 def test_a_deployment_is_scaled_to_the_specs_replicas() -> None:
     owner = serving(replicas=5)
-    asked = a.owner(replicas=5, generation=2, status=dict(serving().status))
+    asked = build.owner(replicas=5, generation=2, status=dict(serving().status))
     assert maintenance(asked, live.cluster(asked, NEW, active=NEW)).actions == (Scale(NEW.object_name, 5),)
     (corrected,) = maintenance(owner, live.cluster(owner, NEW, active=NEW)).actions
     assert isinstance(corrected, Scale)
@@ -195,7 +195,7 @@ def test_the_switch_to_a_promoted_revision_is_a_step_of_our_own() -> None:
 def test_a_switch_together_with_a_new_port_replaces_the_service_as_a_whole() -> None:
     owner = serving(OLD, service={"port": 81})
     observed = replace(live.cluster(owner, NEW, OLD, active=NEW), service=live.service(serving(active=OLD), OLD))
-    (action,) = maintenance(owner, observed, now=a.NOW).actions
+    (action,) = maintenance(owner, observed, now=build.NOW).actions
     assert isinstance(action, Correct)
     assert [port["port"] for port in action.body["spec"]["ports"]] == [81]
     assert action.body["spec"]["selector"]["lockstep.dev/revision"] == NEW.revision
@@ -319,7 +319,7 @@ def test_the_only_replica_set_is_put_right_when_it_was_edited() -> None:
 def test_the_old_revision_drains_then_scales_to_zero_then_stays() -> None:
     owner = serving(OLD)
     observed = live.cluster(owner, NEW, OLD, active=NEW)
-    assert maintenance(owner, observed, now=a.NOW + timedelta(seconds=10)) == Maintenance((), due=20.0)
+    assert maintenance(owner, observed, now=build.NOW + timedelta(seconds=10)) == Maintenance((), due=20.0)
     assert maintenance(owner, observed, now=DRAINED) == Maintenance((Scale(OLD.object_name, 0),))
     observed.deployments[OLD.revision]["spec"]["replicas"] = 0
     assert maintenance(owner, observed, now=DRAINED) == Maintenance(())
@@ -346,7 +346,7 @@ def test_without_a_history_the_old_revision_still_drains_before_it_is_deleted() 
     owner = serving(OLD)
     observed = live.cluster(owner, NEW, OLD, active=NEW)
     limit = {"revisionHistoryLimit": 0}
-    assert maintenance(owner, observed, rollout=limit, now=a.NOW).actions == ()
+    assert maintenance(owner, observed, rollout=limit, now=build.NOW).actions == ()
     (action,) = maintenance(owner, observed, rollout=limit, now=DRAINED).actions
     assert isinstance(action, Delete)
     assert action.why is None, "our own clearing up is no correction"
@@ -355,7 +355,7 @@ def test_without_a_history_the_old_revision_still_drains_before_it_is_deleted() 
 def test_a_candidate_that_was_given_up_is_deleted_at_once() -> None:
     owner = serving()
     observed = live.cluster(owner, NEW, OLD, active=NEW)
-    (action,) = maintenance(owner, observed, now=a.NOW).actions
+    (action,) = maintenance(owner, observed, now=build.NOW).actions
     assert (type(action), getattr(action, "name", None)) == (Delete, OLD.object_name)
 
 
@@ -370,7 +370,7 @@ def test_a_candidate_is_kept_and_its_deployment_guarded_too() -> None:
 
 
 def test_a_candidate_that_comes_up_is_not_paused_by_upkeep() -> None:
-    owner = a.owner()
+    owner = build.owner()
     observed = live.cluster(owner, NEW)
     del observed.deployments[NEW.revision]["spec"]["paused"]
     assert maintenance(owner, observed, active=None, keep=frozenset({NEW.revision})) == Maintenance(())
@@ -383,7 +383,7 @@ def test_what_serves_is_never_cleared_away_when_its_snapshot_or_record_can_not_b
 
 
 def test_what_the_service_selects_is_never_cleared_away_even_when_no_record_vouches_for_it() -> None:
-    forgotten = a.owner(status={"history": [entry(OLD)]})
+    forgotten = build.owner(status={"history": [entry(OLD)]})
     observed = live.cluster(forgotten, NEW, OLD, OLDER, active=NEW)
     actions = maintenance(forgotten, observed, active=None).actions
     assert {getattr(action, "name", "") for action in actions} == {OLD.object_name, OLDER.object_name}
@@ -391,7 +391,7 @@ def test_what_the_service_selects_is_never_cleared_away_even_when_no_record_vouc
 
 def test_an_emptied_status_clears_nothing_away() -> None:
     observed = live.cluster(serving(OLD), NEW, OLD, OLDER, active=NEW)
-    assert not [action for action in maintenance(a.owner(), observed).actions if isinstance(action, Delete | Scale)]
+    assert not [action for action in maintenance(build.owner(), observed).actions if isinstance(action, Delete | Scale)]
 
 
 REVISIONS = st.lists(st.sampled_from([OLD, OLDER, OLDEST]), unique_by=lambda one: one.revision)
@@ -417,7 +417,7 @@ def test_upkeep_never_takes_pods_from_what_serves_or_is_checked(
         active=NEW if believed else None,
         keep=frozenset(keep),
         rollout={"revisionHistoryLimit": limit},
-        now=a.NOW + timedelta(seconds=seconds),
+        now=build.NOW + timedelta(seconds=seconds),
     )
     spared = {f"iris-{revision}" for revision in {NEW.revision, *keep}}
     assert not [action for action in found.actions if isinstance(action, Delete | Scale) and action.name in spared]

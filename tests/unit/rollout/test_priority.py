@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lockstep.rollout.priority import Priority, lowest, priority_of
+from lockstep.rollout.priority import Priority, lowest_priority, priority_of
 
 
 def named(name: str, value: int, **parts: Any) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def test_without_a_name_it_is_the_lowest_default_or_zero() -> None:
 
 def test_what_serves_has_the_lowest_of_what_its_pods_have_and_of_what_the_next_one_would_have() -> None:
     pods = [{"spec": {"priority": 10}}, {"spec": {"priority": 5}}]
-    assert lowest(pods, Priority("x", 7, preempts=True)) == 5
-    assert lowest(pods, Priority("x", 3, preempts=True)) == 3
-    assert lowest([{"spec": {}}], None) == 0
-    assert lowest([], Priority("x", 7, preempts=True)) == 7
-    assert lowest([], None) == 0
+    assert lowest_priority(pods, Priority("x", 7, preempts=True)) == 5
+    assert lowest_priority(pods, Priority("x", 3, preempts=True)) == 3
+    assert lowest_priority([{"spec": {}}], None) == 0
+    assert lowest_priority([], Priority("x", 7, preempts=True)) == 7
+    assert lowest_priority([], None) == 0

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lockstep.api.reasons import Reason
 from lockstep.rollout.observed.bearers import Bearer, Standing
 from lockstep.rollout.removals import PACE, Removals, removals
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-OLD = a.NOW - timedelta(hours=1)
+OLD = build.NOW - timedelta(hours=1)
 OWN, ADMISSION, EDITED, STRAY, STRANGER = (
     Standing.OWN,
     Standing.MADE_OTHERWISE,
@@ -27,7 +27,7 @@ def bearer(name: str, standing: Standing = OWN, *, ready: bool = True, made: dat
     return Bearer(name, f"uid-{name}", revision, standing, ready, made, how)
 
 
-def judged(*found: Bearer, active: str | None = "act", now: datetime = a.NOW, allowed: int = 10) -> Removals:
+def judged(*found: Bearer, active: str | None = "act", now: datetime = build.NOW, allowed: int = 10) -> Removals:
     return removals(found, active=active, now=now, allowed=allowed, refill=7.0)
 
 
@@ -52,10 +52,10 @@ def test_edited_pods_go_all_at_once_while_one_as_promoted_is_ready_and_else_one_
     edited = [bearer(name, EDITED) for name in "xyz"]
     assert gone(*FINE, *edited) == ["x", "y", "z"]
     assert gone(*edited) == ["x"]
-    young = bearer("y", EDITED, made=a.NOW - timedelta(seconds=5))
+    young = bearer("y", EDITED, made=build.NOW - timedelta(seconds=5))
     assert gone(young) == []
     assert gone(replace(young, ready=False)) == ["y"], "it serves nobody"
-    starting = bearer("n", ready=False, made=a.NOW - timedelta(seconds=5))
+    starting = bearer("n", ready=False, made=build.NOW - timedelta(seconds=5))
     assert gone(*edited, starting) == [], "the one that replaces the first is still coming up"
 
 
@@ -64,23 +64,23 @@ def test_a_pod_that_admission_changed_goes_while_one_as_promoted_is_ready_and_th
     assert gone(changed, *FINE) == ["x"]
     assert gone(changed) == []
     assert gone(changed, bearer("a", ready=False)) == []
-    newer = bearer("x", ADMISSION, made=a.NOW - timedelta(minutes=1))
+    newer = bearer("x", ADMISSION, made=build.NOW - timedelta(minutes=1))
     assert gone(newer, *FINE) == [], "the next one would be changed as well"
 
 
 def test_one_goes_after_the_other_half_a_minute_apart() -> None:
     changed = [bearer("x", ADMISSION), bearer("y", ADMISSION), bearer("s", STRAY)]
-    newest = bearer("n", made=a.NOW - timedelta(seconds=20))
+    newest = bearer("n", made=build.NOW - timedelta(seconds=20))
     found = judged(*changed, newest)
     assert found.actions == ()
     assert found.due == 10
-    later = judged(*changed, newest, now=a.NOW + timedelta(seconds=10))
+    later = judged(*changed, newest, now=build.NOW + timedelta(seconds=10))
     assert [action.name for action in later.actions] == ["s"]
 
 
 def test_a_stray_goes_once_another_pod_is_ready_and_one_of_no_traffic_at_once() -> None:
     assert gone(bearer("s", STRAY)) == []
-    assert gone(bearer("s", STRAY), bearer("n", ready=False, made=a.NOW)) == []
+    assert gone(bearer("s", STRAY), bearer("n", ready=False, made=build.NOW)) == []
     assert gone(bearer("s", STRAY), *FINE) == ["s"]
     assert gone(bearer("s", STRAY, revision="candidate"), *FINE) == ["s"]
 
@@ -115,7 +115,7 @@ PODS = st.lists(
         st.sampled_from("abcdefgh"),
         st.sampled_from(Standing),
         ready=st.booleans(),
-        made=st.integers(0, 120).map(lambda seconds: a.NOW - timedelta(seconds=seconds)),
+        made=st.integers(0, 120).map(lambda seconds: build.NOW - timedelta(seconds=seconds)),
         revision=st.sampled_from(["act", "candidate", "old"]),
     ),
     max_size=8,
@@ -134,6 +134,6 @@ def test_the_last_ready_pod_as_promoted_never_goes_and_none_faster_than_allowed(
     assert len(slow) <= 1
     if slow:
         assert any(one.standing is OWN and one.ready for one in mine)
-        assert all(a.NOW - one.made >= PACE for one in mine if one.standing in (OWN, ADMISSION, EDITED))
+        assert all(build.NOW - one.made >= PACE for one in mine if one.standing in (OWN, ADMISSION, EDITED))
     assert result.due is None or result.due > 0
     assert {one.name for one in found if one.standing is STRANGER} <= names | {one.name for one in result.strangers}

@@ -66,8 +66,8 @@ def test_a_process_tells_its_modules_by_import_path_and_digest(tmp_path: Path) -
     for name, text in {"pack/__init__.py": "", "pack/part.py": "x = 1", "gone.py": ""}.items():
         (tmp_path / name).write_text(text)
     script = "import sys, os, json; sys.path.insert(0, sys.argv[1])\n"
-    script += "import pack.part, gone\nfrom lockstep.training.reload import loaded\nos.remove(gone.__file__)\n"
-    script += "print(json.dumps([f for f in loaded() if f[1].startswith(sys.argv[1])]))"
+    script += "import pack.part, gone\nfrom lockstep.training.reload import loaded_modules\nos.remove(gone.__file__)\n"
+    script += "print(json.dumps([f for f in loaded_modules() if f[1].startswith(sys.argv[1])]))"
     operator = Path(__file__).resolve().parents[3] / "operator"
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],

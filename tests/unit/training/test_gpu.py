@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.training.gpu import described, gpu
+from lockstep.training.gpu import describe_cards, gpu
 
 CLOSED = """NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Thu Feb 22 03:34:00 UTC 2024
 GCC version:  gcc version 11.4.0 (Ubuntu 11.4.0-1ubuntu1~22.04)
@@ -33,11 +33,11 @@ def card(model: str) -> str:
     ],
 )
 def test_models_and_driver_are_said(version: str | None, cards: list[str], said: str | None) -> None:
-    assert described(version, cards) == said
+    assert describe_cards(version, cards) == said
 
 
 def test_what_is_said_is_bounded_and_can_be_printed() -> None:
-    said = described(f"NVRM version: {'1.' * 2000}1\n", [card(f"\x1b[31m{number}{'x' * 4000}") for number in range(2000)])
+    said = describe_cards(f"NVRM version: {'1.' * 2000}1\n", [card(f"\x1b[31m{number}{'x' * 4000}") for number in range(2000)])
     assert said is not None
     assert said.isprintable()
     assert said.count("[31m") == 64

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def asked(script: str, folder: Path) -> set[tuple[str, str]]:
     """Run a script in a process of its own, since watching never ends."""
-    head = "import json, pickle, fractions\nfrom lockstep.training.imports import watched_imports\nseen = watched_imports()\n"
+    head = "import json, pickle, fractions\nfrom lockstep.training.imports import watch_imports\nseen = watch_imports()\n"
     text = head + textwrap.dedent(script) + "\nprint(json.dumps(sorted(seen)))"
     paths = [str(ROOT / "operator"), str(folder)]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{text}"]

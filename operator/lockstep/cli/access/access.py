@@ -79,7 +79,7 @@ async def access(insecure_registries: list[str]) -> AsyncIterator[Access]:
         except ImageError as error:
             if error.reason is not Reason.IMAGE_UNAUTHORIZED or not logins.unusable:
                 raise
-            raise ImageError(error.reason, unauthorized(error.message, logins)) from error
+            raise ImageError(error.reason, with_login_hint(error.message, logins)) from error
 
 
 def _limits() -> Limits:
@@ -89,7 +89,7 @@ def _limits() -> Limits:
         raise CommandError(Reason.SETTING_INVALID, f"LOCKSTEP_SCAN_LIMITS: {error}") from error
 
 
-def unauthorized(message: str, logins: Logins) -> str:
+def with_login_hint(message: str, logins: Logins) -> str:
     """Return why a registry refused, with what could not be used of the stored credentials."""
     return "; ".join((message, *logins.unusable))
 

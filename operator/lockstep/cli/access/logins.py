@@ -48,7 +48,7 @@ def _files() -> Iterator[Path]:
             yield path
 
 
-def _parsed(body: bytes) -> dict[str, object]:
+def _parse(body: bytes) -> dict[str, object]:
     try:
         settings = json.loads(body)
     except (ValueError, RecursionError):
@@ -57,7 +57,7 @@ def _parsed(body: bytes) -> dict[str, object]:
 
 
 def _helpers(body: bytes) -> str:
-    settings = _parsed(body)
+    settings = _parse(body)
     store, by_host = settings.get("credsStore"), settings.get("credHelpers")
     named = [store] if isinstance(store, str) and store else []
     named += sorted({str(name) for name in by_host.values()}) if isinstance(by_host, dict) else []
@@ -65,6 +65,6 @@ def _helpers(body: bytes) -> str:
 
 
 def _has_no_auths(body: bytes) -> bool:
-    """Tell a file with other settings alone: it is no fault of it."""
-    settings = _parsed(body)
+    """Return whether a file has other settings alone, which is no fault of it."""
+    settings = _parse(body)
     return bool(settings) and "auths" not in settings

@@ -30,7 +30,7 @@ class Tracking:
     hint: str = ""
     """What may help when it does not answer."""
 
-    def through(self, reach: Access) -> _Elsewhere:
+    def registries_for(self, reach: Access) -> _Elsewhere:
         """Return what asks this server."""
         return _Elsewhere(reach, self.uri)
 
@@ -54,7 +54,7 @@ def tracking_of(stated: str, given: str | None) -> Tracking:
 
 
 def is_inside_a_cluster(uri: str) -> bool:
-    """Tell an address that a cluster's DNS gives: `mlflow`, `mlflow.mlflow.svc`, `mlflow.mlflow.svc.cluster.local`."""
+    """Return whether a cluster's DNS gives an address: `mlflow`, `mlflow.mlflow.svc`, `mlflow.mlflow.svc.cluster.local`."""
     try:
         host = (urlsplit(uri).hostname or "").rstrip(".")
     except ValueError:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from lockstep.api.reasons import Reason
-from lockstep.cli.access.access import Access, unauthorized
+from lockstep.cli.access.access import Access, with_login_hint
 from lockstep.cli.access.hints import with_hint
 from lockstep.cli.access.registry import Tracking
 from lockstep.formats.modelfiles import ModelFiles
@@ -28,7 +28,7 @@ class DirectSources:
 
     async def lineage(self, subject: Subject, version: str | None) -> Fact[Lineage]:
         """See `Sources`."""
-        fact = await ask_lineage(subject, self.tracking.through(self.reach), version)
+        fact = await ask_lineage(subject, self.tracking.registries_for(self.reach), version)
         if isinstance(fact, Unknown) and fact.reason == Reason.REGISTRY_UNREACHABLE:
             return replace(fact, message=fact.message + self.tracking.hint)
         return fact
@@ -36,7 +36,7 @@ class DirectSources:
     async def image(self, subject: Subject, reference: str) -> Fact[OpenedImage]:
         """See `Sources`."""
         fact = await ask_image(subject, reference, self.reach.limits)
-        return self._explained(fact) if isinstance(fact, Unknown) else fact
+        return self._explain(fact) if isinstance(fact, Unknown) else fact
 
     async def scan(self, subject: Subject, opened: OpenedImage) -> Fact[ImageScan]:
         """See `Sources`."""
@@ -65,8 +65,8 @@ class DirectSources:
         """See `Sources`. The pins are in the cluster."""
         return None
 
-    def _explained(self, fact: Unknown) -> Unknown:
+    def _explain(self, fact: Unknown) -> Unknown:
         message = with_hint(fact.reason, fact.message)
         if fact.reason == Reason.IMAGE_UNAUTHORIZED:
-            message = unauthorized(message, self.reach.logins)
+            message = with_login_hint(message, self.reach.logins)
         return replace(fact, message=message)

@@ -28,7 +28,7 @@ def problems_of(raw: dict[str, Any]) -> list[Problem]:
     found = list(_header(raw))
     found += unknown_fields(raw, root, "", root)
     # The status is not the user's: it is dropped before anything is judged.
-    judged = schema.prepared({key: value for key, value in raw.items() if key != "status"}, root)
+    judged = schema.prepare({key: value for key, value in raw.items() if key != "status"}, root)
     wrong = list(schema.problems(judged, root, "", rules.matches))
     if not any(one.path.startswith("metadata") for one in wrong):
         wrong += metadata.problems(judged.get("metadata") or {})

@@ -64,7 +64,7 @@ def problems(metadata: dict[str, Any]) -> Iterator[Problem]:
 
 def _labels(labels: dict[str, str]) -> Iterator[Problem]:
     for key, value in labels.items():
-        if not qualified(key):
+        if not is_qualified(key):
             yield Problem(below("metadata.labels", key), "it is not a label's key, such as team or example.com/team")
         if value and not _is_name(value):
             message = "a label's value has letters, digits, '-', '_' and '.', and at most 63 characters"
@@ -73,14 +73,14 @@ def _labels(labels: dict[str, str]) -> Iterator[Problem]:
 
 def _annotations(annotations: dict[str, str]) -> Iterator[Problem]:
     for key in annotations:
-        if not qualified(key.lower()):
+        if not is_qualified(key.lower()):
             yield Problem(below("metadata.annotations", key), "it is not an annotation's key, such as example.com/team")
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > _MAX_ANNOTATIONS:
         yield Problem("metadata.annotations", f"they have more than {_MAX_ANNOTATIONS} bytes together")
 
 
-def qualified(key: str) -> bool:
-    """Tell a qualified name: `name` or `example.com/name` (apimachinery, `IsQualifiedName`)."""
+def is_qualified(key: str) -> bool:
+    """Return whether a key is a qualified name: `name` or `example.com/name` (apimachinery, `IsQualifiedName`)."""
     prefix, slash, name = key.rpartition("/")
     if slash and (not prefix or len(prefix) > 253 or not _SUBDOMAIN.fullmatch(prefix)):
         return False

@@ -7,6 +7,6 @@ _SUFFIX = re.compile(r"|[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,18}")
 
 
 def is_quantity(text: str) -> bool:
-    """Tell whether the API server reads a text as a quantity."""
+    """Return whether the API server reads a text as a quantity."""
     number = _NUMBER.match(text)
     return number is not None and _SUFFIX.fullmatch(text, number.end()) is not None

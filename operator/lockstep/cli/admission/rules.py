@@ -39,7 +39,7 @@ def _environment() -> Any:
 
 
 @cache
-def compiled(rule: str) -> Any:
+def compile_rule(rule: str) -> Any:
     """Return a rule that can be evaluated.
 
     Raises:
@@ -49,8 +49,8 @@ def compiled(rule: str) -> Any:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Tell whether a pattern is found in a text, by RE2 as in the API server."""
-    return compiled("self.matches(wanted)").eval(data={"self": text, "wanted": pattern}).plain_value() is True
+    """Return whether a pattern is found in a text, by RE2 as in the API server."""
+    return compile_rule("self.matches(wanted)").eval(data={"self": text, "wanted": pattern}).plain_value() is True
 
 
 def problems(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
@@ -71,8 +71,8 @@ def problems(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
 
 
 def _holds(rule: str, value: Any) -> bool:
-    """Tell whether a rule holds; one that ends in an error does not, as in the API server."""
-    expression = compiled(rule)
+    """Return whether a rule holds; one that ends in an error does not, as in the API server."""
+    expression = compile_rule(rule)
     try:
         return expression.eval(data={"self": value}).plain_value() is True
     except RuntimeError:

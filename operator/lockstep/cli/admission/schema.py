@@ -12,7 +12,7 @@ from lockstep.cli.admission.problem import Problem, below
 
 Schema = dict[str, Any]
 Matches = Callable[[str, str], bool]
-"""Tells whether a regular expression (RE2) is found in a text."""
+"""Returns whether a regular expression (RE2) is found in a text."""
 
 KEYWORDS = frozenset(
     (
@@ -33,26 +33,26 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def prepared(value: Any, schema: Schema) -> Any:
+def prepare(value: Any, schema: Schema) -> Any:
     """Return what the API server judges and stores: nulls taken out, unknown fields pruned, defaults filled in."""
     if isinstance(value, dict) and "properties" in schema:
-        return _prepared_object(value, schema["properties"])
+        return _prepare_object(value, schema["properties"])
     if isinstance(value, dict) and "additionalProperties" in schema:
         entries = schema["additionalProperties"]
-        return {key: prepared(entry, entries) for key, entry in value.items() if entry is not None}
+        return {key: prepare(entry, entries) for key, entry in value.items() if entry is not None}
     if isinstance(value, list) and "items" in schema:
-        return [prepared(entry, schema["items"]) for entry in value]
+        return [prepare(entry, schema["items"]) for entry in value]
     return value
 
 
-def _prepared_object(value: dict[str, Any], properties: Schema) -> dict[str, Any]:
+def _prepare_object(value: dict[str, Any], properties: Schema) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, schema in properties.items():
         stated = value.get(name)
         if stated is None and "default" in schema:
             stated = copy.deepcopy(schema["default"])
         if stated is not None:
-            made[name] = prepared(stated, schema)
+            made[name] = prepare(stated, schema)
     return made
 
 
@@ -120,11 +120,11 @@ def _list(value: list[Any], schema: Schema, path: str, matches: Matches) -> Iter
         seen.add(name)
 
 
-def _within(number: float, schema: Schema, path: str, least: str, most: str, told: str) -> Iterator[Problem]:
+def _within(number: float, schema: Schema, path: str, least: str, most: str, sentence: str) -> Iterator[Problem]:
     if least in schema and number < schema[least]:
-        yield Problem(path, f"{told.format(number)}; the minimum is {schema[least]}")
+        yield Problem(path, f"{sentence.format(number)}; the minimum is {schema[least]}")
     if most in schema and number > schema[most]:
-        yield Problem(path, f"{told.format(number)}; the maximum is {schema[most]}")
+        yield Problem(path, f"{sentence.format(number)}; the maximum is {schema[most]}")
 
 
 def _shown(value: Any) -> str:

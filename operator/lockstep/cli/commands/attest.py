@@ -7,11 +7,11 @@ from pathlib import Path
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import resolved
+from lockstep.cli.documents import resolve_image
 from lockstep.cli.exit import CommandError, Exit
 from lockstep.cli.output import write
 from lockstep.environment.statement import environment_statement
-from lockstep.formats.dsse import IN_TOTO, sealed
+from lockstep.formats.dsse import IN_TOTO, seal
 from lockstep.formats.keys import InvalidKeyError, PrivateKey, private_key
 from lockstep.images.open import is_local
 from lockstep.images.reference import parse_reference
@@ -54,9 +54,9 @@ async def run(arguments: Namespace) -> Exit:
     if arguments.output is None and is_local(arguments.reference):
         raise CommandError(Reason.REFERENCE_INVALID, "an image on disk has no place for attestations: give --output FILE")
     async with access(arguments.insecure_registry) as reach:
-        source, image = await resolved(reach, arguments.reference, arguments.platform)
+        source, image = await resolve_image(reach, arguments.reference, arguments.platform)
         document = (await reach.scanner.scan(source, image)).document
-        envelope = sealed(IN_TOTO, environment_statement(image.repository, image.digest, document), key)
+        envelope = seal(IN_TOTO, environment_statement(image.repository, image.digest, document), key)
         if arguments.output is not None:
             write(arguments.output, envelope.decode() + ("\n" if arguments.output == "-" else ""))
             return Exit.OK

@@ -6,7 +6,7 @@ import yaml
 
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import resolved
+from lockstep.cli.documents import resolve_image
 from lockstep.cli.exit import Exit
 
 DESCRIPTION = """Prints the layers of a base image as an entry of a policy's `images.baseImages`.
@@ -29,7 +29,7 @@ def arguments(command: ArgumentParser) -> None:
 async def run(arguments: Namespace) -> Exit:
     """Print an image's layers as a policy lists base images."""
     async with access(arguments.insecure_registry) as reach:
-        _, image = await resolved(reach, arguments.reference, arguments.platform)
+        _, image = await resolve_image(reach, arguments.reference, arguments.platform)
     listed = {"name": arguments.name or arguments.reference, "diffIDs": list(image.config.diff_ids)}
     print(yaml.safe_dump([listed], sort_keys=False), end="")
     return Exit.OK

@@ -51,7 +51,7 @@ def arguments(command: ArgumentParser) -> None:
         metavar="FILE",
         help="manifest, folder, or - for standard input; may be given several times",
     )
-    command.add_argument("-R", "--recursive", action="store_true", help="look into the folders below a folder too")
+    command.add_argument("-R", "--recursive", action="store_true", help="also read the folders below a folder")
     command.add_argument("--policy", required=True, metavar="FILE", help="manifest of the PromotionPolicy, or - ")
     command.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow tracking server, where it is another one from here than the policy's"
@@ -70,12 +70,12 @@ async def run(arguments: Namespace, gates: Sequence[Gate] = GATES) -> Exit:
     worst = Exit.OK
     async with access(arguments.insecure_registry) as reach:
         for manifest in manifests:
-            found = await _checked(reach, manifest, policy, tracking, arguments, gates)
+            found = await _check_manifest(reach, manifest, policy, tracking, arguments, gates)
             worst = max(worst, found, key=lambda one: (Exit.OK, Exit.UNKNOWN, Exit.DIFFERENT).index(one))
     return worst
 
 
-async def _checked(
+async def _check_manifest(
     reach: Access,
     manifest: Manifest,
     policy: PromotionPolicy,

@@ -7,7 +7,7 @@ from lockstep.api.environmentspec import EnvironmentSpec
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.access.access import Access, access
-from lockstep.cli.documents import is_recorded, on_disk, recorded, scanned
+from lockstep.cli.documents import is_recorded, read_local, read_recorded, scan_document
 from lockstep.cli.exit import CommandError, Exit
 from lockstep.cli.manifests import read_policy
 from lockstep.environment.comparison.compare import Comparison, compare
@@ -37,7 +37,7 @@ async def run(arguments: Namespace) -> Exit:
     """Compare two documents or images; the first one is what trained."""
     rules = read_policy(arguments.policy).spec.environment if arguments.policy is not None else EnvironmentSpec()
     sides = (arguments.trained, arguments.image)
-    files = [on_disk(one) for one in sides]
+    files = [read_local(one) for one in sides]
     async with access(arguments.insecure_registry) as reach:
         first, second = [known or await _document(reach, one, arguments) for known, one in zip(files, sides, strict=True)]
     try:
@@ -53,8 +53,8 @@ async def _document(reach: Access, what: str, arguments: Namespace) -> Environme
     if what.endswith(".json"):
         raise CommandError(Reason.ENVIRONMENT_DOCUMENT_INVALID, f"there is no file {what}")
     if is_recorded(what):
-        return await recorded(reach, what, arguments.tracking_uri)
-    return await scanned(reach, what, arguments.platform)
+        return await read_recorded(reach, what, arguments.tracking_uri)
+    return await scan_document(reach, what, arguments.platform)
 
 
 def _json(comparison: Comparison) -> str:

@@ -80,8 +80,8 @@ def explanation(deployment: ModelDeployment) -> list[str]:
     if candidate is not None:
         image = candidate.image or deployment.spec.image
         lines.append(f"Candidate  version {candidate.model_version or '?'}, image {image}")
-        lines += [f"           {_mark(one)} {one.name}: {one.reason}: {one.message}" for one in candidate.gates]
-    lines += [f"Held       {_mark(one)} {one.name}: {one.reason}: {one.message}" for one in status.holds]
+        lines += [f"           {_mark(gate)} {gate.name}: {gate.reason}: {gate.message}" for gate in candidate.gates]
+    lines += [f"Held       {_mark(gate)} {gate.name}: {gate.reason}: {gate.message}" for gate in status.holds]
     if status.differences:
         lines += ["", "What differs (trained | image)"]
         lines += [f"  {d.subject}: {d.trained or '-'} | {d.image or '-'}" for d in status.differences]

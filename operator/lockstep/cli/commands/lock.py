@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import recorded
+from lockstep.cli.documents import read_recorded
 from lockstep.cli.exit import Exit
 from lockstep.cli.output import write
 from lockstep.environment.lock import lock
@@ -32,6 +32,6 @@ def arguments(command: ArgumentParser) -> None:
 async def run(arguments: Namespace) -> Exit:
     """Write the pinned requirements of a recorded environment."""
     async with access([]) as reach:
-        document = await recorded(reach, arguments.source, arguments.tracking_uri)
+        document = await read_recorded(reach, arguments.source, arguments.tracking_uri)
     write(arguments.output, lock(document, source=arguments.source))
     return Exit.OK

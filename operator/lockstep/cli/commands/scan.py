@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import scanned
+from lockstep.cli.documents import scan_document
 from lockstep.cli.exit import Exit
 from lockstep.cli.output import pretty
 
@@ -26,5 +26,5 @@ def arguments(command: ArgumentParser) -> None:
 async def run(arguments: Namespace) -> Exit:
     """Print the document of an image's environment."""
     async with access(arguments.insecure_registry) as reach:
-        print(pretty(await scanned(reach, arguments.reference, arguments.platform)))
+        print(pretty(await scan_document(reach, arguments.reference, arguments.platform)))
     return Exit.OK

@@ -6,7 +6,7 @@ from pathlib import Path
 from lockstep.api.reasons import Reason
 from lockstep.cli import options
 from lockstep.cli.access.access import access
-from lockstep.cli.documents import resolved
+from lockstep.cli.documents import resolve_image
 from lockstep.cli.exit import CommandError, Exit
 from lockstep.environment.comparison.agreement import disagreement
 from lockstep.environment.document import EnvironmentDocument
@@ -36,38 +36,40 @@ async def run(arguments: Namespace) -> Exit:
     """Print who signed and attested an image; equal when one of the keys did, and nothing that they attest is wrong."""
     keys = _public(arguments.key)
     async with access(arguments.insecure_registry) as reach:
-        source, image = await resolved(reach, arguments.reference, arguments.platform)
-        found = await read_signed(source, image.digest, keys)
-        wanted = any(one.document is not None for one in found.attestations)
+        source, image = await resolve_image(reach, arguments.reference, arguments.platform)
+        signed = await read_signed(source, image.digest, keys)
+        wanted = any(one.document is not None for one in signed.attestations)
         document = (await reach.scanner.scan(source, image)).document if wanted else None
     print(f"image        {image.pinned}")
-    right = [_told_signature(one, found) for one in found.signatures]
-    right += [_told_attestation(one, found, document) for one in found.attestations]
+    right = [_print_signature(one, signed) for one in signed.signatures]
+    right += [_print_attestation(one, signed, document) for one in signed.attestations]
     if not right:
         print("nothing is signed or attested")
     return Exit.OK if True in right and False not in right else Exit.DIFFERENT
 
 
-def _told_signature(one: Signature, found: Signed) -> bool | None:
+def _print_signature(signature: Signature, signed: Signed) -> bool | None:
     """Print one signature; True when it counts, None when it is a stranger's or about something else."""
-    counts = bool(one.signers) and found.digest in one.subjects
-    about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
-    print(f"signature    {about}by {_who(one.signers)}")
+    counts = bool(signature.signers) and signed.digest in signature.subjects
+    about = "of this image " if signed.digest in signature.subjects else "of another image " if signature.signers else ""
+    print(f"signature    {about}by {_who(signature.signers)}")
     return counts or None
 
 
-def _told_attestation(one: Attestation, found: Signed, scanned: EnvironmentDocument | None) -> bool | None:
+def _print_attestation(attestation: Attestation, signed: Signed, scanned: EnvironmentDocument | None) -> bool | None:
     """Print one attestation; False when one of the keys states something else than the layers do."""
-    if one.problem is not None:
-        print(f"attestation  by {_who(one.signers)}: {one.problem}")
-        return False if one.signers else None
-    if one.document is None or scanned is None:
-        about = "of this image " if found.digest in one.subjects else "of another image " if one.signers else ""
-        print(f"attestation  {about}by {_who(one.signers)}: {one.predicate_type or 'not read'}")
+    if attestation.problem is not None:
+        print(f"attestation  by {_who(attestation.signers)}: {attestation.problem}")
+        return False if attestation.signers else None
+    if attestation.document is None or scanned is None:
+        about = (
+            "of this image " if signed.digest in attestation.subjects else "of another image " if attestation.signers else ""
+        )
+        print(f"attestation  {about}by {_who(attestation.signers)}: {attestation.predicate_type or 'not read'}")
         return None
-    differs = disagreement(one.document, scanned)
+    differs = disagreement(attestation.document, scanned)
     said = "agrees with the layers" if differs is None else f"differs from the layers in: {differs}"
-    print(f"attestation  of this image by {_who(one.signers)}: {ENVIRONMENT}: {said}")
+    print(f"attestation  of this image by {_who(attestation.signers)}: {ENVIRONMENT}: {said}")
     return differs is None
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.gates.readiness import effective_deadline, effective_requests
-from lockstep.gates.rules.questions import listed
+from lockstep.gates.rules.questions import is_listed
 from lockstep.readiness.port import Audit
 from lockstep.rollout.objects.revision import Snapshot
 
@@ -69,7 +69,7 @@ def audit_of(
         requests=requests,
         timeout_seconds=float(rules.timeout_seconds),
         within_seconds=float(round(within_seconds)),
-        whole_example=listed(asking.snapshot.model, rules.whole_example),
-        missing_predictions=listed(asking.snapshot.model, rules.missing_predictions),
+        whole_example=is_listed(asking.snapshot.model, rules.whole_example),
+        missing_predictions=is_listed(asking.snapshot.model, rules.missing_predictions),
         ready=ready,
     )

@@ -34,8 +34,8 @@ class _Entry:
     at: float = 0.0
     running: bool = False
 
-    def due(self, now: float) -> bool:
-        """Tell whether the pod is to be asked; what could not be reached stands until a later try has ended."""
+    def is_due(self, now: float) -> bool:
+        """Return whether the pod is to be asked; what could not be reached stands until a later try has ended."""
         return not self.running and (self.fact is None or (self.fact.unreachable and now - self.at >= _AGAIN))
 
 
@@ -68,7 +68,7 @@ class PodAudits:
             since=asking.since,
             pods=facts,
             audits=audits,
-            refused=_refused(deployment),
+            refused=_creation_failure(deployment),
             unready=self._unready.answers(asking, unready),
         )
 
@@ -84,7 +84,7 @@ class PodAudits:
         known = [(pod, self._entry(str(pod["metadata"]["uid"]), *question)) for pod in pods]
         about = (asking.owner.uid, asking.snapshot.revision)
         for pod, entry in self._chance.sample(known, len(known)):
-            if entry.due(self._clock.monotonic()) and self._background.running(about) < _AT_ONCE:
+            if entry.is_due(self._clock.monotonic()) and self._background.running(about) < _AT_ONCE:
                 self._begin(asking, pod, entry, about)
         return tuple(entry.fact for _, entry in known if entry.fact is not None)
 
@@ -100,7 +100,7 @@ class PodAudits:
         if not address:
             entry.fact = AuditFact(name, passed=False, answered=0, failure="it has no address yet", unreachable=True)
             return
-        within = self._end(asking) - self._clock.monotonic()
+        within = self._deadline(asking) - self._clock.monotonic()
         if within < 1:
             failure = f"it was not asked within {asking.deadline} s: the audits of the others took all the time"
             entry.fact = entry.fact or AuditFact(name, passed=False, answered=0, failure=failure, late=True)
@@ -116,7 +116,7 @@ class PodAudits:
         entry.running = True
         self._background.start(about, self._audit(audit, entry, asking.requeue))
 
-    def _end(self, asking: Asking) -> float:
+    def _deadline(self, asking: Asking) -> float:
         """Return when all audits of a candidate have to have ended: at its deadline, as this process first saw it."""
         key = (asking.owner.uid, asking.snapshot.revision, asking.policy.spec.hash, asking.since.isoformat())
         left = max(asking.deadline - asking.elapsed, min(_LEAST, asking.deadline))
@@ -142,7 +142,7 @@ def ready_count(pods: tuple[PodFact, ...]) -> int:
     return sum(1 for pod in pods if pod.ready and not pod.tampered)
 
 
-def _refused(deployment: Object) -> str | None:
+def _creation_failure(deployment: Object) -> str | None:
     for condition in (deployment.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return str(condition.get("message") or condition.get("reason"))

@@ -33,25 +33,25 @@ class UnreadyPods:
 
     def answers(self, asking: Asking, pods: Sequence[Object]) -> Mapping[str, str]:
         """Return what some of the pods answered so far, by their names, and ask them now and then; empty until they have."""
-        told: dict[str, str] = {}
+        answers: dict[str, str] = {}
         if asking.elapsed < _SECONDS:
-            return told
+            return answers
         for pod in pods[:_AT_ONCE]:
             uid, name = str(pod["metadata"]["uid"]), str(pod["metadata"]["name"])
             address = str((pod.get("status") or {}).get("podIP") or "")
-            known = self._answers.get(uid)
-            if address and (known is None or self._clock.monotonic() - known.at >= _SECONDS):
-                known = self._answers[uid] = _Answer(known.text if known else "", self._clock.monotonic())
-                self._background.start(uid, self._ask(asking, known, name, address))
-            if known is not None:
-                told[name] = known.text
+            answer = self._answers.get(uid)
+            if address and (answer is None or self._clock.monotonic() - answer.at >= _SECONDS):
+                answer = self._answers[uid] = _Answer(answer.text if answer else "", self._clock.monotonic())
+                self._background.start(uid, self._ask(asking, answer, name, address))
+            if answer is not None:
+                answers[name] = answer.text
         while len(self._answers) > _KEPT:
             self._answers.popitem(last=False)
-        return told
+        return answers
 
-    async def _ask(self, asking: Asking, known: _Answer, name: str, address: str) -> None:
+    async def _ask(self, asking: Asking, answer: _Answer, name: str, address: str) -> None:
         port = asking.snapshot.server.port
         audit = audit_of(asking, pod=name, address=address, port=port, requests=0, within_seconds=_SECONDS)
-        before, known.text = known.text, await self._auditor.readiness(audit)
-        if known.text != before:
+        before, answer.text = answer.text, await self._auditor.readiness(audit)
+        if answer.text != before:
             asking.requeue()

@@ -71,7 +71,7 @@ class KubernetesCluster:
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """See `Cluster.create`."""
-        content_type, sent = _sent(kind, body)
+        content_type, sent = _serialize(kind, body)
         query = {"fieldManager": FIELD_MANAGER}
         return await self._write("POST", _path(kind, namespace), sent, query=query, content_type=content_type)
 
@@ -87,7 +87,7 @@ class KubernetesCluster:
         metadata = dict(body["metadata"], resourceVersion=resource_version)
         whole = {"apiVersion": kind.api_version, "kind": kind.kind} | body | {"metadata": metadata}
         path = _path(kind, namespace, body["metadata"]["name"])
-        content_type, sent = _sent(kind, whole)
+        content_type, sent = _serialize(kind, whole)
         return await self._write("PUT", path, sent, query={"fieldManager": FIELD_MANAGER}, content_type=content_type)
 
     async def patch_status(
@@ -114,7 +114,7 @@ class KubernetesCluster:
         options: Object = {"propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
-        await self._fenced("DELETE", _path(kind, namespace, name), body=options, missing_is_none=True)
+        await self._call_fenced("DELETE", _path(kind, namespace, name), body=options, missing_is_none=True)
 
     async def _write(
         self,
@@ -125,9 +125,9 @@ class KubernetesCluster:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        return await self._fenced(method, path, query, body, content_type=content_type) or {}
+        return await self._call_fenced(method, path, query, body, content_type=content_type) or {}
 
-    async def _fenced(
+    async def _call_fenced(
         self,
         method: str,
         path: str,
@@ -185,7 +185,7 @@ def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
     return f"{base}{scope}/{kind.plural}" + (f"/{name}" if name is not None else "")
 
 
-def _sent(kind: Kind, body: Object) -> tuple[str, Object | str]:
+def _serialize(kind: Kind, body: Object) -> tuple[str, Object | str]:
     """Return how an object is sent: as JSON, and a ControllerRevision as YAML (of which JSON is a part).
 
     Of JSON the API server keeps a ControllerRevision's data byte for byte, our blanks included, and compares it byte for byte

@@ -1,7 +1,7 @@
 """Takes away what would lead the traffic of an owned Service elsewhere, where the chart's guards are off or were passed.
 
 An EndpointSlice of somebody else's is deleted at once. Endpoints are one object, which Kubernetes' own controller writes a
-moment after pods come and go. They are deleted, for the controller to write them anew, when a second later they still look
+moment after pods come and go. They are deleted, for the controller to write them anew, when a second later they still seem
 foreign and have not changed.
 """
 
@@ -35,10 +35,10 @@ class ForeignEndpoints:
         self._clock = clock
         self._removed = removed
         self._suspects: dict[tuple[str, str], tuple[str, float]] = {}
-        """Endpoints that look foreign: their resourceVersion, and since when."""
+        """Endpoints that seem foreign: their resourceVersion, and since when."""
 
     async def remove(self, raw: Object, owner: ModelDeployment, observed: Observed) -> float | None:
-        """Remove what is foreign; return in how many seconds to look again, None when nothing looks foreign.
+        """Remove what is foreign; return in how many seconds to check again, None when nothing seems foreign.
 
         Raises:
             ClusterError: it could not be read or removed.
@@ -53,14 +53,14 @@ class ForeignEndpoints:
         foreign = endpoints.foreign_slices(slices)
         for one in foreign[:_MOST]:
             await self._delete(raw, ports.ENDPOINT_SLICE, one, endpoints.addresses_of(one))
-        due = await self._look_at(raw, written, observed.pods)
+        due = await self._check_endpoints(raw, written, observed.pods)
         return _AT_ONCE if len(foreign) > _MOST else due
 
     def forget(self, key: tuple[str, str]) -> None:
         """Forget a ModelDeployment (namespace and name) that is gone."""
         self._suspects.pop(key, None)
 
-    async def _look_at(self, raw: Object, written: Object | None, pods: Sequence[Object]) -> float | None:
+    async def _check_endpoints(self, raw: Object, written: Object | None, pods: Sequence[Object]) -> float | None:
         key = (raw["metadata"]["namespace"], raw["metadata"]["name"])
         addresses = endpoints.foreign_addresses(written, pods) if written is not None else []
         if written is None or not addresses:

@@ -11,7 +11,7 @@ from lockstep.controller.cluster.ports import Object
 from lockstep.formats.canonical import canonical_json
 
 # ValidatingAdmissionPolicySpec and ValidatingAdmissionPolicyBindingSpec of admissionregistration.k8s.io/v1. What a guard does
-# when it refuses (validationActions) is looked at by itself.
+# when it refuses (validationActions) is checked by itself.
 _KNOWN = frozenset({
     "failurePolicy", "paramKind", "apiVersion", "kind", "matchConstraints", "matchResources", "resourceRules",
     "excludeResourceRules", "apiGroups", "apiVersions", "operations", "resources", "resourceNames", "scope",
@@ -26,14 +26,14 @@ _MEANT_EMPTY = ("selector",)
 
 def guard_digest(policy: Object, binding: Object) -> str:
     """Return the digest (64 hexadecimal digits) of the specs of a policy and its binding."""
-    said = {"policy": _projected(policy.get("spec") or {}), "binding": _projected(binding.get("spec") or {})}
+    said = {"policy": _project(policy.get("spec") or {}), "binding": _project(binding.get("spec") or {})}
     return hashlib.sha256(canonical_json(said)).hexdigest()
 
 
-def _projected(value: Any, key: str = "") -> Any:
+def _project(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
-        return [_projected(item) for item in value]
+        return [_project(item) for item in value]
     if not isinstance(value, dict) or key == "matchLabels":
         return value
-    kept = {name: _projected(part, name) for name, part in value.items() if name in _KNOWN and _DEFAULTS.get(name) != part}
+    kept = {name: _project(part, name) for name, part in value.items() if name in _KNOWN and _DEFAULTS.get(name) != part}
     return {name: part for name, part in kept.items() if part not in (None, {}, [], "") or name in _MEANT_EMPTY}

@@ -9,7 +9,7 @@ from lockstep.controller.cluster.ports import Cluster, Object
 from lockstep.rollout.objects import labels
 from lockstep.rollout.observed.chain import controller_of, is_named_after
 from lockstep.rollout.observed.observed import Observed
-from lockstep.rollout.observed.ownership import taken
+from lockstep.rollout.observed.ownership import name_taken_message
 from lockstep.rollout.observed.pods import controlled_by
 
 _UNLABELLED = 8
@@ -17,7 +17,7 @@ _UNLABELLED = 8
 
 
 async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
-    """Read the owned objects, and those that only look owned.
+    """Read the owned objects, and those that only seem to be owned.
 
     They are listed by label, which costs no more in a large namespace. What has lost that label is read by its name: the
     Deployments of revisions in use, and the ReplicaSets that listed pods name as their controller.
@@ -35,25 +35,30 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         cluster.get(ports.SERVICE, namespace, owner.name),
         cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
     )
-    found = {_named_after(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
-    hidden = await _hidden(cluster, owner, found.keys())
-    found |= {revision: deployment for revision, deployment in hidden.items() if controlled_by(deployment, owner.uid)}
+    owned_deployments = {_revision_by_name(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
+    hidden = await _get_hidden_deployments(cluster, owner, owned_deployments.keys())
+    owned_deployments |= {
+        revision: deployment for revision, deployment in hidden.items() if controlled_by(deployment, owner.uid)
+    }
     return Observed(
-        deployments=found,
-        revisions={_named_after(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
-        replica_sets=[*replica_sets, *await _unlabelled(cluster, namespace, found.values(), replica_sets, pods)],
+        deployments=owned_deployments,
+        revisions={_revision_by_name(r, owner): r for r in revisions if controlled_by(r, owner.uid)},
+        replica_sets=[
+            *replica_sets,
+            *await _get_unlabelled_replica_sets(cluster, namespace, owned_deployments.values(), replica_sets, pods),
+        ],
         pods=pods,
         service=service,
         budget=budget,
         taken={
-            revision: taken("Deployment", str(one["metadata"]["name"]))
-            for revision, one in hidden.items()
-            if not controlled_by(one, owner.uid)
+            revision: name_taken_message("Deployment", str(deployment["metadata"]["name"]))
+            for revision, deployment in hidden.items()
+            if not controlled_by(deployment, owner.uid)
         },
     )
 
 
-async def _hidden(cluster: Cluster, owner: ModelDeployment, known: Collection[str]) -> dict[str, Object]:
+async def _get_hidden_deployments(cluster: Cluster, owner: ModelDeployment, known: Collection[str]) -> dict[str, Object]:
     """Return the Deployments of revisions in use that have lost the label they are listed by, or are somebody else's."""
     status = owner.status
     used = {entry.revision for entry in (status.active, status.candidate) if entry is not None and entry.revision}
@@ -63,7 +68,7 @@ async def _hidden(cluster: Cluster, owner: ModelDeployment, known: Collection[st
     return {revision: deployment for revision, deployment in zip(missing, got, strict=True) if deployment is not None}
 
 
-async def _unlabelled(
+async def _get_unlabelled_replica_sets(
     cluster: Cluster, namespace: str, deployments: Iterable[Object], listed: Iterable[Object], pods: Iterable[Object]
 ) -> list[Object]:
     """Return the ReplicaSets of ours that pods name as their controller and that have lost the label they are listed by.
@@ -82,7 +87,7 @@ async def _unlabelled(
     return [one for one in got if one is not None and one["metadata"]["uid"] in named[str(one["metadata"]["name"])]]
 
 
-def _named_after(obj: Object, owner: ModelDeployment) -> str:
+def _revision_by_name(obj: Object, owner: ModelDeployment) -> str:
     """Return the revision by the object's name, which can't be changed; its label can."""
     return str(obj["metadata"]["name"]).removeprefix(f"{owner.name}-")
 
@@ -106,7 +111,7 @@ async def foreign_services(
 
 
 def _leads_to(service: Object, marks: Mapping[str, str]) -> bool:
-    """Tell whether a Service selects pods with these labels. An empty selector selects none by itself, and a Service that is
+    """Return whether a Service selects pods with these labels. An empty selector selects none by itself, and a Service that is
     another name of some host (ExternalName) leads nowhere else, whatever it selects.
     """
     spec = service.get("spec") or {}

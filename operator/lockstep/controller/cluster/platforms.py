@@ -10,7 +10,7 @@ _DEFAULT = "amd64"
 
 
 class Platforms:
-    """Tells the platform of a pod's nodes; asked at most once a minute."""
+    """Determines the platform of a pod's nodes; the API server is asked at most once a minute."""
 
     def __init__(self, cluster: Cluster, clock: Clock, fixed: ImagePlatform | None) -> None:
         self._cluster = cluster

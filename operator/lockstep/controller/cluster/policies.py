@@ -38,7 +38,7 @@ async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
 
 
 async def is_ending(cluster: Cluster, namespace: str) -> bool:
-    """Tell whether a namespace is being deleted: nothing can be made in it any more, and nothing has to."""
+    """Return whether a namespace is being deleted: nothing can be made in it any more, and nothing has to."""
     named = await cluster.get(ports.NAMESPACE, None, namespace)
     return named is None or "deletionTimestamp" in named["metadata"]
 
@@ -52,7 +52,7 @@ def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
 
 
 class Guards:
-    """Tells whether the guarding admission policies stand as the chart installs them; asked at most every few seconds."""
+    """Checks whether the guarding admission policies stand as the chart installs them; asked at most every few seconds."""
 
     def __init__(
         self, cluster: Cluster, clock: Clock, bindings: tuple[str, ...], digests: Mapping[str, str] | None = None

@@ -13,7 +13,7 @@ _RETRY_SECONDS = 5.0
 
 
 class PolicyStatuses:
-    """Looks at all policies together, since whether one may be the default depends on the others."""
+    """Evaluates all policies together, since whether one may be the default depends on the others."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
@@ -21,11 +21,11 @@ class PolicyStatuses:
         self._asked = asyncio.Event()
 
     def wake(self) -> None:
-        """Ask for a look at the policies; asking twice is asking once."""
+        """Ask for an evaluation of the policies; asking twice is asking once."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Look whenever somebody asks, until cancelled."""
+        """Evaluate the policies whenever somebody asks, until cancelled."""
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -41,9 +41,9 @@ class PolicyStatuses:
             _log.warning("the PromotionPolicies could not be listed: %s", error)
             return False
         defaults = marked_default(policies)
-        return all([await self._written(raw, defaults) for raw in policies])
+        return all([await self._write(raw, defaults) for raw in policies])
 
-    async def _written(self, raw: Object, defaults: Sequence[str]) -> bool:
+    async def _write(self, raw: Object, defaults: Sequence[str]) -> bool:
         metadata = raw["metadata"]
         status = next_policy_status(raw, defaults, self._clock.now()).payload()
         if raw.get("status") == status:

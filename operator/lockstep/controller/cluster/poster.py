@@ -33,7 +33,7 @@ class EventPoster:
             "type": type_,
             "reason": reason,
             "action": action,
-            "note": _cut(note),
+            "note": _truncate(note),
             "regarding": {
                 "apiVersion": regarding["apiVersion"],
                 "kind": regarding["kind"],
@@ -59,7 +59,7 @@ class EventPoster:
             await self._cluster.create(ports.EVENT, namespace, body)
 
 
-def _cut(note: str) -> str:
+def _truncate(note: str) -> str:
     """Cut a note to what the API server takes, which counts bytes; an event with a longer one would be refused."""
     data = note.encode()
     if len(data) <= _NOTE_BYTES:

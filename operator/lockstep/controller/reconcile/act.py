@@ -60,7 +60,7 @@ class Actor:
         """Carry out one action for the ModelDeployment `owner`.
 
         Raises:
-            ConflictError: the target moved since it was read; look again.
+            ConflictError: the target moved since it was read; requeue.
             NameTakenError: an object that is not ours has the name.
             ChangedAtAdmissionError: what was put right is wrong again before it was stored.
             RejectedError, UnavailableError, DeposedError: as the cluster says.
@@ -75,45 +75,45 @@ class Actor:
             case Correct(body, resource_version, why):
                 kind = _KINDS[body["kind"]]
                 made = await self._cluster.replace(kind, namespace, body, resource_version=resource_version)
-                self._admit(body, made)
+                self._check_admission(body, made)
                 if why is not None and made["metadata"]["resourceVersion"] != resource_version:
-                    await self._corrected(owner, why, key=f"{body['metadata'].get('uid', '')[:8]}-{resource_version}")
+                    await self._report_correction(owner, why, key=f"{body['metadata'].get('uid', '')[:8]}-{resource_version}")
             case Scale(name, replicas, why):
                 await self._cluster.scale(ports.DEPLOYMENT, namespace, name, replicas)
                 if why is not None:
                     # Once for each spec: who scales something by a controller does it every few seconds.
-                    await self._corrected(owner, why, key=f"scale-{name}-{owner['metadata']['generation']}")
+                    await self._report_correction(owner, why, key=f"scale-{name}-{owner['metadata']['generation']}")
             case Delete(kind_name, name, uid, why):
                 await self._cluster.delete(_KINDS[kind_name], namespace, name, uid=uid)
                 if why is not None:
-                    await self._corrected(owner, why, key=uid[:8])
+                    await self._report_correction(owner, why, key=uid[:8])
 
     async def _create(self, owner: Object, kind: Kind, body: Object) -> None:
         namespace, name = owner["metadata"]["namespace"], body["metadata"]["name"]
         try:
-            self._admit(body, await self._cluster.create(kind, namespace, body))
+            self._check_admission(body, await self._cluster.create(kind, namespace, body))
             return
         except ConflictError:
-            found = await self._cluster.get(kind, namespace, name)
-        if found is None:
+            existing = await self._cluster.get(kind, namespace, name)
+        if existing is None:
             return
-        if not controlled_by(found, owner["metadata"]["uid"]):
+        if not controlled_by(existing, owner["metadata"]["uid"]):
             raise NameTakenError(f"the {kind.kind} {name} exists already and is not Lockstep's: delete it")
-        if kind is ports.CONTROLLER_REVISION and found.get("data") != body["data"]:
-            await self._replace_revision(owner, found, body)
+        if kind is ports.CONTROLLER_REVISION and existing.get("data") != body["data"]:
+            await self._replace_revision(owner, existing, body)
             return
-        labels, version = found["metadata"].get("labels") or {}, found["metadata"]["resourceVersion"]
+        labels, version = existing["metadata"].get("labels") or {}, existing["metadata"]["resourceVersion"]
         if all(labels.get(key) == value for key, value in body["metadata"]["labels"].items()):
-            # Somebody was quicker, perhaps ourselves before a crash: the next reconciliation tells.
+            # Somebody was quicker, perhaps ourselves before a crash: the next reconciliation will see.
             _log.info("%s %s exists already", kind.kind, name)
             return
-        if not lacks_labels_only(body, found):
+        if not lacks_labels_only(body, existing):
             raise NameTakenError(f"the {kind.kind} {name} exists already and is not what Lockstep makes: delete it")
         # Ours, and unseen without its labels. Should somebody else have made it, with an owner reference of ours and no labels
         # since those are reserved, it is in all that is compared what we were about to make.
-        found["metadata"]["labels"] = labels | body["metadata"]["labels"]
-        await self._cluster.replace(kind, namespace, found, resource_version=version)
-        await self._corrected(owner, f"{kind.kind} {name}: metadata.labels was changed", key=f"labels-{version}")
+        existing["metadata"]["labels"] = labels | body["metadata"]["labels"]
+        await self._cluster.replace(kind, namespace, existing, resource_version=version)
+        await self._report_correction(owner, f"{kind.kind} {name}: metadata.labels was changed", key=f"labels-{version}")
 
     async def _replace_revision(self, owner: Object, found: Object, body: Object) -> None:
         """Make a ControllerRevision anew whose data is not ours: it can't be changed."""
@@ -124,10 +124,12 @@ class Actor:
         except ConflictError as error:
             message = f"the ControllerRevision {name} is not what Lockstep wrote, and something keeps it from being deleted"
             raise RevisionForgedError(f"{message}: take its finalizers away") from error
-        await self._corrected(owner, f"ControllerRevision {name}: data was not what Lockstep wrote", key=f"revision-{uid}")
+        await self._report_correction(
+            owner, f"ControllerRevision {name}: data was not what Lockstep wrote", key=f"revision-{uid}"
+        )
 
-    def _admit(self, asked: Object, made: Object) -> None:
-        """Look at what the API server made of an object.
+    def _check_admission(self, asked: Object, made: Object) -> None:
+        """Check what the API server made of an object.
 
         A Deployment whose pod template was changed is kept as it is, since asking again would change nothing: its pods are
         judged each for itself.
@@ -142,7 +144,7 @@ class Actor:
         if len(self._admitted) > _KEPT:
             self._admitted.popitem(last=False)
 
-    async def _corrected(self, owner: Object, why: str, *, key: str) -> None:
+    async def _report_correction(self, owner: Object, why: str, *, key: str) -> None:
         _log.warning("put right: %s", why, extra={"object": owner["metadata"]["name"]})
         await self._events.post(
             owner,

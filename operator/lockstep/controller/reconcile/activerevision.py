@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, RevisionStatus
 from lockstep.api.reasons import EventReason, Reason
 from lockstep.controller.cluster.ports import Events
-from lockstep.controller.reconcile.holds import name_taken
+from lockstep.controller.reconcile.holds import name_hold
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.records.active import Active
@@ -25,7 +25,7 @@ _CONFLICT_SECONDS = 30.0
 
 
 class ActiveRevision:
-    """Tells whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
+    """Determines whether there is anything to decide, and evaluates the active revision anew when its policy changed."""
 
     def __init__(self, gatherer: Gatherer, events: Events, gates: Sequence[Gate]) -> None:
         self._gatherer = gatherer
@@ -33,19 +33,19 @@ class ActiveRevision:
         self._gates = gates
 
     async def evaluate(self, observation: Observation) -> Plan | None:
-        """Return the outcome for a settled object; None when there is a candidate to look at."""
+        """Return the outcome for a settled object; None when there is a candidate to decide about."""
         active = observation.active
         if active is None or active.status.spec_hash != spec_hash(observation.owner.spec):
             return None
         requeue_after = None
         if observation.owner.spec.model.alias is not None:
             requeue_after = _ALIAS_SECONDS
-            if await self._moved(observation, active):
+            if await self._has_alias_moved(observation, active):
                 return None
-        status, findings, pending = await self._evaluated(observation, active)
+        status, findings, pending = await self._evaluate_if_stale(observation, active)
         if pending:
             requeue_after = min(requeue_after or _ALIAS_SECONDS, 15.0)
-        conflict = name_taken(observation, active.snapshot.revision)
+        conflict = name_hold(observation, active.snapshot.revision)
         status_input = StatusInput(
             active=status,
             candidate=None,
@@ -55,8 +55,8 @@ class ActiveRevision:
         )
         return Plan(status_input=status_input, requeue_after=requeue_after if conflict is None else _CONFLICT_SECONDS)
 
-    async def _moved(self, observation: Observation, active: Active) -> bool:
-        """Tell whether the alias names another version now. While MLflow can't tell, what was found last stands."""
+    async def _has_alias_moved(self, observation: Observation, active: Active) -> bool:
+        """Return whether the alias names another version now. While MLflow does not answer, what was found last stands."""
         lineage = (
             await self._gatherer.lineage(observation.subject, observation.requeue) if observation.subject is not None else None
         )
@@ -65,9 +65,11 @@ class ActiveRevision:
             return candidate is not None and candidate.spec_hash == active.status.spec_hash
         return lineage.version != active.status.model_version
 
-    async def _evaluated(self, observation: Observation, active: Active) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
+    async def _evaluate_if_stale(
+        self, observation: Observation, active: Active
+    ) -> tuple[RevisionStatus, tuple[GateStatus, ...], bool]:
         policy, subject = observation.known_policy, observation.subject
-        # The conditions of a candidate that is gone were not about what serves: it is looked at once more.
+        # The conditions of a candidate that is gone were not about what serves: it is evaluated once more.
         alone = observation.owner.status.candidate is None
         if policy is None or subject is None or (alone and active.status.evaluated_policy_hash == policy.spec.hash):
             return active.status, (), False
@@ -83,13 +85,13 @@ class ActiveRevision:
             return active.status, (), True
         verdict = evaluate(evidence, self._gates)
         await self._gatherer.pin(subject, evidence, verdict)
-        findings = tuple(gate_status(result) for result in verdict.results if _about_active(result))
+        findings = tuple(gate_status(result) for result in verdict.results if _is_about_active(result))
         await self._report(observation, verdict)
         return active.status.model_copy(update={"evaluated_policy_hash": policy.spec.hash}), findings, False
 
     async def _report(self, observation: Observation, verdict: Verdict) -> None:
         """Say once that what serves no longer meets the policy. It goes on serving: a policy does not take models down."""
-        failing = [r for r in verdict.results if _about_active(r) and not r.permits]
+        failing = [r for r in verdict.results if _is_about_active(r) and not r.permits]
         if not failing:
             return
         worst = failing[0]
@@ -104,6 +106,6 @@ class ActiveRevision:
         )
 
 
-def _about_active(result: Result) -> bool:
-    """Tell whether a result is about the active revision too: readiness is where no pod would be needed to refuse it."""
+def _is_about_active(result: Result) -> bool:
+    """Return whether a result is about the active revision too: readiness is where no pod would be needed to refuse it."""
     return result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED

@@ -13,7 +13,7 @@ from lockstep.gates.rules.refusal import refusal
 from lockstep.rollout.status.status import StatusInput
 
 
-def still_held(observation: Observation, plan: Plan) -> StatusInput:
+def keep_cluster_hold(observation: Observation, plan: Plan) -> StatusInput:
     """Go on saying that the API server refuses until it does not: a changed status causes the next reconciliation at once."""
     earlier = next((one for one in observation.owner.status.holds if one.name == HoldName.CLUSTER), None)
     if not plan.actions or plan.status_input.holds or earlier is None:
@@ -21,15 +21,15 @@ def still_held(observation: Observation, plan: Plan) -> StatusInput:
     return replace(plan.status_input, holds=(hold(HoldName.CLUSTER, Reason(earlier.reason), earlier.message),))
 
 
-def refused(error: ClusterError | NameTakenError) -> Result:
-    """Return what it means that the API server did not do what was decided."""
+def hold_of_refusal(error: ClusterError | NameTakenError) -> Result:
+    """Return the hold that follows when the API server did not do what was decided."""
     if isinstance(error, NameTakenError):
-        return _hold(error.reason, str(error))
+        return _cluster_hold(error.reason, str(error))
     if isinstance(error, ChangedAtAdmissionError):
-        return _hold(Reason.UPKEEP_REFUSED, str(error))
+        return _cluster_hold(Reason.UPKEEP_REFUSED, str(error))
     reason, step = (Reason.CLUSTER_FAILED, "") if isinstance(error, UnavailableError) else refusal(str(error))
-    return _hold(reason, f"{error}. {step}" if step else str(error))
+    return _cluster_hold(reason, f"{error}. {step}" if step else str(error))
 
 
-def _hold(reason: Reason, message: str) -> Result:
+def _cluster_hold(reason: Reason, message: str) -> Result:
     return hold(HoldName.CLUSTER, reason, message)

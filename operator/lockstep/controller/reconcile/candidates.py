@@ -9,12 +9,13 @@ from lockstep.api.modeldeployment import CandidateStatus, GateOutcome
 from lockstep.api.podsspec import RootFilesystem
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.asking.asking import Asking
 from lockstep.controller.asking.pods import PodAudits, ready_count
 from lockstep.controller.reconcile.holds import Holds
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
-from lockstep.controller.records.store import PROMOTED, REFUSED, Records, record_name
+from lockstep.controller.records.store import Records, record_name
 from lockstep.controller.sources.gather import Gatherer, is_on_its_way
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
@@ -23,7 +24,7 @@ from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
 from lockstep.gates.gate import Gate
 from lockstep.gates.hold import HoldName
 from lockstep.gates.verdict import Verdict
-from lockstep.gathering.gather import ungoverned
+from lockstep.gathering.gather import evidence_without_policy
 from lockstep.rollout.candidate import (
     CandidateInput,
     CandidatePins,
@@ -87,20 +88,20 @@ class Candidates:
         if self._is_final(observation, before):
             return self._plan(observation, before, requeue_after=None)
         evidence = await self._evidence(observation, before)
-        if _asked_anew(evidence, before):
-            return self._unchanged(observation, before)
+        if _awaits_fresh_facts(evidence, before):
+            return self._plan_unchanged(observation, before)
         snapshot = self._snapshot(observation, evidence)
         if (
             observation.active is not None
             and snapshot is not None
             and snapshot.essence() == observation.active.snapshot.essence()
         ):
-            return self._same_revision(observation)
+            return self._plan_same_revision(observation)
         version = evidence.lineage.version if not isinstance(evidence.lineage, Unknown) else None
         before = previous_candidate(observation.owner, version, observation.now)
         progress = await self._progress(observation, before, snapshot, evidence)
         if progress.on_its_way:
-            return self._unchanged(observation, before)
+            return self._plan_unchanged(observation, before)
         evidence = replace(evidence, pods=progress.pods)
         holds = await self._holds.of(observation, snapshot)
         if any(hold.gate == HoldName.SIZE for hold in holds):
@@ -119,13 +120,13 @@ class Candidates:
             now=observation.now,
             recorded=progress.recorded,
             pods_ready=ready_count(progress.pods.pods) if progress.pods else 0,
-            pods_since=self._kept_since(observation, snapshot, progress, verdict),
+            pods_since=self._pods_since(observation, snapshot, progress, verdict),
         )
         step = next_step(given)
-        return await self._concluded(observation, given, step, evidence)
+        return await self._conclude(observation, given, step, evidence)
 
     def _is_final(self, observation: Observation, before: CandidateStatus) -> bool:
-        """Tell whether nothing but another spec or policy helps; then nobody is asked anything."""
+        """Return whether nothing but another spec or policy helps; then nobody is asked anything."""
         policy = observation.known_policy
         alias = observation.owner.spec.model.alias is not None
         return before.final and policy is not None and before.policy_hash == policy.spec.hash and not alias
@@ -133,7 +134,7 @@ class Candidates:
     async def _evidence(self, observation: Observation, before: CandidateStatus) -> Evidence:
         if observation.subject is None:
             assert isinstance(observation.policy, Unknown)
-            return ungoverned(observation.owner, observation.policy, observation.now)
+            return evidence_without_policy(observation.owner, observation.policy, observation.now)
         return await self._gatherer.evidence(
             observation.subject,
             observation.requeue,
@@ -143,7 +144,7 @@ class Candidates:
             since=before.start_time or observation.now,
         )
 
-    def _unchanged(self, observation: Observation, before: CandidateStatus) -> Plan:
+    def _plan_unchanged(self, observation: Observation, before: CandidateStatus) -> Plan:
         """Leave the candidate as it was judged last, for as long as what is asked anew is on its way: nothing follows from
         facts that are no longer fresh, and a status that said so for a moment would be written twice for nothing.
         """
@@ -173,7 +174,7 @@ class Candidates:
         )
         return with_pod_spec(snapshot)
 
-    def _same_revision(self, observation: Observation) -> Plan:
+    def _plan_same_revision(self, observation: Observation) -> Plan:
         """The spec was written differently and means what is active already."""
         assert observation.active is not None
         active = observation.active.status.model_copy(update={"spec_hash": spec_hash(observation.owner.spec)})
@@ -187,35 +188,39 @@ class Candidates:
         subject, policy = observation.subject, observation.known_policy
         deployment = observation.observed.deployments.get(snapshot.revision) if snapshot is not None else None
         since = could_come_up_since(before, deployment, observation.now)
-        if policy is None or subject is None or snapshot is None or since is None or _rendered_otherwise(observation, snapshot):
+        if (
+            policy is None
+            or subject is None
+            or snapshot is None
+            or since is None
+            or _is_rendered_differently(observation, snapshot)
+        ):
             return _Progress(None, recorded=False)
-        recorded = await self._recorded(observation, before, snapshot, policy)
+        recorded = await self._is_recorded(observation, before, snapshot, policy)
         example = None if isinstance(evidence.lineage, Unknown) else evidence.lineage.input_example
         asking = Asking(observation.owner, policy, snapshot, since, observation.now, example, observation.requeue)
         wanted = wanted_pods(observation.owner, policy, recorded=recorded)
         pods = self._audits.candidate_pods(asking, observation.observed, wanted=wanted)
-        reported = await self._gatherer.reported(subject, observation.requeue, evidence.image, pods)
+        reported = await self._gatherer.resolve_reported(subject, observation.requeue, evidence.image, pods)
         return _Progress(replace(pods, reported=reported), recorded)
 
-    def _kept_since(
+    def _pods_since(
         self, observation: Observation, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict
     ) -> datetime | None:
         """Return what the status keeps. While the pods wait for room it keeps what it has: each change brings the next one."""
         deployed = snapshot is not None and snapshot.revision in observation.observed.deployments
         return progress.pods.since if progress.pods and deployed and not waits_for_room(verdict.results) else None
 
-    async def _recorded(
+    async def _is_recorded(
         self, observation: Observation, before: CandidateStatus, snapshot: Snapshot, policy: PromotionPolicy
     ) -> bool:
         candidate = before.model_copy(update={"revision": snapshot.revision})
         passing = Verdict(results=(), policy_hash=policy.spec.hash, decided_at=observation.now)
-        name = record_name(observation.owner, candidate, passing, PROMOTED)
+        name = record_name(observation.owner, candidate, passing, RecordOutcome.PROMOTED)
         return await self._records.promotion(observation.owner, name, snapshot.revision) is not None
 
-    async def _concluded(
-        self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence
-    ) -> Plan:
-        record = await self._record(observation, given, step, evidence)
+    async def _conclude(self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence) -> Plan:
+        record = await self._write_record(observation, given, step, evidence)
         if step.promote and record is not None and given.snapshot is not None:
             active = activate(step.candidate, record=record, now=observation.now)
             history = promoted_history(observation.owner, active)
@@ -223,14 +228,14 @@ class Candidates:
             return Plan(
                 status_input, step.actions, promoted=True, snapshot=given.snapshot, verdict=given.verdict, requeue_after=1.0
             )
-        requeue_after = 1.0 if self._too_soon(observation, step) else self._requeue_after(step, given)
+        requeue_after = 1.0 if self._must_defer_record(observation, step) else self._requeue_after(step, given)
         plan = self._plan(observation, step.candidate, requeue_after=requeue_after, given=given)
         return Plan(plan.status_input, step.actions, verdict=given.verdict, requeue_after=plan.requeue_after)
 
-    async def _record(
+    async def _write_record(
         self, observation: Observation, given: CandidateInput, step: CandidateStep, evidence: Evidence
     ) -> str | None:
-        if step.record is None or given.snapshot is None or given.policy is None or self._too_soon(observation, step):
+        if step.record is None or given.snapshot is None or given.policy is None or self._must_defer_record(observation, step):
             return None
         return await self._records.write_verdict(
             observation.owner,
@@ -242,14 +247,14 @@ class Candidates:
             outcome=step.record,
         )
 
-    def _too_soon(self, observation: Observation, step: CandidateStep) -> bool:
-        """Tell whether a refusal is to be recorded by the next reconciliation only.
+    def _must_defer_record(self, observation: Observation, step: CandidateStep) -> bool:
+        """Return whether a refusal is to be recorded by the next reconciliation only.
 
         Records are named by when the candidate was first seen. Until a status keeps that time, a crash would have the refusal
         recorded a second time.
         """
         kept = observation.owner.status.candidate
-        return step.record == REFUSED and (kept is None or kept.start_time != step.candidate.start_time)
+        return step.record is RecordOutcome.REFUSED and (kept is None or kept.start_time != step.candidate.start_time)
 
     def _plan(
         self,
@@ -283,16 +288,16 @@ class Candidates:
         return _BLOCKED
 
 
-def _asked_anew(evidence: Evidence, before: CandidateStatus) -> bool:
-    """Tell whether something is on its way that a gate has judged before."""
+def _awaits_fresh_facts(evidence: Evidence, before: CandidateStatus) -> bool:
+    """Return whether something is on its way that a gate has judged before."""
     waits = {gate.name for gate in before.gates if gate.reason == Reason.GATHERING}
     lineage, image = is_on_its_way(evidence.lineage), is_on_its_way(evidence.image) or is_on_its_way(evidence.signed)
     anew = (lineage and lineage_gate.NAME not in waits) or (image and image_gate.NAME not in waits)
     return bool(before.gates) and anew
 
 
-def _rendered_otherwise(observation: Observation, snapshot: Snapshot) -> bool:
-    """Tell whether the candidate's pods were asked for under another policy: they are no others for that, and make way."""
+def _is_rendered_differently(observation: Observation, snapshot: Snapshot) -> bool:
+    """Return whether the candidate's pods were asked for under another policy: they are no others for that, and make way."""
     kept = observation.snapshots.get(snapshot.revision)
     return kept is not None and kept.text() != snapshot.text()
 

@@ -30,18 +30,18 @@ class Holds:
         """
         if snapshot is not None and snapshot.size > MAX_SNAPSHOT_BYTES:
             # Nothing of it is made, so that nothing else can stand in its way.
-            return (_too_large(snapshot),)
+            return (_size_hold(snapshot),)
         found = (
-            _name_taken(observation, snapshot),
-            await self._guards_missing(observation.known_policy),
-            await self._foreign_service(observation, snapshot),
-            _foreign_pod(observation, snapshot),
-            await self._priority(observation, snapshot),
+            _name_hold(observation, snapshot),
+            await self._guards_hold(observation.known_policy),
+            await self._foreign_service_hold(observation, snapshot),
+            _foreign_pod_hold(observation, snapshot),
+            await self._priority_hold(observation, snapshot),
             hold(HoldName.PAUSE, Reason.PAUSED, Reason.PAUSED.sentence) if observation.owner.spec.paused else None,
         )
         return tuple(one for one in found if one is not None)
 
-    async def _guards_missing(self, policy: PromotionPolicy | None) -> Result | None:
+    async def _guards_hold(self, policy: PromotionPolicy | None) -> Result | None:
         missing = await self._guards.missing() if policy is not None and policy.spec.guards is GuardsRule.REQUIRED else ()
         if not missing:
             return None
@@ -51,7 +51,7 @@ class Holds:
         )
         return hold(HoldName.GUARDS, Reason.GUARDS_MISSING, message)
 
-    async def _foreign_service(self, observation: Observation, snapshot: Snapshot | None) -> Result | None:
+    async def _foreign_service_hold(self, observation: Observation, snapshot: Snapshot | None) -> Result | None:
         if snapshot is None:
             return None
         extra, pods = observation.owner.spec.template.labels, observation.observed.pods_of(snapshot.revision)
@@ -64,7 +64,7 @@ class Holds:
         )
         return hold(HoldName.SERVICES, Reason.FOREIGN_SERVICE, message)
 
-    async def _priority(self, observation: Observation, snapshot: Snapshot | None) -> Result | None:
+    async def _priority_hold(self, observation: Observation, snapshot: Snapshot | None) -> Result | None:
         policy, active = observation.known_policy, observation.active
         if policy is None or active is None or snapshot is None or not observation.owner.spec.replicas:
             return None
@@ -79,23 +79,23 @@ class Holds:
         return hold(HoldName.PRIORITY, Reason.PRIORITY_NOT_ALLOWED, message) if message is not None else None
 
 
-def name_taken(observation: Observation, revision: str) -> Result | None:
+def name_hold(observation: Observation, revision: str) -> Result | None:
     """Return the hold of an object of somebody else's that has the name of the Service, or of a revision's Deployment."""
     taken = observation.observed.conflict or observation.observed.taken.get(revision)
     return hold(HoldName.NAME, Reason.NAME_CONFLICT, taken) if taken is not None else None
 
 
-def _name_taken(observation: Observation, snapshot: Snapshot | None) -> Result | None:
-    return name_taken(observation, snapshot.revision if snapshot else "")
+def _name_hold(observation: Observation, snapshot: Snapshot | None) -> Result | None:
+    return name_hold(observation, snapshot.revision if snapshot else "")
 
 
-def _too_large(snapshot: Snapshot) -> Result:
+def _size_hold(snapshot: Snapshot) -> Result:
     message = f"the pods that the spec asks for take {snapshot.size} bytes to describe, and {MAX_SNAPSHOT_BYTES} are the most"
     advice = "Next step (manifest): make template smaller, its variables first"
     return hold(HoldName.SIZE, Reason.SPEC_TOO_LARGE, f"{message}. {advice}")
 
 
-def _foreign_pod(observation: Observation, snapshot: Snapshot | None) -> Result | None:
+def _foreign_pod_hold(observation: Observation, snapshot: Snapshot | None) -> Result | None:
     """Return the hold of a pod that would get traffic with the candidate and is none of its own."""
     if snapshot is None:
         return None

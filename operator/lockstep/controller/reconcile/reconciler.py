@@ -27,7 +27,7 @@ from lockstep.controller.cluster.ports import (
 from lockstep.controller.reconcile.act import Actor, NameTakenError
 from lockstep.controller.reconcile.activerevision import ActiveRevision
 from lockstep.controller.reconcile.allowances import Allowances
-from lockstep.controller.reconcile.apirefusals import refused, still_held
+from lockstep.controller.reconcile.apirefusals import hold_of_refusal, keep_cluster_hold
 from lockstep.controller.reconcile.candidates import Candidates
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
@@ -41,10 +41,10 @@ from lockstep.controller.sources.images import ImagesOf
 from lockstep.gates.gate import Gate
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.maintain import Maintenance, maintain
-from lockstep.rollout.observed.ownership import stranger
+from lockstep.rollout.observed.ownership import foreign_object
 from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.conditions import Conditions
-from lockstep.rollout.status.status import ending_status, kept_status, next_status
+from lockstep.rollout.status.status import deletion_status, kept_status, next_status
 
 _log = logging.getLogger(__name__)
 _SOON = 0.2
@@ -52,7 +52,7 @@ _REFUSED = 15.0
 
 
 class Reconciler:
-    """Looks at ModelDeployments, one at a time for each."""
+    """Reconciles ModelDeployments, each by one reconciliation at a time."""
 
     def __init__(
         self,
@@ -94,22 +94,22 @@ class Reconciler:
         await self._services.stop()
 
     async def reconcile(self, namespace: str, name: str, requeue: Callable[[], None]) -> float | None:
-        """Take one step and return in how many seconds to look again; None when nothing is due by itself."""
+        """Take one step and return in how many seconds to requeue; None when nothing is due by itself."""
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             self._reporter.forget((namespace, name))
             self._gatherings.forget((namespace, name))
             self._endpoints.forget((namespace, name))
-            return await self._ending(raw) if raw is not None else None
+            return await self._report_deletion(raw) if raw is not None else None
         try:
             owner, foreign = self._trusted.read(raw)
         except ValidationError as error:
-            await self._invalid(raw, error)
+            await self._report_invalid_spec(raw, error)
             return None
         try:
             return await self._reconcile(raw, owner, requeue, foreign=foreign)
         except ConflictError:
-            # Something moved since it was read: look again at once, decide anew.
+            # Something moved since it was read: requeue at once, decide anew.
             return _SOON
 
     async def _reconcile(
@@ -121,29 +121,29 @@ class Reconciler:
         # Who else gets traffic goes first, and holds up nothing.
         due, impairment = await self._remove_foreign_endpoints(observation)
         maintenance = self._maintenance(observation, observation.owner)
-        return _sooner(
+        return _earliest(
             due, await self._proceed(observation, replace(maintenance, impairment=impairment or maintenance.impairment))
         )
 
     async def _proceed(self, observation: Observation, maintenance: Maintenance) -> float | None:
         if maintenance.actions:
-            # What serves comes first, and is looked at once more before anything else is decided.
+            # What serves comes first, and is observed once more before anything else is decided.
             return await self._maintain(observation, maintenance)
         plan = await self._active_revision.evaluate(observation)
         if plan is None:
             plan = await self._candidates.evaluate(observation)
         # Whatever becomes of a candidate meanwhile: nobody keeps the Service from being asked by applying another one.
-        answers, due = self._services.look(observation)
+        answers, due = self._services.check(observation)
         if plan.undecided:
-            await self._keep_true(observation, maintenance)
-            return _due(replace(plan, requeue_after=_sooner(plan.requeue_after, due)), maintenance)
+            await self._correct_status(observation, maintenance)
+            return _requeue_after(replace(plan, requeue_after=_earliest(plan.requeue_after, due)), maintenance)
         plan = replace(
-            plan, status_input=replace(plan.status_input, answers=answers), requeue_after=_sooner(plan.requeue_after, due)
+            plan, status_input=replace(plan.status_input, answers=answers), requeue_after=_earliest(plan.requeue_after, due)
         )
         return await self._conclude(observation, plan, maintenance)
 
     async def _remove_foreign_endpoints(self, observation: Observation) -> tuple[float | None, Impairment | None]:
-        """Return in how many seconds to look again, and why what serves is not what was promoted where it can't be removed."""
+        """Return in how many seconds to check again, and why what serves is not what was promoted where it can't be removed."""
         try:
             return await self._endpoints.remove(observation.raw, observation.owner, observation.observed), None
         except RejectedError as error:
@@ -159,27 +159,27 @@ class Reconciler:
                 return None
             message = f"what serves can't be kept as it was promoted: {error}"
             reason = error.reason if isinstance(error, NameTakenError) else Reason.UPKEEP_REFUSED
-            await self._keep_true(observation, replace(maintenance, impairment=Impairment(reason, message)))
+            await self._correct_status(observation, replace(maintenance, impairment=Impairment(reason, message)))
             return _REFUSED
         except UnavailableError:
-            await self._keep_true(observation, maintenance)
+            await self._correct_status(observation, maintenance)
             raise
-        self._reporter.corrected(maintenance.actions)
-        await self._keep_true(observation, maintenance)
+        self._reporter.count_corrections(maintenance.actions)
+        await self._correct_status(observation, maintenance)
         return _SOON
 
-    async def _keep_true(self, observation: Observation, maintenance: Maintenance) -> None:
+    async def _correct_status(self, observation: Observation, maintenance: Maintenance) -> None:
         """Write what the status can't go on claiming. A status that was never written claims nothing."""
         if observation.owner.status.observed_generation is None:
             return
         active = observation.active.status if observation.active else None
         observed = observation.observed.without(maintenance.strangers)
         status = kept_status(observation.owner, observed, active, observation.now, maintenance.impairment)
-        await self._reporter.before(observation, status)
+        await self._reporter.before_write(observation, status)
         await self._write(observation, status)
-        self._reporter.kept(observation, status)
+        self._reporter.report_degraded(observation, status)
 
-    async def _ending(self, raw: Object) -> float | None:
+    async def _report_deletion(self, raw: Object) -> float | None:
         """Say of a ModelDeployment that is being deleted, and that somebody's finalizer keeps, that nobody keeps it up."""
         self._trusted.forget(str(raw["metadata"]["uid"]))
         try:
@@ -188,7 +188,7 @@ class Reconciler:
             return None
         observed = await observe(self._cluster, owner)
         active = await active_of(owner, observed, self._records)
-        status = ending_status(owner, observed, active.status if active else None, self._clock.now())
+        status = deletion_status(owner, observed, active.status if active else None, self._clock.now())
         try:
             if raw.get("status") != status.payload():
                 await self._store(raw, status)
@@ -205,7 +205,7 @@ class Reconciler:
         active = await active_of(owner, observed, self._records)
         if active is not None:
             snapshots[active.snapshot.revision] = active.snapshot
-        conflict = stranger(owner, observed, active.snapshot if active else None)
+        conflict = foreign_object(owner, observed, active.snapshot if active else None)
         # What the records do not vouch for is not active, whatever the status says.
         believed = owner.status.model_copy(update={"active": active.status if active else None})
         return Observation(
@@ -241,13 +241,13 @@ class Reconciler:
     async def _conclude(self, observation: Observation, plan: Plan, maintenance: Maintenance) -> float | None:
         """Write the status, and only after it has been accepted carry out what it justifies."""
         observed = observation.observed.without(maintenance.strangers)
-        status_input = still_held(observation, plan)
-        # What is promoted now is another revision than the one that upkeep looked at.
+        status_input = keep_cluster_hold(observation, plan)
+        # What is promoted now is another revision than the one that upkeep was about.
         impairment = None if plan.promoted else maintenance.impairment
         status = next_status(
             observation.owner, observed, status_input, observation.now, impairment=impairment, gates=self._gates
         )
-        await self._reporter.before(observation, status)
+        await self._reporter.before_write(observation, status)
         written = await self._write(observation, status)
         try:
             await self._perform(observation, plan.actions)
@@ -256,22 +256,22 @@ class Reconciler:
         except (RejectedError, NameTakenError, UnavailableError) as error:
             if await is_ending(self._cluster, observation.owner.namespace):
                 return None
-            held = replace(plan, status_input=replace(plan.status_input, holds=(refused(error),)))
+            held = replace(plan, status_input=replace(plan.status_input, holds=(hold_of_refusal(error),)))
             status = next_status(
                 written.owner, observed, held.status_input, observation.now, impairment=impairment, gates=self._gates
             )
             if not isinstance(error, UnavailableError):
                 # An answer that got lost is no news.
-                await self._reporter.before(written, status)
+                await self._reporter.before_write(written, status)
             await self._write(written, status)
-            self._reporter.held(observation, status)
+            self._reporter.report_hold(observation, status)
             if isinstance(error, UnavailableError):
                 # The queue counts it, and waits longer each time.
                 raise
             _log.warning("%s/%s: the API server refuses: %s", *observation.key, error)
             return _REFUSED
-        await self._reporter.after(observation, status, plan)
-        return _due(plan, maintenance)
+        await self._reporter.after_write(observation, status, plan)
+        return _requeue_after(plan, maintenance)
 
     async def _switch(self, observation: Observation, plan: Plan) -> None:
         """Flip the Service, with the resourceVersion that it had before the status was written."""
@@ -282,7 +282,7 @@ class Reconciler:
         await self._perform(observation, maintenance.actions)
 
     async def _write(self, observation: Observation, status: ModelDeploymentStatus) -> Observation:
-        """Write the status where it differs from what the API server holds, and return the look with it."""
+        """Write the status where it differs from what the API server holds, and return the observation with it."""
         raw = observation.raw
         if raw.get("status") != status.payload():
             self._trusted.forget(observation.owner.uid)
@@ -311,7 +311,7 @@ class Reconciler:
             key=f"status-{raw['metadata']['resourceVersion']}",
         )
 
-    async def _invalid(self, raw: Object, error: ValidationError) -> None:
+    async def _report_invalid_spec(self, raw: Object, error: ValidationError) -> None:
         """Say of a spec that the schema let through and that can't be understood that nothing is done with it."""
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -331,14 +331,14 @@ class Reconciler:
             )
 
 
-def _due(plan: Plan, maintenance: Maintenance) -> float | None:
+def _requeue_after(plan: Plan, maintenance: Maintenance) -> float | None:
     """Return the sooner of what the candidate and what the old revisions wait for."""
-    due = _sooner(plan.requeue_after, maintenance.due)
+    due = _earliest(plan.requeue_after, maintenance.due)
     if due is None:
         return None
     # Jitter, so that what was blocked together does not ask together.
     return max(_SOON, due * random.uniform(0.9, 1.2))
 
 
-def _sooner(*waits: float | None) -> float | None:
+def _earliest(*waits: float | None) -> float | None:
     return min((seconds for seconds in waits if seconds is not None), default=None)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, ModelDeploymentStatus
 from lockstep.api.reasons import EventReason, Reason
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster.ports import Events
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
@@ -34,42 +35,42 @@ class Reporter:
         self._gates = gates
         self._metrics = metrics
         self._seen: set[Key] = set()
-        """What this process has looked at to the end."""
+        """What this process has reconciled to the end."""
 
-    async def before(self, observation: Observation, status: ModelDeploymentStatus) -> None:
+    async def before_write(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report what is news, before the status says it: named events repeat nothing after a crash, a lost one is lost."""
         for news in transitions(observation.owner, status):
             if news.reason is not EventReason.PROMOTED:
                 await self._post(observation, news)
             else:
-                # Told afterwards; should that not come about, the next reconciliation tells it.
+                # Reported afterwards; should that not come about, the next reconciliation reports it.
                 self._seen.discard(observation.key)
 
-    async def after(self, observation: Observation, status: ModelDeploymentStatus, plan: Plan) -> None:
+    async def after_write(self, observation: Observation, status: ModelDeploymentStatus, plan: Plan) -> None:
         """Report what the accepted status made true."""
         for news in transitions(observation.owner, status):
             if news.reason is EventReason.PROMOTED:
                 await self._post(observation, news)
-                self._metrics.promotions.labels("Promoted").inc()
+                self._metrics.promotions.labels(str(RecordOutcome.PROMOTED)).inc()
                 self._seen.add(observation.key)
-        await self._missed(observation, status)
-        self._gauges(observation, status, plan.status_input.answers)
-        self._dependencies(observation, plan)
+        await self._report_missed_promotion(observation, status)
+        self._set_gauges(observation, status, plan.status_input.answers)
+        self._set_dependencies(observation, plan)
 
-    async def _missed(self, observation: Observation, status: ModelDeploymentStatus) -> None:
-        """Tell of a promotion that was not told for sure, perhaps by the process before us; told twice it is one event."""
+    async def _report_missed_promotion(self, observation: Observation, status: ModelDeploymentStatus) -> None:
+        """Report a promotion that perhaps was not reported, by the process before us for instance; twice it is one event."""
         active, first = status.active, observation.key not in self._seen
         self._seen.add(observation.key)
         if first and active is not None and active.start_time is not None and observation.now - active.start_time < _MISSED:
-            untold = observation.owner.model_copy(update={"status": status.model_copy(update={"active": None})})
-            for news in transitions(untold, status):
+            unreported = observation.owner.model_copy(update={"status": status.model_copy(update={"active": None})})
+            for news in transitions(unreported, status):
                 await self._post(observation, news)
 
     async def _post(self, observation: Observation, news: Transition) -> None:
         level = logging.WARNING if news.warning else logging.INFO
         _log.log(level, "%s/%s: %s: %s", *observation.key, news.reason, news.note)
         if news.reason is EventReason.PROMOTION_BLOCKED:
-            self._metrics.promotions.labels("Refused").inc()
+            self._metrics.promotions.labels(str(RecordOutcome.REFUSED)).inc()
         await self._events.post(
             observation.raw,
             type_="Warning" if news.warning else "Normal",
@@ -79,28 +80,28 @@ class Reporter:
             key=news.key,
         )
 
-    def held(self, observation: Observation, status: ModelDeploymentStatus) -> None:
+    def report_hold(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report the status of what the API server refused to do."""
-        self._gauges(observation, status, None)
+        self._set_gauges(observation, status, None)
 
-    def _gauges(self, observation: Observation, status: ModelDeploymentStatus, answers: GateStatus | None) -> None:
+    def _set_gauges(self, observation: Observation, status: ModelDeploymentStatus, answers: GateStatus | None) -> None:
         candidate, now = status.candidate, blocking(status)
         if now is None or candidate is None or now.reason == Reason.PAUSED:
             # Whoever pauses a rollout knows that it waits.
             self._metrics.clear(observation.key)
         elif now.outcome is GateOutcome.REJECTED:
             since = candidate.blocked_since or observation.now
-            self._metrics.refused(observation.key, now.name, now.reason, since.timestamp())
+            self._metrics.set_refused(observation.key, now.name, now.reason, since.timestamp())
         else:
-            self._metrics.waits(observation.key, now.name, now.reason, refused=candidate.blocked_since is not None)
-        self._metrics.degraded(observation.key, self._degraded(status, answers))
+            self._metrics.set_waiting(observation.key, now.name, now.reason, refused=candidate.blocked_since is not None)
+        self._metrics.set_degraded(observation.key, self._degraded_reason(status, answers))
         earlier = observation.owner.status.candidate
-        before = {one.name: (one.outcome, one.reason) for one in (earlier.gates if earlier else [])}
-        for one in candidate.gates if candidate else []:
-            if before.get(one.name) != (one.outcome, one.reason):
-                self._metrics.gate_results.labels(one.name, str(one.outcome), one.reason).inc()
+        before = {gate.name: (gate.outcome, gate.reason) for gate in (earlier.gates if earlier else [])}
+        for gate in candidate.gates if candidate else []:
+            if before.get(gate.name) != (gate.outcome, gate.reason):
+                self._metrics.gate_results.labels(gate.name, str(gate.outcome), gate.reason).inc()
 
-    def _degraded(self, status: ModelDeploymentStatus, answers: GateStatus | None) -> str | None:
+    def _degraded_reason(self, status: ModelDeploymentStatus, answers: GateStatus | None) -> str | None:
         if status.active is None:
             return None
         if status.candidate is None and status.holds:
@@ -117,7 +118,7 @@ class Reporter:
         failing = [condition for condition in about_gates if condition.status == "False"]
         return failing[0].reason if failing else None
 
-    def _dependencies(self, observation: Observation, plan: Plan) -> None:
+    def _set_dependencies(self, observation: Observation, plan: Plan) -> None:
         if plan.verdict is None or isinstance(observation.policy, Unknown):
             return
         if any(result.reason is Reason.GATHERING for result in plan.verdict.results):
@@ -126,11 +127,11 @@ class Reporter:
         for dependency in set(DEPENDENCIES.values()):
             self._metrics.dependency_up.labels(dependency).set(0 if dependency in down else 1)
 
-    def kept(self, observation: Observation, status: ModelDeploymentStatus) -> None:
+    def report_degraded(self, observation: Observation, status: ModelDeploymentStatus) -> None:
         """Report what holds of the active revision while it is being put right."""
-        self._metrics.degraded(observation.key, self._degraded(status, None))
+        self._metrics.set_degraded(observation.key, self._degraded_reason(status, None))
 
-    def corrected(self, actions: Sequence[Action]) -> None:
+    def count_corrections(self, actions: Sequence[Action]) -> None:
         """Count foreign changes that were put right."""
         corrections = [a for a in actions if isinstance(a, Correct | Delete | Scale) and a.why is not None]
         self._metrics.drift.inc(len(corrections))

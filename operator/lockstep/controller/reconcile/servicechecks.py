@@ -22,7 +22,7 @@ from lockstep.gates import readiness
 from lockstep.gates.evidence import AuditFact, Unknown
 from lockstep.readiness.port import Auditor
 from lockstep.rollout.observed.observed import selected_revision
-from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.conditions import shorten
 
 _WINDOW = 120.0
 """Seconds after a promotion in which the Service is asked."""
@@ -64,8 +64,8 @@ class ServiceChecks:
         self._background = Background()
         self._courses: OrderedDict[tuple[str, str], _Course] = OrderedDict()
 
-    def look(self, observation: Observation) -> tuple[GateStatus | None, float | None]:
-        """Ask, if it is time to; return what was found out, if that is news or a failure, and when to look again."""
+    def check(self, observation: Observation) -> tuple[GateStatus | None, float | None]:
+        """Ask, if it is time to; return what was found out, if that is news or a failure, and when to check again."""
         active, policy = observation.active, observation.known_policy
         if active is None:
             return None, None
@@ -93,8 +93,8 @@ class ServiceChecks:
         course = _Course()
         now, start = self._clock.monotonic(), active.status.start_time
         left = _WINDOW - (observation.now - start).total_seconds() if start is not None else 0.0
-        if (told := _told(observation.owner)) is not None:
-            course.failure, course.moments = told, [now]
+        if (reported := _reported_failure(observation.owner)) is not None:
+            course.failure, course.moments = reported, [now]
         elif left > 0 and number:
             rest = (self._chance.uniform(0, left) for _ in range(number - 1))
             course.moments = sorted(now + moment for moment in (self._chance.uniform(0, min(_FIRST, left)), *rest))
@@ -114,11 +114,11 @@ class ServiceChecks:
             course.running = False
         if fact is None:
             if course.failure is not None or self._clock.monotonic() < course.end:
-                self._once_more(course, _UNKNOWN_SECONDS)
+                self._schedule_again(course, _UNKNOWN_SECONDS)
         elif fact.passed:
             course.failure, course.unanswered = None, 0
         else:
-            await self._failed(observation, active, course, fact)
+            await self._record_failure(observation, active, course, fact)
         observation.requeue()
 
     async def _answer(
@@ -155,17 +155,17 @@ class ServiceChecks:
         )
         return await self._auditor.audit(audit)
 
-    async def _failed(self, observation: Observation, active: Active, course: _Course, fact: AuditFact) -> None:
+    async def _record_failure(self, observation: Observation, active: Active, course: _Course, fact: AuditFact) -> None:
         if fact.unreachable or fact.late:
             course.unanswered += 1
             if course.failure is None and course.unanswered < _UNANSWERED:
-                self._once_more(course, _UNANSWERED_SECONDS)
+                self._schedule_again(course, _UNANSWERED_SECONDS)
                 return
         course.moments = [self._clock.monotonic() + _PATIENCE]
         if course.failure is not None:
             # The first failure stands: another row of the example is no news.
             return
-        course.failure = shortened(
+        course.failure = shorten(
             f"the Service {observation.owner.name} does not answer as the audited pods did: {fact.failure}. "
             "Next step: see what serves; apply the revision before (status.history) or a corrected image"
         )
@@ -179,7 +179,7 @@ class ServiceChecks:
             key=f"service-{active.status.record}",
         )
 
-    def _once_more(self, course: _Course, seconds: float) -> None:
+    def _schedule_again(self, course: _Course, seconds: float) -> None:
         course.moments = sorted([*course.moments, self._clock.monotonic() + seconds])
 
 
@@ -188,7 +188,7 @@ def _key(owner: ModelDeployment, active: Active) -> tuple[str, str]:
 
 
 def _serves(observation: Observation, active: Active) -> bool:
-    """Tell whether the Service leads to ready pods of the active revision; where it does not, the status says so."""
+    """Return whether the Service leads to ready pods of the active revision; where it does not, the status says so."""
     revision = str(active.status.revision)
     service, deployment = observation.observed.service, observation.observed.deployments.get(revision)
     address = str((service or {}).get("spec", {}).get("clusterIP") or "None")
@@ -196,20 +196,20 @@ def _serves(observation: Observation, active: Active) -> bool:
     return address != "None" and selected_revision(service) == revision and ready > 0
 
 
-def _told(owner: ModelDeployment) -> str | None:
-    """Return the failure that the status tells of, found out by this process or the one before it."""
+def _reported_failure(owner: ModelDeployment) -> str | None:
+    """Return the failure that the status reports, found out by this process or the one before it."""
     conditions = owner.status.conditions if owner.status.candidate is None else []
     proven = next((one for one in conditions if one.type == ConditionType.READINESS_PROVEN), None)
     return proven.message if proven is not None and proven.reason == Reason.SERVICE_FAILED else None
 
 
 def _finding(owner: ModelDeployment, course: _Course | None) -> GateStatus | None:
-    told = _told(owner)
-    failure = course.failure if course is not None else told
+    reported = _reported_failure(owner)
+    failure = course.failure if course is not None else reported
     if failure is not None:
         reason = str(Reason.SERVICE_FAILED)
         return GateStatus(name=readiness.NAME, outcome=GateOutcome.REJECTED, reason=reason, message=failure)
-    if told is None:
+    if reported is None:
         return None
     message = "the Service answers again as the audited pods did"
     return GateStatus(name=readiness.NAME, outcome=GateOutcome.PASSED, reason=str(Reason.PASSED), message=message)

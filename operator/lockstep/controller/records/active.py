@@ -46,14 +46,14 @@ async def active_of(owner: ModelDeployment, observed: Observed, records: Records
     record = await records.promotion(owner, stated.record, stated.revision) if stated is not None else None
     if record is None and (stated is not None or observed.service is not None):
         record = await records.newest_promotion(owner)
-        stated = _restored(record) if record is not None else None
+        stated = _status_from_record(record) if record is not None else None
     if record is None or stated is None or stated.revision is None:
         return None
     snapshot = _from_record(record)
     return Active(stated, snapshot) if snapshot is not None else None
 
 
-def _restored(record: Object) -> RevisionStatus:
+def _status_from_record(record: Object) -> RevisionStatus:
     spec = record["spec"]
     return RevisionStatus(
         revision=spec["revision"],

@@ -38,11 +38,11 @@ class LayerRecords:
         for part in range(_MAX_PARTS):
             if part == parts:
                 break
-            found = await self._cluster.get(ports.LAYER_RECORD, self._namespace, self._name(key, part))
-            if found is None:
+            stored = await self._cluster.get(ports.LAYER_RECORD, self._namespace, self._name(key, part))
+            if stored is None:
                 return None
-            parts, digest = found["spec"]["parts"], found["spec"]["recordDigest"]
-            record += base64.b64decode(found["spec"]["data"], validate=True)
+            parts, digest = stored["spec"]["parts"], stored["spec"]["recordDigest"]
+            record += base64.b64decode(stored["spec"]["data"], validate=True)
         return bytes(record) if sha256_of(bytes(record)) == digest else None
 
     async def put(self, key: LayerKey, record: bytes) -> None:

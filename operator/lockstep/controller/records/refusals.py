@@ -30,7 +30,7 @@ class Refusals:
         self._buckets = ((_Buckets(per_deployment)), _Buckets(per_namespace))
 
     def permit(self, uid: str, namespace: str, now: datetime) -> bool:
-        """Tell whether one more refusal is recorded, and count it."""
+        """Return whether one more refusal is recorded, and count it."""
         both = list(zip(self._buckets, (uid, namespace), strict=True))
         if not all(bucket.has_room(key, now) for bucket, key in both):
             return False
@@ -47,7 +47,7 @@ class _Buckets:
         self._left: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
 
     def has_room(self, key: str, now: datetime) -> bool:
-        """Fill the bucket up to now and tell whether one is left."""
+        """Fill the bucket up to now and return whether one is left."""
         left, since = self._left.pop(key, (float(self._rate.burst), now))
         left = min(float(self._rate.burst), left + max(0.0, (now - since).total_seconds()) / self._rate.seconds)
         self._left[key] = (left, now)

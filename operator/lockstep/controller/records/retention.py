@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster.ports import Object
-from lockstep.controller.records.store import REFUSED
 from lockstep.rollout.objects import labels
 
 _NEWEST_PROMOTIONS = 3
@@ -74,7 +74,7 @@ class Kept:
             owner=marks.get(labels.UID, ""),
             namespace=marks.get(labels.NAMESPACE, ""),
             revision=revision,
-            refused=marks.get(labels.OUTCOME) == REFUSED,
+            refused=marks.get(labels.OUTCOME) == RecordOutcome.REFUSED,
         )
 
 
@@ -83,7 +83,7 @@ def superfluous(records: Iterable[Kept], needed: Needed, retention: Retention, n
     newest_first = sorted(records, key=lambda record: (record.created, record.name), reverse=True)
     promotions = [record for record in newest_first if not record.refused]
     refusals = [record for record in newest_first if record.refused]
-    free = [record for record in promotions if not _vouches(record, needed, now)]
+    free = [record for record in promotions if not _may_be_needed(record, needed, now)]
     free = _beyond_newest(free, promotions, needed, _NEWEST_PROMOTIONS)
     rest = _beyond_newest(refusals, refusals, needed, retention.refusals_per_deployment)
     found = _too_many(free, retention.promotions, now - timedelta(days=retention.promotion_days))
@@ -91,7 +91,7 @@ def superfluous(records: Iterable[Kept], needed: Needed, retention: Retention, n
     return sorted(found, key=lambda record: (record.created, record.name))
 
 
-def _vouches(record: Kept, needed: Needed, now: datetime) -> bool:
+def _may_be_needed(record: Kept, needed: Needed, now: datetime) -> bool:
     return record.name in needed.records or record.revision in needed.revisions or now - record.created < _YOUNG
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Cluster, ConflictError, Kind, Object
 from lockstep.controller.records.refusals import Refusals
@@ -22,16 +23,13 @@ from lockstep.images.scan.record import InvalidRecordError, scan_from_record, sc
 from lockstep.images.scan.result import ImageScan
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import Snapshot, short_hash
-from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.conditions import shorten
 from lockstep.rollout.status.results import gate_status
 
 _CACHED = 512
 _MAX_DIFFERENCES = 1000
 _MAX_RELEASES = 1000
 _log = logging.getLogger(__name__)
-
-PROMOTED = "Promoted"
-REFUSED = "Refused"
 
 
 class Records:
@@ -108,14 +106,14 @@ class Records:
         verdict: Verdict,
         policy: PromotionPolicy,
         document_digest: str | None,
-        outcome: str,
+        outcome: RecordOutcome,
     ) -> str:
         """Record a verdict in full and return the record's name. The same verdict is recorded once.
 
         Of refusals that come thick and fast not all are recorded (`Refusals`); of promotions all are.
         """
         name = record_name(owner, candidate, verdict, outcome)
-        if outcome == REFUSED and not await self._is_recorded(owner, name, verdict):
+        if outcome is RecordOutcome.REFUSED and not await self._may_record_refusal(owner, name, verdict):
             return name
         differences = [d for result in verdict.results for d in result.differences]
         spec: dict[str, Any] = {
@@ -124,7 +122,7 @@ class Records:
             "uid": owner.uid,
             "generation": owner.generation,
             "revision": snapshot.revision,
-            "outcome": outcome,
+            "outcome": str(outcome),
             "decidedAt": timestamp(verdict.decided_at),
             "model": snapshot.model,
             "version": snapshot.version,
@@ -138,16 +136,21 @@ class Records:
             "configurationDigest": sha256_of(canonical_json(snapshot.payload())),
             "gates": [gate_status(result).payload() for result in verdict.results],
             "holds": [gate_status(hold).payload() for hold in verdict.holds],
-            "differences": [shortened(d.sentence) for d in differences[:_MAX_DIFFERENCES]],
+            "differences": [shorten(d.sentence) for d in differences[:_MAX_DIFFERENCES]],
             "snapshot": snapshot.text(),
         }
         spec = {key: value for key, value in spec.items() if value is not None}
-        marks = {labels.UID: owner.uid, labels.INSTANCE: owner.name, labels.NAMESPACE: owner.namespace, labels.OUTCOME: outcome}
+        marks = {
+            labels.UID: owner.uid,
+            labels.INSTANCE: owner.name,
+            labels.NAMESPACE: owner.namespace,
+            labels.OUTCOME: str(outcome),
+        }
         await self._write(ports.PROMOTION_RECORD, name, spec, marks)
         return name
 
-    async def _is_recorded(self, owner: ModelDeployment, name: str, verdict: Verdict) -> bool:
-        """Tell whether a refusal is recorded already or may be now."""
+    async def _may_record_refusal(self, owner: ModelDeployment, name: str, verdict: Verdict) -> bool:
+        """Return whether a refusal is recorded already or may be now."""
         if await self._get(ports.PROMOTION_RECORD, name) is not None:
             return True
         if self._refusals.permit(owner.uid, owner.namespace, verdict.decided_at):
@@ -162,7 +165,7 @@ class Records:
 
     async def pins(self, tracking_uri: str, model: str, version: str) -> LineagePins | None:
         """Return what a version declared when it was first seen, or since a pin was lifted; None when it has not been seen."""
-        name, record, _ = await self._pinned(tracking_uri, model, version)
+        name, record, _ = await self._follow_releases(tracking_uri, model, version)
         if record is None:
             return None
         with_files = record if "filesDeflated" in record["spec"] else await self._get(ports.LINEAGE_PIN, _files_name(name))
@@ -173,14 +176,14 @@ class Records:
             document_digest=spec.get("documentDigest"),
             mlmodel_sha256=spec.get("mlmodelSHA256"),
             first_seen=datetime.fromisoformat(spec["firstSeen"]),
-            files=ModelFiles.unpacked(files["filesDeflated"]) if files else None,
+            files=ModelFiles.unpack(files["filesDeflated"]) if files else None,
             files_first_seen=datetime.fromisoformat(files["firstSeen"]) if files else None,
             name=name,
         )
 
     async def pin(self, tracking_uri: str, model: str, version: str, pins: LineagePins) -> None:
         """Keep what a version declares now; it outlives every ModelDeployment. Files that a pin lacks are kept beside it."""
-        name, record, release = await self._pinned(tracking_uri, model, version)
+        name, record, release = await self._follow_releases(tracking_uri, model, version)
         files = pins.files
         spec = {
             "trackingURI": tracking_uri,
@@ -193,7 +196,7 @@ class Records:
             "modelDigest": files.digest if files is not None else None,
             "fileCount": len(files.files) if files is not None else None,
             "byteCount": files.size if files is not None else None,
-            "filesDeflated": files.packed() if files is not None else None,
+            "filesDeflated": files.pack() if files is not None else None,
             "firstSeen": timestamp(pins.first_seen),
             "replaces": release["metadata"]["name"] if release is not None else None,
             "releasedBy": release["spec"]["by"] if release is not None else None,
@@ -202,7 +205,7 @@ class Records:
         spec = {key: value for key, value in spec.items() if value is not None}
         await self._write(ports.LINEAGE_PIN, name if record is None else _files_name(name), spec, {})
 
-    async def _pinned(self, tracking_uri: str, model: str, version: str) -> tuple[str, Object | None, Object | None]:
+    async def _follow_releases(self, tracking_uri: str, model: str, version: str) -> tuple[str, Object | None, Object | None]:
         """Follow the pins that were lifted; return name and record of the one that holds, and what lifted the one before.
 
         Which one holds follows from names alone, so that nobody can put another in its place but by a LineageRelease.
@@ -238,10 +241,10 @@ class Records:
 
 def _is_promotion(record: Object, owner: ModelDeployment, revision: str) -> bool:
     spec = record["spec"]
-    return bool(spec["uid"] == owner.uid and spec["revision"] == revision and spec["outcome"] == PROMOTED)
+    return bool(spec["uid"] == owner.uid and spec["revision"] == revision and spec["outcome"] == RecordOutcome.PROMOTED)
 
 
-def record_name(owner: ModelDeployment, candidate: CandidateStatus, verdict: Verdict, outcome: str) -> str:
+def record_name(owner: ModelDeployment, candidate: CandidateStatus, verdict: Verdict, outcome: RecordOutcome) -> str:
     """Name a verdict by what it is about, so that a crash between two writes doesn't record it twice."""
     blocking = verdict.blocking
     about = {
@@ -249,7 +252,7 @@ def record_name(owner: ModelDeployment, candidate: CandidateStatus, verdict: Ver
         "revision": candidate.revision,
         "since": timestamp(candidate.start_time) if candidate.start_time else None,
         "policy": verdict.policy_hash,
-        "outcome": outcome,
+        "outcome": str(outcome),
         "why": [blocking.gate, str(blocking.reason)] if blocking else None,
     }
     return f"{owner.name}-{candidate.revision}-{short_hash(about)}"

@@ -17,7 +17,7 @@ from lockstep.controller.sources.scans import Scans
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, LineagePins, Unknown
-from lockstep.gates.rules.modelfiles import agree
+from lockstep.gates.rules.modelfiles import is_consistent
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.asking import Registries, ask_image, ask_lineage, ask_signed
 from lockstep.gathering.gather import gather, image_of, lineage_of
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 
 def is_on_its_way(fact: object) -> bool:
-    """Tell a fact that has been asked for and is not known yet from one that could not be had."""
+    """Return whether a fact has been asked for and is not known yet, rather than one that could not be had."""
     return isinstance(fact, Unknown) and fact.reason is Reason.GATHERING
 
 
@@ -64,7 +64,7 @@ class Services:
 class _Background:
     """Implements `Sources`: each fact is a question of `Gatherings`, which a reconciliation waits for a moment only.
 
-    To gather another fact: a member of `Asked`, a method that builds its `Question` and hands `self._answered` what asks.
+    To gather another fact: a member of `Asked`, a method that builds its `Question` and hands `self._get_fact` what asks.
     """
 
     to: Services
@@ -82,11 +82,11 @@ class _Background:
 
         async def ask() -> Answer[Lineage]:
             silence = Unknown(Reason.REGISTRY_UNREACHABLE, f"MLflow at {uri} did not answer: {_TOO_LATE}", retry=True)
-            fact = await _in_time(ask_lineage(subject, self.to.registries, version), silence)
+            fact = await _with_deadline(ask_lineage(subject, self.to.registries, version), silence)
             finished = not isinstance(fact, Unknown) and fact.run is not None and fact.run.status == "FINISHED"
             return Answer.of(fact, fresh=_FRESH_SECONDS if finished else 0.0)
 
-        return await self._answered(question, ask, f"MLflow at {uri} is being asked")
+        return await self._get_fact(question, ask, f"MLflow at {uri} is being asked")
 
     async def image(self, subject: Subject, reference: str) -> Fact[OpenedImage]:
         """See `Sources`."""
@@ -98,10 +98,10 @@ class _Background:
         question = question_of(Asked.IMAGE, subject.owner, host, about)
 
         async def ask() -> Answer[OpenedImage]:
-            fact = await _in_time(ask_image(subject, reference, self.to.limits), _silence_of(host))
+            fact = await _with_deadline(ask_image(subject, reference, self.to.limits), _timeout_of(host))
             return Answer.of(fact, fresh=_FRESH_SECONDS if "@" in reference else 0.0)
 
-        return await self._answered(question, ask, f"{host} is being asked for the image")
+        return await self._get_fact(question, ask, f"{host} is being asked for the image")
 
     async def scan(self, subject: Subject, opened: OpenedImage) -> Fact[ImageScan]:
         """See `Sources`."""
@@ -120,7 +120,7 @@ class _Background:
         async def ask() -> Answer[Signed]:
             return Answer.of(await ask_signed(subject, opened), fresh=_FRESH_SECONDS)
 
-        return await self._answered(question, ask, f"{host} is being asked for the image's signatures")
+        return await self._get_fact(question, ask, f"{host} is being asked for the image's signatures")
 
     async def files(self, subject: Subject, lineage: Lineage, place: Place, pins: LineagePins | None) -> Fact[ModelFiles]:
         """See `Sources`."""
@@ -132,7 +132,7 @@ class _Background:
         now = self.to.clock.now()
         for after in (self.since or now - _STANDING, now - timedelta(seconds=_FRESH_SECONDS)):
             files = await self.to.reads.get(registry, uri, place, namespace, since=after, when_done=self.requeue)
-            if isinstance(files, Unknown) or agree(lineage, files):
+            if isinstance(files, Unknown) or is_consistent(lineage, files):
                 break
         return files
 
@@ -140,13 +140,13 @@ class _Background:
         """See `Sources`."""
         return await self.to.records.pins(subject.tracking_uri, lineage.name, lineage.version)
 
-    async def _answered(self, question: Question, ask: Callable[[], Awaitable[Answer[_T]]], meanwhile: str) -> Fact[_T]:
+    async def _get_fact(self, question: Question, ask: Callable[[], Awaitable[Answer[_T]]], meanwhile: str) -> Fact[_T]:
         fact = await self.to.gatherings.get(question, ask, self.requeue)
         return fact if fact is not None else Unknown(Reason.GATHERING, meanwhile, retry=True)
 
 
 class Gatherer:
-    """Gathers evidence for looks, and pins what is seen first."""
+    """Gathers evidence for reconciliations, and pins what is seen first."""
 
     def __init__(self, services: Services) -> None:
         self._to = services
@@ -169,7 +169,7 @@ class Gatherer:
 
         Args:
             subject: what it is about.
-            again: called when something has come that is on its way now.
+            requeue: called when something has come that is on its way now.
             now: the time of the decision.
             version: the pinned model version; None to ask what the spec names.
             reference: the pinned image, or the spec's while nothing is pinned.
@@ -181,7 +181,7 @@ class Gatherer:
         sources = _Background(self._to, requeue, since)
         return await gather(subject, sources, now, version=version, reference=reference)
 
-    async def reported(
+    async def resolve_reported(
         self, subject: Subject, requeue: Callable[[], None], image: Fact[ResolvedImage], pods: CandidatePods
     ) -> Mapping[str, Fact[ResolvedImage]]:
         """Ask what the digests lead to that nodes report and that are not on the way to the pinned image; mostly none are.
@@ -192,15 +192,15 @@ class Gatherer:
         if isinstance(image, Unknown):
             return {}
         sources = _Background(self._to, requeue, None)
-        found: dict[str, Fact[ResolvedImage]] = {}
-        for digest, name, unchanged in sorted(_named(pods, digests_of(image)))[:_REPORTED]:
+        resolved: dict[str, Fact[ResolvedImage]] = {}
+        for digest, name, unchanged in sorted(_unknown_names(pods, digests_of(image)))[:_REPORTED]:
             for repository in [image.repository] if unchanged else [image.repository, name]:
-                known = found.get(digest)
-                if not repository or isinstance(known, ResolvedImage) or is_on_its_way(known):
+                earlier = resolved.get(digest)
+                if not repository or isinstance(earlier, ResolvedImage) or is_on_its_way(earlier):
                     continue
                 opened = await image_of(subject, sources, f"{repository}@{digest}")
-                found[digest] = opened if isinstance(opened, Unknown) else opened.image
-        return found
+                resolved[digest] = opened if isinstance(opened, Unknown) else opened.image
+        return resolved
 
     async def pin(self, subject: Subject, evidence: Evidence, verdict: Verdict) -> None:
         """Keep what a version declares, the first time that its lineage holds, and its files as soon as they are known.
@@ -217,27 +217,27 @@ class Gatherer:
             await self._to.records.pin(subject.tracking_uri, lineage.name, lineage.version, pins)
 
 
-def _named(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str, str, bool]]:
+def _unknown_names(pods: CandidatePods, known: frozenset[str]) -> set[tuple[str, str, bool]]:
     """Return digest and repository of each name that nodes report beside the known digests, and whether all its pods are
     unchanged.
     """
-    found: dict[tuple[str, str], bool] = {}
+    names: dict[tuple[str, str], bool] = {}
     for pod in pods.pods:
         digest = reported_digest(pod.image_id)
         if digest is not None and digest not in known:
             name = (digest, reported_repository(pod.image_id))
-            found[name] = found.get(name, True) and pod.unchanged
-    return {(*name, unchanged) for name, unchanged in found.items()}
+            names[name] = names.get(name, True) and pod.unchanged
+    return {(*name, unchanged) for name, unchanged in names.items()}
 
 
 _TOO_LATE = f"not within {_DEADLINE_SECONDS:.0f} s"
 
 
-def _silence_of(host: str) -> Unknown:
+def _timeout_of(host: str) -> Unknown:
     return Unknown(Reason.IMAGE_REGISTRY_UNREACHABLE, f"{host} did not answer: {_TOO_LATE}", retry=True)
 
 
-async def _in_time(asking: Awaitable[Fact[_T]], silence: Unknown) -> Fact[_T]:
+async def _with_deadline(asking: Awaitable[Fact[_T]], silence: Unknown) -> Fact[_T]:
     """Wait for an answer, but not for ever: whoever answers each request just in time may have many of them asked."""
     try:
         async with asyncio.timeout(_DEADLINE_SECONDS):

@@ -94,7 +94,7 @@ class _Pending:
     wake: Callable[[], None] | None = None
     """Of a reconciliation that went on without the answer."""
     went_on_with: Answer[Any] | None = None
-    """The failure before, which that look took for the answer."""
+    """The failure before, which that reconciliation took for the answer."""
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Gatherings:
         Args:
             slots: who waits for whom.
             clock: the time.
-            took: is told of each answer, by what was asked and in how many seconds it came.
+            took: is called for each answer with what was asked and in how many seconds the answer came.
             grace: seconds for which a reconciliation waits for an answer.
         """
         self._slots = slots
@@ -148,17 +148,17 @@ class Gatherings:
         Args:
             question: what is asked. Its answer is fresh for as long as `gather` said; then it is asked anew.
             gather: asks. It has deadlines of its own; what it raises is an InternalError, tried again.
-            wake: brings another look at the object.
+            wake: requeues the object.
         """
         pending = self._pending(question)
-        if (known := self._known(pending)) is not None:
+        if (known := self._current_answer(pending)) is not None:
             return known.fact
         if pending.task is None:
             if (silent := self._servers.refusal(question.server)) is not None:
                 return silent
-            pending.task = self._started(self._run(question, pending, gather))
+            pending.task = self._start(self._run(question, pending, gather))
         await self._wait(question, pending)
-        if (known := self._known(pending)) is not None:
+        if (known := self._current_answer(pending)) is not None:
             return known.fact
         before = pending.answer
         pending.wake = wake
@@ -176,7 +176,7 @@ class Gatherings:
         if not self._servers.is_slow((question.server[0], host)):
             await asyncio.wait((pending.task,), timeout=self._grace * 3 / 4)
         if pending.task is not None and pending.is_asked:
-            self._servers.waited_in_vain(question.server)
+            self._servers.record_unanswered_wait(question.server)
 
     def forget(self, key: Key) -> None:
         """Give up what is asked for an object, and forget what was answered: it is gone."""
@@ -203,25 +203,28 @@ class Gatherings:
         """Count the servers that are taken to be silent, by the reason that stands for their answers."""
         return self._servers.silent()
 
-    def _started(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(running)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def _pending(self, question: Question) -> _Pending:
-        key, found = question.key, self._objects.get(question.key)
-        if found is None or (found.uid, found.generation) != (question.uid, question.generation):
+        key, state = question.key, self._objects.get(question.key)
+        if state is None or (state.uid, state.generation) != (question.uid, question.generation):
             self.forget(key)
-            found = self._objects[key] = _Object(question.uid, question.generation)
+            state = self._objects[key] = _Object(question.uid, question.generation)
         self._objects.move_to_end(key)
         if len(self._objects) > _KEPT:
-            idle = next((one for one, other in self._objects.items() if other is not found and not other.on_their_way()), None)
+            idle = next(
+                (other_key for other_key, other in self._objects.items() if other is not state and not other.on_their_way()),
+                None,
+            )
             if idle is not None:
                 del self._objects[idle]
-        return found.questions.setdefault(question, _Pending())
+        return state.questions.setdefault(question, _Pending())
 
-    def _known(self, pending: _Pending) -> Answer[Any] | None:
+    def _current_answer(self, pending: _Pending) -> Answer[Any] | None:
         """Return the answer where it is fresh, or where no reconciliation has seen it."""
         answer, age = pending.answer, self._clock.monotonic() - pending.at
         if answer is None or age >= (answer.fresh if pending.seen else max(answer.fresh, _UNSEEN_SECONDS)):
@@ -244,7 +247,7 @@ class Gatherings:
 
     async def _ask(self, question: Question, gather: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
         began, answer = self._clock.monotonic(), None
-        self._servers.asking(question.server)
+        self._servers.record_question(question.server)
         self._running[question.asked] += 1
         try:
             answer = await gather()
@@ -255,8 +258,8 @@ class Gatherings:
         finally:
             self._running[question.asked] -= 1
             if answer is None:
-                self._servers.given_up(question.server)
+                self._servers.record_abandoned(question.server)
         seconds = self._clock.monotonic() - began
-        self._servers.heard(question.server, answer.fact, seconds)
+        self._servers.record_answer(question.server, answer.fact, seconds)
         self._took(question.asked, seconds)
         return answer

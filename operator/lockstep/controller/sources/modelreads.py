@@ -1,4 +1,4 @@
-"""Reads the files of models in the background, so that gigabytes of weights never keep what serves from being looked after."""
+"""Reads the files of models in the background, so that gigabytes of weights never delay the upkeep of what serves."""
 
 import asyncio
 import logging
@@ -99,17 +99,17 @@ class ModelReads:
         key = (namespace, model)
         # Another replica's clock may be ahead of ours.
         since = min(since, now)
-        while (found := self._fresh(model, since, now)) is None:
+        while (found := self._fresh_result(model, since, now)) is None:
             if key not in self._running:
                 self._begin(key, registry, place, since, now)
             reading = self._running[key]
             await asyncio.wait([reading.task], timeout=_GRACE_SECONDS)
             if key in self._running:
                 reading.waiting.add(when_done)
-                return _under_way(place, reading.progress)
+                return _reading_fact(place, reading.progress)
         return found
 
-    def _fresh(self, model: _Model, since: datetime, now: datetime) -> Fact[ModelFiles] | None:
+    def _fresh_result(self, model: _Model, since: datetime, now: datetime) -> Fact[ModelFiles] | None:
         done = self._done.get(model)
         if done is None:
             return None
@@ -139,7 +139,7 @@ class ModelReads:
             _log.exception("the files of %s %s could not be read", place.name, place.version)
             files = Unknown(Reason.INTERNAL_ERROR, "the reading failed; the operator's log has the cause", retry=True)
         known = self._done.get(model)
-        # What another namespace's later reading found tells more.
+        # What another namespace's later reading found is newer.
         if known is None or known.began <= begun.at:
             _keep(self._done, model, _Done(begun.at, self._clock.now(), files))
         for when_done in self._running.pop(key).waiting:
@@ -162,7 +162,7 @@ class ModelReads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _under_way(place: Place, progress: Progress) -> Unknown:
+def _reading_fact(place: Place, progress: Progress) -> Unknown:
     how_far = "listed"
     if progress.total is not None:
         how_far = f"read: {amount(progress.done)} of {amount(progress.total)} so far"

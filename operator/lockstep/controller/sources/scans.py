@@ -1,4 +1,4 @@
-"""Scans images in the background, so that a long scan never keeps what serves from being looked after."""
+"""Scans images in the background, so that a long scan never delays the upkeep of what serves."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ _AGAIN = 10.0
 _REFUSED_AGAIN = 60.0
 """The same when the answer was no: credentials may be put right, a layer be pushed again."""
 _CONTENT_AGAIN = 3600.0
-"""The same when it is the image's content, which its digest names, that can't be told."""
+"""The same when the cause is the image's content, which its digest fixes and which could not be determined."""
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +57,7 @@ class Scans:
     async def get(
         self, image: ResolvedImage, namespace: str, scan: Scan, when_done: Callable[[], None]
     ) -> Fact[ImageScan] | None:
-        """Return the scan, or why it can't be told; None while the first one runs, and `when_done` is called at its end.
+        """Return the scan, or why there is none; None while the first one runs, and `when_done` is called at its end.
 
         A failure stands until a later try, which runs while the failure is still the answer, has found something else.
         The caller has resolved the image with the credentials of its own namespace, so that nobody learns what is in
@@ -67,7 +67,7 @@ class Scans:
         if (found := self._found.get(image.digest)) is not None:
             return found
         failure, at = self._failed.get(key, (None, 0.0))
-        if failure is not None and self._clock.monotonic() - at < _patience(failure):
+        if failure is not None and self._clock.monotonic() - at < _retry_after(failure):
             return failure
         if key not in self._running:
             recorded = await self._records.scan(image.digest, self._analyser)
@@ -83,7 +83,7 @@ class Scans:
         result: Fact[ImageScan]
         try:
             async with self._slots.held(key[0]):
-                result = self._found.get(image.digest) or await self._scanned(image, scan)
+                result = self._found.get(image.digest) or await self._scan(image, scan)
         finally:
             del self._running[key]
         if isinstance(result, Unknown):
@@ -94,7 +94,7 @@ class Scans:
         for when_done in self._waiting.pop(key, set()):
             when_done()
 
-    async def _scanned(self, image: ResolvedImage, scan: Scan) -> Fact[ImageScan]:
+    async def _scan(self, image: ResolvedImage, scan: Scan) -> Fact[ImageScan]:
         try:
             started = time.monotonic()
             result = await scan(image)
@@ -125,7 +125,7 @@ def _keep(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
         kept.popitem(last=False)
 
 
-def _patience(failure: Unknown) -> float:
+def _retry_after(failure: Unknown) -> float:
     """Return how many seconds a failure stands before the scan is tried again."""
     if failure.retry:
         return failure.retry_after or _AGAIN

@@ -40,7 +40,7 @@ class _State:
 
 
 class SilentServers:
-    """Tells whether a server is worth asking (a circuit breaker: closed, open, and half-open for one question at a time).
+    """Decides whether a server is worth asking (a circuit breaker: closed, open, and half-open for one question at a time).
 
     Only what did not come in time counts against a server: a plain no, a status and a refused connection come quickly, and
     are the business of who asked.
@@ -57,12 +57,12 @@ class SilentServers:
             return None
         return state.said if state.probing or self._clock.monotonic() < state.until else None
 
-    def asking(self, server: Server) -> None:
+    def record_question(self, server: Server) -> None:
         """Note that a question goes out: until it is answered, a silent server is asked nothing else."""
         if server in self._states:
             self._states[server].probing = True
 
-    def heard(self, server: Server, fact: object, seconds: float) -> None:
+    def record_answer(self, server: Server, fact: object, seconds: float) -> None:
         """Note an answer and in how many seconds it came."""
         state = self._state(server)
         state.probing = False
@@ -77,16 +77,16 @@ class SilentServers:
         else:
             del self._states[server]
 
-    def given_up(self, server: Server) -> None:
+    def record_abandoned(self, server: Server) -> None:
         """Note that nobody waits for an answer any more."""
         if server in self._states:
             self._states[server].probing = False
 
     def is_slow(self, server: Server) -> bool:
-        """Tell whether a reconciliation would wait for this server in vain."""
+        """Return whether a reconciliation would wait for this server in vain."""
         return server in self._states and self._states[server].slow
 
-    def waited_in_vain(self, server: Server) -> None:
+    def record_unanswered_wait(self, server: Server) -> None:
         """Note that a reconciliation has gone on without the answer."""
         self._state(server).slow = True
         self._state((server[0], ANY)).slow = True

@@ -16,7 +16,7 @@ _STEP = "Next step (who trains): train again with log_environment(sign_key=...) 
 
 
 def is_demanded(policy: Fact[PromotionPolicy]) -> bool:
-    """Tell whether a policy demands that the document is signed; without it a document is self-declared."""
+    """Return whether a policy demands that the document is signed; without it a document is self-declared."""
     return not isinstance(policy, Unknown) and policy.spec.environment.signature is not None
 
 
@@ -32,13 +32,13 @@ def judge(gate: str, lineage: Lineage, rules: EnvironmentSpec) -> Result | None:
         return Result(
             gate, GateOutcome.REJECTED, Reason.DOCUMENT_UNSIGNED, "the recorded environment is not signed", next_step=_STEP
         )
-    wrong = _wrong(lineage.environment_document, lineage.environment_signature, lineage, rules)
+    wrong = _find_fault(lineage.environment_document, lineage.environment_signature, lineage, rules)
     if wrong is None:
         return None
     return Result(gate, GateOutcome.REJECTED, Reason.DOCUMENT_SIGNATURE_INVALID, wrong, next_step=_STEP)
 
 
-def _wrong(document: bytes, signature: bytes, lineage: Lineage, rules: EnvironmentSpec) -> str | None:
+def _find_fault(document: bytes, signature: bytes, lineage: Lineage, rules: EnvironmentSpec) -> str | None:
     assert rules.signature is not None
     try:
         envelope = parse_envelope(signature, IN_TOTO)

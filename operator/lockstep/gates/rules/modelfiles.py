@@ -15,7 +15,7 @@ _EXAMPLE = "serving_input_example.json"
 _KNOB = "lineage.modelFiles"
 
 
-def registered(files: Fact[ModelFiles] | None, pins: LineagePins | None) -> Fact[ModelFiles] | None:
+def registered_files(files: Fact[ModelFiles] | None, pins: LineagePins | None) -> Fact[ModelFiles] | None:
     """Return the files that a model in an image has to have: the pinned ones, else those that there are now."""
     return pins.files if pins is not None and pins.files is not None else files
 
@@ -28,9 +28,9 @@ def changed_since(lineage: Lineage, files: Fact[ModelFiles] | None, pins: Lineag
     now = dict(files.files if isinstance(files, ModelFiles) else pins.files.files)
     for path, body in _bodies(lineage).items():
         if body is not None:
-            now[path] = _file(body)
+            now[path] = _file_of(body)
         elif not known and path != _EXAMPLE:
-            # An example that is too large is none, too; what was read as a whole tells the two apart.
+            # An example that is too large is none, too; only what was read as a whole distinguishes the two.
             now.pop(path, None)
     return changes(pins.files, ModelFiles(dict(sorted(now.items()))))
 
@@ -42,7 +42,7 @@ def judge(
     if files is None:
         return None, f"; its files are not compared ({_KNOB} is {rule})"
     if isinstance(files, ModelFiles):
-        return _agreeing(gate, lineage, files), f", and its {len(files.files)} files are {files.digest[:19]}"
+        return _check_agreement(gate, lineage, files), f", and its {len(files.files)} files are {files.digest[:19]}"
     if files.reason is Reason.MODEL_FILES_UNREADABLE:
         if rule is ModelFilesRule.IF_READABLE:
             since = ", only with those that were pinned before" if pins is not None and pins.files is not None else ""
@@ -57,12 +57,12 @@ def judge(
     return result_of_unknown(gate, files), ""
 
 
-def _agreeing(gate: str, lineage: Lineage, files: ModelFiles) -> Result | None:
+def _check_agreement(gate: str, lineage: Lineage, files: ModelFiles) -> Result | None:
     """Find files that were others a moment ago, when the lineage was read: what is pinned has to be of one piece."""
     moved = [
         path
         for path, body in _bodies(lineage).items()
-        if (body is not None and files.files.get(path) != _file(body))
+        if (body is not None and files.files.get(path) != _file_of(body))
         or (body is None and path in files.files and path != _EXAMPLE)
     ]
     if not moved:
@@ -71,9 +71,9 @@ def _agreeing(gate: str, lineage: Lineage, files: ModelFiles) -> Result | None:
     return Result(gate, GateOutcome.RETRY, Reason.LINEAGE_CHANGED, message)
 
 
-def agree(lineage: Lineage, files: ModelFiles) -> bool:
-    """Tell whether lineage and files are of one piece."""
-    return _agreeing("", lineage, files) is None
+def is_consistent(lineage: Lineage, files: ModelFiles) -> bool:
+    """Return whether lineage and files are of one piece."""
+    return _check_agreement("", lineage, files) is None
 
 
 def _bodies(lineage: Lineage) -> Mapping[str, bytes | None]:
@@ -85,5 +85,5 @@ def _bodies(lineage: Lineage) -> Mapping[str, bytes | None]:
     }
 
 
-def _file(body: bytes) -> ModelFile:
+def _file_of(body: bytes) -> ModelFile:
     return ModelFile(sha256_of(body), len(body))

@@ -8,7 +8,7 @@ from lockstep.api.reasons import Reason
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of refusal, told by what its sentence holds."""
+    """One kind of refusal, recognised by what its sentence holds."""
 
     pattern: re.Pattern[str]
     reason: Reason

@@ -30,22 +30,22 @@ def judge(gate: str, image: ResolvedImage, scan: ImageScan, policy: PromotionPol
     if start is None:
         message = "where the image's server imports from could not be determined, and pods can write to /tmp"
         step = "start the interpreter or a console script directly (docs/refusals.md)"
-        return _refused(gate, message, step)
+        return _refuse(gate, message, step)
     places = (*_WRITABLE, *image.config.volumes)
-    for what, path, step in _served(start, scan):
+    for what, path, step in _served_paths(start, scan):
         place = next((one for one in places if _is_below(path, one)), None)
         if place is not None:
             message = f"{what} {path}, and pods can write to {place}"
-            return _refused(gate, message, step if place in _WRITABLE else f"take the VOLUME {place} out of the image")
+            return _refuse(gate, message, step if place in _WRITABLE else f"take the VOLUME {place} out of the image")
     return None
 
 
-def _refused(gate: str, message: str, step: str) -> Result:
+def _refuse(gate: str, message: str, step: str) -> Result:
     step = f"Next step (image): {step}; or (platform team): pods.rootFilesystem: Writable"
     return Result(gate, GateOutcome.REJECTED, Reason.WRITABLE_PATH, message, next_step=step)
 
 
-def _served(start: Start, scan: ImageScan) -> Iterator[tuple[str, str, str]]:
+def _served_paths(start: Start, scan: ImageScan) -> Iterator[tuple[str, str, str]]:
     """Yield what is said of each path that is served or imported from, the path, and what to do should it be writable."""
     yield "the interpreter is", start.executable, "install it elsewhere"
     if start.program is not None:
@@ -66,14 +66,14 @@ def _is_below(path: str, place: str) -> bool:
 
 
 def says_read_only(text: str) -> bool:
-    """Tell whether somebody complains that a file system is read-only."""
+    """Return whether a text complains that a file system is read-only."""
     return _COMPLAINT.search(text) is not None
 
 
-def advice(policy: PromotionPolicy, *, told: bool) -> str:
-    """Return what to do for a server that may have failed since it could not write; `told` where it said so itself."""
+def advice(policy: PromotionPolicy, *, reported: bool) -> str:
+    """Return what to do for a server that may have failed since it could not write; `reported` where it said so itself."""
     if policy.spec.pods.root_filesystem is RootFilesystem.WRITABLE:
         return ""
-    if told:
+    if reported:
         return "let it write below /tmp, or let the platform team set pods.rootFilesystem: Writable in the policy"
     return "if it has to write elsewhere than to /tmp, the platform team can set pods.rootFilesystem: Writable in the policy"

@@ -1,4 +1,4 @@
-"""Which model an image serves: the registered one, as far as its layers, its command line and its variables tell."""
+"""Which model an image serves: the registered one, as far as its layers, its command line and its variables say."""
 
 import posixpath
 import re
@@ -14,7 +14,7 @@ from lockstep.formats.canonical import sha256_of
 from lockstep.formats.modelfiles import FileChanges, ModelFiles, changes
 from lockstep.gates.evidence import Evidence, Fact, Unknown
 from lockstep.gates.gate import Result, result_of_unknown
-from lockstep.gates.rules.modelfiles import registered
+from lockstep.gates.rules.modelfiles import registered_files
 from lockstep.images.image import ResolvedImage
 from lockstep.images.scan.result import ImageModel, ImageScan
 from lockstep.lineage.lineage import Lineage
@@ -67,7 +67,7 @@ class _Case:
     def required(self) -> bool:
         return self.policy.images.model_in_image is InImage.REQUIRED
 
-    def rejected(self, reason: Reason, message: str, step: str) -> Result:
+    def reject(self, reason: Reason, message: str, step: str) -> Result:
         return Result(self.gate, GateOutcome.REJECTED, reason, message, next_step=step)
 
 
@@ -81,56 +81,56 @@ def judge(
         lineage=lineage,
         scan=scan,
         policy=policy,
-        files=registered(evidence.files, evidence.pins),
+        files=registered_files(evidence.files, evidence.pins),
         variables={**dict(image.config.env), **template},
         working_dir=image.config.working_dir or "/",
     )
     fetched = dict(_uris(case))
-    refusal = next((refusal for who, uri in fetched.items() if (refusal := _fetched(case, who, uri)) is not None), None)
+    refusal = next((refusal for who, uri in fetched.items() if (refusal := _check_fetched(case, who, uri)) is not None), None)
     if refusal is not None:
         return refusal, ""
     if fetched and case.required:
         message = f"{_first(fetched)}, so that the model is fetched at start, and the policy requires it in the image"
-        return case.rejected(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
+        return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
     if not scan.models:
         if case.required:
             message = "no MLmodel file is in the image, and the policy requires the registered model in it"
-            return case.rejected(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
+            return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
         how = f"{_first(fetched)}: what is fetched at start" if fetched else "no model is in the image: what it serves"
         return None, f"; {how} is not checked"
-    return _in_layers(case, fetched)
+    return _judge_layers(case, fetched)
 
 
-def _in_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, str]:
-    if isinstance(case.files, Unknown) and not _tolerated(case, case.files):
+def _judge_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, str]:
+    if isinstance(case.files, Unknown) and not _is_tolerated(case, case.files):
         return result_of_unknown(case.gate, case.files), ""
     held = [_Held(model.path, _fault(case, model)) for model in case.scan.models]
-    right = [one.path for one in held if one.fault is None]
-    others = [one for one in held if one.fault is not None and not _within_any(one.path, right)]
+    right = [model.path for model in held if model.fault is None]
+    others = [model for model in held if model.fault is not None and not _within_any(model.path, right)]
     if not right:
-        return min((one.fault for one in others if one.fault is not None), key=_weight), ""
+        return min((model.fault for model in others if model.fault is not None), key=_weight), ""
     if case.named is not None and not _URI.match(case.named):
         if not _serves(case.named, held, right):
             message = f"{_COMMAND} names {case.named}, and {case.version} is at {right[0]}"
-            return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
+            return case.reject(Reason.SERVED_MODEL_DIFFERS, message, _copy(case.lineage)), ""
     elif not fetched and case.server in _MODEL_SERVERS:
-        message = f"which model {case.server} serves could not be determined: several, or none that it is told"
-        return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
+        message = f"which model {case.server} serves could not be determined: its settings name several models, or none"
+        return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     elif others and not fetched:
         message = f"the image holds {_list(others)} beside {case.version}, and does not say which one it serves"
-        return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
+        return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, _ONE_MODEL), ""
     for name, path in _paths(case):
         if any(_within(path, other.path) for other in others):
             message = f"the variable {name} names {path}, which is not {case.version}"
-            return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, f"Next step (manifest): let {name} name {right[0]}"), ""
+            return case.reject(Reason.SERVED_MODEL_DIFFERS, message, f"Next step (manifest): let {name} name {right[0]}"), ""
     if fetched:
         return None, f"; {_first(fetched)}: what is fetched at start is not checked"
     compared = "" if isinstance(case.files, ModelFiles) else ", by its MLmodel file alone"
     return None, f", and holds {case.version} at {right[0]}{compared}"
 
 
-def _tolerated(case: _Case, files: Unknown) -> bool:
-    """Tell whether the policy lets the MLmodel file alone decide where the registry does not list the others."""
+def _is_tolerated(case: _Case, files: Unknown) -> bool:
+    """Return whether the policy lets the MLmodel file alone decide where the registry does not list the others."""
     rule = case.policy.lineage.model_files
     return files.reason is Reason.MODEL_FILES_UNREADABLE and rule is ModelFilesRule.IF_READABLE
 
@@ -145,28 +145,28 @@ def _fault(case: _Case, model: ImageModel) -> Result | None:
         wanted = case.lineage.model_id or (case.lineage.run.run_id if case.lineage.run else "?")
         message = f"the image holds {held}; {case.version} is {wanted}"
         step = f"Next step (image): build it with models:/{case.lineage.name}/{case.lineage.version}"
-        return case.rejected(Reason.IMAGE_LACKS_VERSION, message, step)
+        return case.reject(Reason.IMAGE_LACKS_VERSION, message, step)
     if not isinstance(case.files, ModelFiles):
         if case.lineage.mlmodel is not None and sha256_of(case.lineage.mlmodel) == model.sha256:
             return None
-        return _differs(case, model, FileChanges(changed=("MLmodel",)))
+        return _reject_difference(case, model, FileChanges(changed=("MLmodel",)))
     if model.files is None:
         message = f"whether the model at {model.path} is {case.version} could not be determined: {model.undetermined}"
         step = f"Next step (image): copy models:/{case.lineage.name}/{case.lineage.version} to a directory below /opt"
-        return case.rejected(Reason.FILE_UNREADABLE, message, step)
+        return case.reject(Reason.FILE_UNREADABLE, message, step)
     fresh = case.policy.environment.bytecode_cache is BytecodeCache.FRESH
-    different = _different(model, model.files, case.files, fresh=fresh)
-    return _differs(case, model, different) if different else None
+    different = _compare_files(model, model.files, case.files, fresh=fresh)
+    return _reject_difference(case, model, different) if different else None
 
 
 def same_ids(model: ImageModel, lineage: Lineage) -> bool:
-    """Tell whether a model says that it is the registered one; its files tell whether that is so."""
+    """Return whether a model says that it is the registered one; its files show whether that is so."""
     if lineage.model_id is not None:
         return model.model_id == lineage.model_id
     return model.run_id is not None and lineage.run is not None and model.run_id == lineage.run.run_id
 
 
-def _different(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh: bool) -> FileChanges:
+def _compare_files(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh: bool) -> FileChanges:
     """Compare all files. Cached byte code that is not there is no loss; what is there counts unless pods compile anew."""
     found = changes(wanted, held)
     added = tuple(path for path in found.added if path not in model.harmless)
@@ -174,13 +174,13 @@ def _different(model: ImageModel, held: ModelFiles, wanted: ModelFiles, *, fresh
     return FileChanges(found.changed, missing, added if fresh else tuple(sorted((*added, *model.caches))))
 
 
-def _differs(case: _Case, model: ImageModel, different: FileChanges) -> Result:
-    said = different.named(f"in {model.path} is another file than the one of {case.version}")
-    return case.rejected(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
+def _reject_difference(case: _Case, model: ImageModel, different: FileChanges) -> Result:
+    said = different.describe(f"in {model.path} is another file than the one of {case.version}")
+    return case.reject(Reason.MODEL_FILES_DIFFER, said, _copy(case.lineage))
 
 
 def _weight(fault: Result) -> int:
-    """Order faults: what claims to be the registered model and is not tells more than a stranger."""
+    """Order faults: what claims to be the registered model and is not says more than a stranger does."""
     return (Reason.MODEL_FILES_DIFFER, Reason.FILE_UNREADABLE, Reason.IMAGE_LACKS_VERSION).index(fault.reason)
 
 
@@ -196,7 +196,7 @@ def _uris(case: _Case) -> Iterator[tuple[str, str]]:
             yield f"the variable {name}", value
 
 
-def _fetched(case: _Case, who: str, uri: str) -> Result | None:
+def _check_fetched(case: _Case, who: str, uri: str) -> Result | None:
     """Refuse what is fetched at start and is another version than the one that is decided about, or may become one."""
     lineage = case.lineage
     same = {f"models:/{lineage.name}/{lineage.version}", lineage.source, lineage.artifact_uri}
@@ -206,9 +206,9 @@ def _fetched(case: _Case, who: str, uri: str) -> Result | None:
     step = f"Next step (image): name models:/{lineage.name}/{lineage.version}, or copy that model into the image"
     if _VERSION.match(uri):
         message = f"{who} names {uri}; the ModelDeployment asks for version {lineage.version} of {lineage.name}"
-        return case.rejected(Reason.SERVED_MODEL_DIFFERS, message, step)
+        return case.reject(Reason.SERVED_MODEL_DIFFERS, message, step)
     message = f"{who} names {uri}, which may lead to another model than {case.version} when a pod starts"
-    return case.rejected(Reason.SERVED_MODEL_UNKNOWN, message, step)
+    return case.reject(Reason.SERVED_MODEL_UNKNOWN, message, step)
 
 
 def _paths(case: _Case) -> Iterator[tuple[str, str]]:
@@ -219,7 +219,7 @@ def _paths(case: _Case) -> Iterator[tuple[str, str]]:
 
 
 def _serves(named: str, held: list[_Held], right: list[str]) -> bool:
-    """Tell whether a directory, or file, that is served is of the registered model and of no other one."""
+    """Return whether a directory, or file, that is served is of the registered model and of no other one."""
     around = [one.path for one in held if _within(named, one.path)]
     if around:
         return max(around, key=len) in right

@@ -17,7 +17,7 @@ from lockstep.images.signing.signed import Attestation, Signed
 def judge(
     gate: str, image: ResolvedImage, signed: Fact[Signed] | None, scan: Fact[ImageScan], policy: PromotionPolicySpec
 ) -> Result | None:
-    """Return why the image is refused, or not told yet; None when every rule for its repository holds.
+    """Return why the image is refused, or not decided yet; None when every rule for its repository holds.
 
     What can be refused without the scan is refused before it: layers take longer to read than signatures. That an
     attestation agrees with the layers is judged once these are known; until then the gate does not pass for their lack.
@@ -31,7 +31,7 @@ def judge(
         # Not read, or of another image: never a pass.
         return Result(gate, GateOutcome.RETRY, Reason.SIGNATURE_MISSING, "the image's signatures have not been read yet")
     for rule in rules:
-        finding = _signature(rule, signed) or _attestation(rule, signed, scan)
+        finding = _check_signature(rule, signed) or _check_attestation(rule, signed, scan)
         if finding is not None:
             reason, message = finding
             text = f"{message} (rule {rule.name})"
@@ -39,13 +39,13 @@ def judge(
     return None
 
 
-def _signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None:
+def _check_signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None:
     if rule.signature is not Signing.REQUIRED:
         return None
     keys = public_keys(rule.keys)
-    trusted = [one for one in signed.signatures if one.signers & keys.keys()]
-    right = [one for one in trusted if signed.digest in one.subjects]
-    signers = frozenset().union(*(one.signers & keys.keys() for one in right)) if right else frozenset()
+    trusted = [signature for signature in signed.signatures if signature.signers & keys.keys()]
+    right = [signature for signature in trusted if signed.digest in signature.subjects]
+    signers = frozenset().union(*(signature.signers & keys.keys() for signature in right)) if right else frozenset()
     if len(signers) >= rule.threshold:
         return None
     if signers:
@@ -58,30 +58,34 @@ def _signature(rule: SignatureRule, signed: Signed) -> tuple[Reason, str] | None
     return Reason.SIGNATURE_MISSING, "the image is not signed"
 
 
-def _attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
+def _check_attestation(rule: SignatureRule, signed: Signed, scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
     if rule.attestation is Attesting.IGNORE:
         return None
     keys = public_keys(rule.keys)
-    trusted = [one for one in signed.attestations if one.signers & keys.keys()]
-    right = [one for one in trusted if one.predicate_type == ENVIRONMENT and signed.digest in one.subjects]
-    finding = _stated(right, scan)
+    trusted = [attestation for attestation in signed.attestations if attestation.signers & keys.keys()]
+    right = [
+        attestation
+        for attestation in trusted
+        if attestation.predicate_type == ENVIRONMENT and signed.digest in attestation.subjects
+    ]
+    finding = _check_statements(right, scan)
     if finding is not None or rule.attestation is not Attesting.REQUIRED:
         return finding
-    signers = frozenset().union(*(one.signers & keys.keys() for one in right)) if right else frozenset()
+    signers = frozenset().union(*(attestation.signers & keys.keys() for attestation in right)) if right else frozenset()
     if len(signers) >= rule.threshold:
         return None
     if signers:
         said = f"{len(signers)} of the {rule.threshold} keys that are needed have attested the image's environment"
         return Reason.ATTESTATION_MISSING, said
-    return _why_none(signed, trusted)
+    return _why_no_attestation_counts(signed, trusted)
 
 
-def _stated(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
+def _check_statements(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, str] | None:
     """Find out whether what trusted keys state of this image is one thing, and what the layers say."""
-    for one in right:
-        if one.document is None:
-            return Reason.ATTESTATION_INVALID, one.problem or "the attested environment can't be read"
-    documents = [one.document for one in right if one.document is not None]
+    for attestation in right:
+        if attestation.document is None:
+            return Reason.ATTESTATION_INVALID, attestation.problem or "the attested environment can't be read"
+    documents = [attestation.document for attestation in right if attestation.document is not None]
     for other in documents[1:]:
         if (differs := disagreement(documents[0], other)) is not None:
             return Reason.ATTESTATION_CONFLICT, f"two attestations by keys of the policy differ in: {differs}"
@@ -90,16 +94,16 @@ def _stated(right: list[Attestation], scan: Fact[ImageScan]) -> tuple[Reason, st
     return None
 
 
-def _why_none(signed: Signed, trusted: list[Attestation]) -> tuple[Reason, str]:
+def _why_no_attestation_counts(signed: Signed, trusted: list[Attestation]) -> tuple[Reason, str]:
     """Say why no attestation counts, the nearest miss first."""
-    for one in trusted:
-        if one.predicate_type == ENVIRONMENT:
-            named = ", ".join(sorted(one.subjects)[:1]) or "no image"
+    for attestation in trusted:
+        if attestation.predicate_type == ENVIRONMENT:
+            named = ", ".join(sorted(attestation.subjects)[:1]) or "no image"
             return Reason.ATTESTATION_SUBJECT_MISMATCH, f"what is attested is {named}, the image is {signed.digest}"
     if trusted:
         stated = str(trusted[0].predicate_type)[:200]
         return Reason.ATTESTATION_PREDICATE_MISMATCH, f"attested is {stated}, needed is {ENVIRONMENT}"
-    broken = [one.problem for one in signed.attestations if one.problem is not None]
+    broken = [attestation.problem for attestation in signed.attestations if attestation.problem is not None]
     if broken and len(broken) == len(signed.attestations):
         return Reason.ATTESTATION_INVALID, broken[0]
     if signed.attestations:

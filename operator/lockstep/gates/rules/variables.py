@@ -26,7 +26,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class _Refused:
-    """One variable that is refused. Its value is never told: it may be a secret."""
+    """One variable that is refused. Its value is never shown: it may be a secret."""
 
     name: str
     why: str
@@ -44,13 +44,16 @@ def of_pods(
 ) -> Result | None:
     """Return why the variables of the pods are refused; None when all of them may be set, as far as is known without a scan."""
     rules, image_env = policy.spec.pods.variables, dict(image.config.env)
-    found = [one for var in spec.template.env if (one := _of_pod(var, image_env, rules) or _spawning(var, image, scan, rules))]
-    if not found:
+    refused = [
+        variable
+        for var in spec.template.env
+        if (variable := _of_pod(var, image_env, rules) or _spawning(var, image, scan, rules))
+    ]
+    if not refused:
         return None
-    message = (
-        f"spec.template.env sets what the policy {policy.name} does not allow: {_shown([str(one) for one in found], '; ')}"
-    )
-    return Result(gate, GateOutcome.REJECTED, Reason.VARIABLE_NOT_ALLOWED, message, next_step=_step(found))
+    what = _shown([str(variable) for variable in refused], "; ")
+    message = f"spec.template.env sets what the policy {policy.name} does not allow: {what}"
+    return Result(gate, GateOutcome.REJECTED, Reason.VARIABLE_NOT_ALLOWED, message, next_step=_step(refused))
 
 
 def _of_pod(var: EnvVar, image_env: dict[str, str], rules: VariablesSpec) -> _Refused | None:
@@ -69,7 +72,7 @@ def _of_pod(var: EnvVar, image_env: dict[str, str], rules: VariablesSpec) -> _Re
 
 
 def _spawning(var: EnvVar, image: ResolvedImage, scan: ImageScan | None, rules: VariablesSpec) -> _Refused | None:
-    """More processes than the scan has reckoned with may import from a place that it has not looked at."""
+    """More processes than the scan has reckoned with may import from a place that it has not read."""
     start = scan.document.start if scan is not None else None
     if start is None or var.name not in SPAWNING or var.name in rules.dangerous or var.value in ("", "1"):
         return None
@@ -80,23 +83,27 @@ def _spawning(var: EnvVar, image: ResolvedImage, scan: ImageScan | None, rules: 
     return _Refused(var.name, why, "pods.variables.dangerous", fits_image=True)
 
 
-def _step(found: Sequence[_Refused]) -> str:
-    here = [one.name for one in found if not one.fits_image]
-    image = [one.name for one in found if one.fits_image]
+def _step(refused: Sequence[_Refused]) -> str:
+    here = [variable.name for variable in refused if not variable.fits_image]
+    image = [variable.name for variable in refused if variable.fits_image]
     steps = [f"remove {_shown(here)}"] if here else []
     steps += [f"set {_shown(image)} in the image instead"] if image else []
     text = f"Next step (manifest): {' and '.join(steps)}"
-    by_knob = {one.knob: [other.name for other in found if other.knob == one.knob] for one in found if one.knob is not None}
+    by_knob = {
+        variable.knob: [other.name for other in refused if other.knob == variable.knob]
+        for variable in refused
+        if variable.knob is not None
+    }
     lists = [f"name {_shown(names)} in {knob}" for knob, names in by_knob.items()]
     return f"{text}; or (platform team): {' and '.join(lists)}" if lists else text
 
 
 def of_image(gate: str, image: ResolvedImage, scan: ImageScan, policy: PromotionPolicy) -> Result | None:
     """Return why the image's own variables are refused; None when they run and choose nothing that the scan does not see."""
-    found = list(_of_image(image, scan, policy.spec.pods.variables))
-    names = _shown([one.name for one in found])
-    if found:
-        message = f"the image sets what the scan does not follow: {_shown([str(one) for one in found], '; ')}"
+    refused = list(_of_image(image, scan, policy.spec.pods.variables))
+    names = _shown([variable.name for variable in refused])
+    if refused:
+        message = f"the image sets what the scan does not follow: {_shown([str(variable) for variable in refused], '; ')}"
         step = f"Next step (image): take {names} out of its ENV; or (platform team): name {names} in pods.variables.inImages"
         return Result(gate, GateOutcome.REJECTED, Reason.IMAGE_VARIABLE_NOT_ALLOWED, message, next_step=step)
     twice = sorted(name for name, count in Counter(name for name, _ in set(image.config.env)).items() if count > 1)

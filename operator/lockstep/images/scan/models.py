@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lockstep.api.reasons import Reason
 from lockstep.environment.tree import EntryTree, FileKind, UnreadableFileError
 from lockstep.formats.canonical import sha256_of, strict_json
-from lockstep.formats.mlmodel import InvalidMLmodelError, described
+from lockstep.formats.mlmodel import InvalidMLmodelError, read_mlmodel
 from lockstep.formats.modelfiles import MAX_FILES, InvalidModelFilesError, ModelFile, ModelFiles
 from lockstep.images.image import ImageError
 from lockstep.images.scan.result import ImageModel
@@ -57,7 +57,7 @@ def models_of(tree: EntryTree) -> tuple[ImageModel, ...]:
         if len(models) == _MAX_MODELS:
             raise ImageError(Reason.LIMIT_EXCEEDED, f"the image holds more than {_MAX_MODELS} models")
         models.append(_model(tree, path, body))
-    if sum(len(model.files.packed()) for model in models if model.files is not None) > _MAX_PACKED:
+    if sum(len(model.files.pack()) for model in models if model.files is not None) > _MAX_PACKED:
         raise ImageError(Reason.LIMIT_EXCEEDED, "the models in the image have too many files")
     return tuple(models)
 
@@ -65,7 +65,7 @@ def models_of(tree: EntryTree) -> tuple[ImageModel, ...]:
 def _model(tree: EntryTree, path: str, body: bytes) -> ImageModel:
     folder = path.rpartition("/")[0] or "/"
     try:
-        stated = described(body)
+        stated = read_mlmodel(body)
     except InvalidMLmodelError as error:
         raise ImageError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
     model = ImageModel(path=folder, sha256=sha256_of(body), model_id=stated.model_id, run_id=stated.run_id)

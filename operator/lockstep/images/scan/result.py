@@ -33,7 +33,7 @@ class ImageModel:
             "sha256": self.sha256,
             "model_id": self.model_id,
             "run_id": self.run_id,
-            "files": self.files.packed() if self.files is not None else None,
+            "files": self.files.pack() if self.files is not None else None,
             "untold": self.undetermined,
             "harmless": list(self.harmless),
             "caches": list(self.caches),
@@ -49,7 +49,7 @@ class ImageModel:
         """
         packed = stated.get("files")
         try:
-            files = ModelFiles.unpacked(packed) if packed is not None else None
+            files = ModelFiles.unpack(packed) if packed is not None else None
         except InvalidModelFilesError as error:
             raise ValueError(str(error)) from error
         return cls(

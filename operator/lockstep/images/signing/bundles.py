@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from lockstep.environment.statement import COSIGN_SIGNATURE, InvalidStatementError, parse_statement
-from lockstep.formats.dsse import IN_TOTO, InvalidEnvelopeError, decoded, envelope_of, flat_json
+from lockstep.formats.dsse import IN_TOTO, InvalidEnvelopeError, decode_base64, envelope_of, flat_json
 from lockstep.formats.keys import PublicKey
 from lockstep.images.signing.attached import AttachedLayer, layers_of, limit_layers, read_blob
 from lockstep.images.signing.attestations import attestation_of, is_worth_reading
@@ -50,7 +50,7 @@ def verify_bundle(raw: bytes, digest: str, manifest: bytes, keys: Mapping[str, P
     try:
         content = flat_json(raw)
         if isinstance(content, dict) and "messageSignature" in content and "dsseEnvelope" not in content:
-            made = decoded(content["messageSignature"]["signature"])
+            made = decode_base64(content["messageSignature"]["signature"])
             signers = frozenset(name for name, key in keys.items() if key.verifies(made, manifest))
             return Signature(signers, frozenset([digest]) if signers else frozenset())
         envelope = envelope_of(content.get("dsseEnvelope"), IN_TOTO)

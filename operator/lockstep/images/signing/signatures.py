@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from lockstep.formats.canonical import strict_json
-from lockstep.formats.dsse import InvalidEnvelopeError, decoded
+from lockstep.formats.dsse import InvalidEnvelopeError, decode_base64
 from lockstep.formats.keys import PublicKey
 from lockstep.images.signing.attached import layers_of, read_blob, read_tagged_manifest
 from lockstep.images.signing.signed import Signature
@@ -32,7 +32,7 @@ async def read(source: ImageSource, digest: str, keys: Mapping[str, PublicKey]) 
 def verify_signature(payload: bytes, encoded: str | None, keys: Mapping[str, PublicKey]) -> Signature:
     """Verify one signature; what can't be read has no signers."""
     try:
-        made = decoded(encoded)
+        made = decode_base64(encoded)
     except InvalidEnvelopeError:
         return Signature(frozenset(), frozenset())
     signers = frozenset(name for name, key in keys.items() if key.verifies(made, payload))

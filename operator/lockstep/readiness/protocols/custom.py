@@ -1,7 +1,7 @@
 """A server with a protocol of its own, as the ModelDeployment describes it."""
 
 from lockstep.api.server import CustomServer
-from lockstep.readiness.answers import NoAnswerError, TooManyValuesError, check_predictions, parsed, refuse_error
+from lockstep.readiness.answers import NoAnswerError, TooManyValuesError, check_predictions, parse_answer, refuse_error
 from lockstep.readiness.example import Example
 from lockstep.readiness.protocols.exchange import Request
 
@@ -21,7 +21,7 @@ class CustomProtocol:
             return Request(path, own.encode(), "server.custom.predictBody")
         if example is None:
             raise ValueError("the model has no registered input example, and server.custom has no predictBody")
-        return Request(path, example.encoded(compact=compact), example.name)
+        return Request(path, example.encode(compact=compact), example.name)
 
     def check(self, request: Request, body: bytes, *, missing: bool) -> None:
         """See `ServingProtocol.check`: what is no JSON may be anything, but a page for people."""
@@ -30,7 +30,7 @@ class CustomProtocol:
         if body.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise NoAnswerError("its answer is an HTML page")
         try:
-            answer = parsed(body, missing=True)
+            answer = parse_answer(body, missing=True)
         except TooManyValuesError:
             raise
         except NoAnswerError:

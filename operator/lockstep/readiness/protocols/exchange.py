@@ -1,4 +1,4 @@
-"""What every serving protocol says of itself: what to ask, and what a right answer looks like."""
+"""What every serving protocol says of itself: what to ask, and what a right answer is."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,7 +17,7 @@ class Request:
     rows: int | None = None
     """How many predictions have to come back; None where that can't be known."""
 
-    def uncounted(self) -> "Request":
+    def without_count(self) -> "Request":
         """Return the request to a model that may answer it by any number of predictions."""
         return replace(self, rows=None)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from lockstep.readiness.answers import NoAnswerError, check_predictions, parsed, refuse_error
+from lockstep.readiness.answers import NoAnswerError, check_predictions, parse_answer, refuse_error
 from lockstep.readiness.example import Example
 from lockstep.readiness.protocols.exchange import Request
 
@@ -17,13 +17,13 @@ class MLflowProtocol:
         """See `ServingProtocol.request`."""
         if example is None:
             raise ValueError("the model has no registered input example")
-        return Request("/invocations", example.encoded(compact=compact), example.name, example.rows)
+        return Request("/invocations", example.encode(compact=compact), example.name, example.rows)
 
     def check(self, request: Request, body: bytes, *, missing: bool) -> None:
         """See `ServingProtocol.check`."""
-        answer = parsed(body, missing=missing)
+        answer = parse_answer(body, missing=missing)
         refuse_error(answer)
-        if _unwrapped(request.body):
+        if _is_unwrapped(request.body):
             check_predictions(answer, None, missing=missing)
             return
         if not isinstance(answer, dict) or "predictions" not in answer:
@@ -37,6 +37,6 @@ class MLflowProtocol:
         return None
 
 
-def _unwrapped(body: bytes) -> bool:
+def _is_unwrapped(body: bytes) -> bool:
     content = json.loads(body)
     return isinstance(content, dict) and any(key in content for key in _UNWRAPPED)

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from lockstep.api.server import OpenInferenceV2Server
-from lockstep.readiness.answers import NoAnswerError, check_values, miscounted, parsed, refuse_error
+from lockstep.readiness.answers import NoAnswerError, check_values, count_error, parse_answer, refuse_error
 from lockstep.readiness.example import Example
 from lockstep.readiness.protocols.exchange import Request
 from lockstep.readiness.protocols.tensors import tensors
@@ -38,14 +38,14 @@ class OpenInferenceV2Protocol:
 
     def check(self, request: Request, body: bytes, *, missing: bool) -> None:
         """See `ServingProtocol.check`."""
-        answer = parsed(body, missing=missing)
+        answer = parse_answer(body, missing=missing)
         refuse_error(answer)
         outputs = answer.get("outputs") if isinstance(answer, dict) else None
         if not isinstance(outputs, list) or not outputs:
             raise NoAnswerError("its answer holds no outputs")
         firsts = [_check_output(output, missing=missing) for output in outputs]
         if request.rows is not None and request.rows not in firsts:
-            raise miscounted(request.rows, max(firsts))
+            raise count_error(request.rows, max(firsts))
 
     def advice(self, status: int) -> str | None:
         """See `ServingProtocol.advice`."""

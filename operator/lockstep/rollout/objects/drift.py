@@ -54,15 +54,15 @@ def difference(desired: Any, live: Any, path: str) -> str | None:
     """
     if _empty(desired) and _empty(live):
         return None
-    if _both(dict, desired, live):
+    if _are_both(dict, desired, live):
         return _mapping_difference(desired or {}, live or {}, path)
-    if _both(list, desired, live):
+    if _are_both(list, desired, live):
         return _list_difference(desired or [], live or [], path)
     return None if desired == live else path
 
 
-def _both(kind: type, desired: Any, live: Any) -> bool:
-    """Tell whether two values are of one kind, where one of them may be absent."""
+def _are_both(kind: type, desired: Any, live: Any) -> bool:
+    """Return whether two values are of one kind, where one of them may be absent."""
     values = [value for value in (desired, live) if value is not None]
     return all(isinstance(value, kind) for value in values)
 

@@ -43,7 +43,7 @@ def service_drift(desired: Manifest, live: Manifest) -> str | None:
 
 
 def is_headless(live: Manifest) -> bool:
-    """Tell whether a Service has no address of its own, which no update can give it any more."""
+    """Return whether a Service has no address of its own, which no update can give it any more."""
     return bool(live.get("spec", {}).get("clusterIP") == "None")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.observed.chain import is_pod_of
 from lockstep.rollout.observed.observed import Observed, is_ready, revision_of
-from lockstep.rollout.observed.pods import edited, tampering
+from lockstep.rollout.observed.pods import is_edited, tampering
 
 Object = dict[str, Any]
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -79,4 +79,4 @@ def _standing(pod: Object, snapshot: Snapshot | None, *, owned: bool, how: str |
         return Standing.STRAY if snapshot is not None and how is None else Standing.STRANGER
     if snapshot is None or how is None:
         return Standing.OWN
-    return Standing.EDITED if edited(pod, snapshot) else Standing.MADE_OTHERWISE
+    return Standing.EDITED if is_edited(pod, snapshot) else Standing.MADE_OTHERWISE

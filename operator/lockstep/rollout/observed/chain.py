@@ -20,7 +20,7 @@ def controller_of(obj: Object) -> Object | None:
 
 
 def is_replica_set_of(replica_set: Object, deployment: Object) -> bool:
-    """Tell whether a ReplicaSet is one of a Deployment's: named DEPLOYMENT-HASH, and controlled by it or by nobody.
+    """Return whether a ReplicaSet is one of a Deployment's: named DEPLOYMENT-HASH, and controlled by it or by nobody.
 
     By nobody, since the Deployment controller lets go of a ReplicaSet that loses one of the labels of its selector, and
     takes it back once it has them again (controller_ref_manager.go, ClaimObject): it serves all the while. The name keeps
@@ -32,14 +32,14 @@ def is_replica_set_of(replica_set: Object, deployment: Object) -> bool:
 
 
 def is_pod_of(pod: Object, replica_set: Object) -> bool:
-    """Tell whether a pod is one of a ReplicaSet's: controlled by it, and named as the API server names what it makes."""
+    """Return whether a pod is one of a ReplicaSet's: controlled by it, and named as the API server names what it makes."""
     base = f"{_name(replica_set)}-"[:_GENERATED]
     name = _name(pod)
     return controlled_by(pod, str(replica_set["metadata"]["uid"])) and name[:-_RANDOM] == base and len(name) > _RANDOM
 
 
 def is_named_after(name: str, deployment: str) -> bool:
-    """Tell whether a ReplicaSet's name is one that the Deployment controller gives for a Deployment of this name."""
+    """Return whether a ReplicaSet's name is one that the Deployment controller gives for a Deployment of this name."""
     head, _, tail = name.rpartition("-")
     return head == deployment and _HASH.fullmatch(tail) is not None
 

@@ -64,6 +64,6 @@ def revision_of(obj: Object) -> str:
 
 
 def is_ready(pod: Object) -> bool:
-    """Tell whether the node says that a pod is ready."""
+    """Return whether the node says that a pod is ready."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)

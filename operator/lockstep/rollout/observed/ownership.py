@@ -27,7 +27,7 @@ def drift(desired: Manifest, live: Manifest) -> str | None:
 
 
 def lacks_labels_only(desired: Manifest, live: Manifest) -> bool:
-    """Tell whether a live object is the desired one but for labels of ours, so that it may be ours and have lost them.
+    """Return whether a live object is the desired one but for labels of ours, so that it may be ours and have lost them.
 
     Whoever made it: with the labels it is, in all that is compared, the object that we would make in its place.
     """
@@ -36,12 +36,12 @@ def lacks_labels_only(desired: Manifest, live: Manifest) -> bool:
     return "deletionTimestamp" not in live["metadata"] and drift(desired, relabelled) is None
 
 
-def taken(kind: str, name: str, why: str = "") -> str:
+def name_taken_message(kind: str, name: str, why: str = "") -> str:
     """Say that somebody else's object has a name of ours."""
     return f"the {kind} {name} exists already and is not Lockstep's{why}: rename the ModelDeployment or delete it"
 
 
-def stranger(owner: ModelDeployment, observed: Observed, active: Snapshot | None) -> str | None:
+def foreign_object(owner: ModelDeployment, observed: Observed, active: Snapshot | None) -> str | None:
     """Say which Service or PodDisruptionBudget of the ModelDeployment's name is somebody else's, and why; None when none is.
 
     Args:
@@ -54,7 +54,7 @@ def stranger(owner: ModelDeployment, observed: Observed, active: Snapshot | None
         if live is None or _is_ours(owner, live, desired):
             continue
         marks = f", which marks its own with the label {labels.MODEL_DEPLOYMENT}" if controlled_by(live, owner.uid) else ""
-        return taken(kind, str(live["metadata"]["name"]), marks)
+        return name_taken_message(kind, str(live["metadata"]["name"]), marks)
     return None
 
 

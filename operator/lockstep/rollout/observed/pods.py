@@ -34,7 +34,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
         restarts=container.get("restartCount", 0),
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message"),
-        terminated_reason=_ending(ended),
+        terminated_reason=_termination(ended),
         read_only=says_read_only(ended.get("message") or ""),
         exit_code=ended.get("exitCode"),
         unschedulable=scheduled.get("message") if scheduled.get("status") == "False" else None,
@@ -43,7 +43,7 @@ def pod_fact(pod: Object, snapshot: Snapshot) -> PodFact:
     )
 
 
-def _ending(ended: Object) -> str | None:
+def _termination(ended: Object) -> str | None:
     """Return the reason, with the last line that the server said when it said one."""
     reason = ended.get("reason")
     lines = str(ended.get("message") or "").strip().splitlines()
@@ -66,8 +66,8 @@ def tampering(pod: Object, snapshot: Snapshot) -> str | None:
     return _container_tampering(spec["containers"][0], wanted["containers"][0]) or _volume_tampering(spec, wanted)
 
 
-def edited(pod: Object, snapshot: Snapshot) -> bool:
-    """Tell whether a pod was made as it was asked for and changed later, so that another one in its place helps.
+def is_edited(pod: Object, snapshot: Snapshot) -> bool:
+    """Return whether a pod was made as it was asked for and changed later, so that another one in its place helps.
 
     The API server lets nothing of it be changed later but images, and ephemeral containers be added (ValidatePodUpdate); it
     counts such changes in metadata.generation, which nobody else can write (Kubernetes 1.33 and later). Everything else
@@ -100,10 +100,14 @@ def _container_tampering(have: Object, want: Object) -> str | None:
         return f"its {', '.join(commands)} runs a command"
     ours = want.get("volumeMounts") or []
     mounts = have.get("volumeMounts") or []
-    foreign = [m["mountPath"] for m in mounts if m.get("mountPath") != _TOKEN_MOUNT and not any(_same(m, one) for one in ours)]
+    foreign = [
+        m["mountPath"]
+        for m in mounts
+        if m.get("mountPath") != _TOKEN_MOUNT and not any(_is_same_mount(m, wanted) for wanted in ours)
+    ]
     if foreign:
         return f"something is mounted at {', '.join(foreign)}"
-    missing = [one["mountPath"] for one in ours if not any(_same(m, one) for m in mounts)]
+    missing = [wanted["mountPath"] for wanted in ours if not any(_is_same_mount(m, wanted) for m in mounts)]
     return f"nothing is mounted at {', '.join(missing)}" if missing else None
 
 
@@ -116,7 +120,7 @@ def _security_tampering(have: Object, want: Object) -> str | None:
     return f"its {', '.join(changed)} is not what was asked for" if changed else None
 
 
-def _same(mount: Object, wanted: Object) -> bool:
+def _is_same_mount(mount: Object, wanted: Object) -> bool:
     return difference(wanted, mount, "mount") is None
 
 
@@ -130,6 +134,6 @@ def _shown(value: Any) -> str:
 
 
 def controlled_by(obj: Object, uid: str) -> bool:
-    """Tell whether the object with this uid is the controller of `obj`."""
+    """Return whether the object with this uid is the controller of `obj`."""
     references = obj["metadata"].get("ownerReferences") or []
     return any(ref.get("controller") and ref.get("uid") == uid for ref in references)

@@ -30,11 +30,11 @@ class Conditions:
             observed_generation=self._generation,
             last_transition_time=self._now if before is None or flipped else before.last_transition_time,
             reason=str(reason),
-            message=shortened(message),
+            message=shorten(message),
         )
 
     def is_true(self, type_: ConditionType) -> bool:
-        """Tell whether a condition holds."""
+        """Return whether a condition holds."""
         found = self._by_type.get(type_)
         return found is not None and found.status == "True"
 
@@ -48,6 +48,6 @@ class Conditions:
         return sorted(self._by_type.values(), key=lambda condition: order.get(condition.type, len(order)))
 
 
-def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
+def shorten(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return the text, cut to the API's bound with an ellipsis where it is longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -3,7 +3,7 @@
 from lockstep.api.modeldeployment import MAX_DIFFERENCES, DifferenceStatus, GateStatus
 from lockstep.gates.gate import Result
 from lockstep.gates.verdict import Verdict
-from lockstep.rollout.status.conditions import shortened
+from lockstep.rollout.status.conditions import shorten
 
 _TEXT = 256
 
@@ -15,7 +15,7 @@ def gate_status(result: Result) -> GateStatus:
         outcome=result.outcome,
         mode=result.mode,
         reason=str(result.reason),
-        message=shortened(message_of(result)),
+        message=shorten(message_of(result)),
     )
 
 
@@ -29,11 +29,11 @@ def difference_statuses(verdict: Verdict) -> list[DifferenceStatus]:
     differences = [d for result in verdict.results for d in result.differences]
     return [
         DifferenceStatus(
-            kind=shortened(str(d.kind), _TEXT),
-            subject=shortened(d.subject, _TEXT),
-            trained=shortened(d.trained, _TEXT) if d.trained else None,
-            image=shortened(d.image, _TEXT) if d.image else None,
-            message=shortened(d.sentence),
+            kind=shorten(str(d.kind), _TEXT),
+            subject=shorten(d.subject, _TEXT),
+            trained=shorten(d.trained, _TEXT) if d.trained else None,
+            image=shorten(d.image, _TEXT) if d.image else None,
+            message=shorten(d.sentence),
         )
         for d in differences[:MAX_DIFFERENCES]
     ]

@@ -57,7 +57,7 @@ def next_status(
     """Compose the status. Equal situations give equal statuses, so that nothing is written when nothing changed."""
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
     active, candidate = status_input.active, status_input.candidate
-    lacking = _lacking(owner, observed, active)
+    lacking = _unavailability(owner, observed, active)
     _set_available(conditions, active, lacking, impairment)
     _set_gates(conditions, candidate.gates if candidate else status_input.findings, gates)
     if candidate is None and owner.status.candidate is not None and not status_input.findings:
@@ -91,7 +91,7 @@ def kept_status(
     holds, and claims nothing new.
     """
     conditions = Conditions(owner.status.conditions, generation=owner.status.observed_generation or 0, now=now)
-    lacking = _lacking(owner, observed, active)
+    lacking = _unavailability(owner, observed, active)
     _set_available(conditions, active, lacking, impairment)
     wrong = impairment or lacking
     if wrong is not None and conditions.is_true(ConditionType.READY):
@@ -99,12 +99,12 @@ def kept_status(
     return owner.status.model_copy(update={"conditions": conditions.list(), **_replicas(observed, active)})
 
 
-def ending_status(
+def deletion_status(
     owner: ModelDeployment, observed: Observed, active: RevisionStatus | None, now: datetime
 ) -> ModelDeploymentStatus:
     """Return the status of a ModelDeployment that is being deleted: what still serves does so without anybody's care."""
     conditions = Conditions(owner.status.conditions, generation=owner.generation, now=now)
-    lacking = _lacking(owner, observed, active)
+    lacking = _unavailability(owner, observed, active)
     ending = Impairment(Reason.DELETING, Reason.DELETING.sentence)
     _set_available(conditions, active, lacking, ending if lacking is None else None)
     conditions.set(ConditionType.READY, "False", ending.reason, ending.message)
@@ -137,10 +137,10 @@ def _replicas(observed: Observed, active: RevisionStatus | None) -> dict[str, in
     return {"replicas": status.get("replicas", 0), "ready_replicas": observed.ready_pods(revision) if revision else 0}
 
 
-def _lacking(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None) -> Impairment | None:
+def _unavailability(owner: ModelDeployment, observed: Observed, active: RevisionStatus | None) -> Impairment | None:
     """Say why no request is answered; None when something serves, be it the revision before while the Service switches.
 
-    Told by the pods that the Service selects, not by what a Deployment counts as its own.
+    Determined by the pods that the Service selects, not by what a Deployment counts as its own.
     """
     if active is None:
         reason = Reason.NOTHING_ACTIVE
@@ -159,8 +159,8 @@ def _set_available(
 ) -> None:
     """Say whether something serves; an impairment says that it is not quite what was promoted, or why nothing does."""
     if lacking is not None:
-        told = impairment if impairment is not None and active is not None else lacking
-        conditions.set(ConditionType.AVAILABLE, "False", told.reason, told.message)
+        reported = impairment if impairment is not None and active is not None else lacking
+        conditions.set(ConditionType.AVAILABLE, "False", reported.reason, reported.message)
     elif impairment is not None:
         conditions.set(ConditionType.AVAILABLE, "True", impairment.reason, impairment.message)
     elif active is not None:
@@ -244,7 +244,7 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
             Transition(EventReason.CANDIDATE_STARTED, False, "Check", note, f"started-{generation}-{candidate.revision}")
         )
     now = blocking(after)
-    same = before is not None and candidate is not None and _same(before, candidate)
+    same = before is not None and candidate is not None and _is_same_candidate(before, candidate)
     earlier = blocking(owner.status) if same else None
     known = earlier is not None and now is not None and (earlier.reason, earlier.outcome) == (now.reason, now.outcome)
     if now is not None and candidate is not None and not known:
@@ -255,7 +255,7 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
             news.append(Transition(EventReason.PROMOTION_BLOCKED, True, "Promote", note, f"blocked-{key}"))
         elif now.outcome is GateOutcome.RETRY or (now in after.holds and now.name != HoldName.PAUSE):
             news.append(Transition(EventReason.PROMOTION_WAITING, True, "Promote", note, f"waiting-{key}"))
-    if (wrong := _degraded(owner, after)) is not None:
+    if (wrong := _degraded_transition(owner, after)) is not None:
         news.append(wrong)
     present = owner.status.active
     if after.active is not None and (present is None or present.revision != after.active.revision):
@@ -264,8 +264,10 @@ def transitions(owner: ModelDeployment, after: ModelDeploymentStatus) -> list[Tr
     return news
 
 
-def _degraded(owner: ModelDeployment, after: ModelDeploymentStatus) -> Transition | None:
-    """Tell that what serves no longer serves as it was promoted, unless that was asked for a moment ago (other replicas)."""
+def _degraded_transition(owner: ModelDeployment, after: ModelDeploymentStatus) -> Transition | None:
+    """Return the news that what serves no longer serves as it was promoted; None where that was asked for a moment ago (other
+    replicas).
+    """
     before, now = (_available(status) for status in (owner.status, after))
     if before is None or now is None or before.reason == now.reason or now.reason == Reason.PROMOTED:
         return None
@@ -283,6 +285,6 @@ def _available(status: ModelDeploymentStatus) -> Condition | None:
     return next((condition for condition in status.conditions if condition.type == ConditionType.AVAILABLE), None)
 
 
-def _same(before: CandidateStatus, after: CandidateStatus) -> bool:
-    """Tell whether two statuses are about one candidate, whose version may have become known in between."""
+def _is_same_candidate(before: CandidateStatus, after: CandidateStatus) -> bool:
+    """Return whether two statuses are about one candidate, whose version may have become known in between."""
     return before.spec_hash == after.spec_hash and before.model_version in (None, after.model_version)

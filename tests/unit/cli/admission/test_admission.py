@@ -108,7 +108,7 @@ def test_every_rule_of_the_schemas_can_be_evaluated() -> None:
     assert len(written) > 12
     for rule in written:
         if "oldSelf" not in rule:
-            rules.compiled(rule)
+            rules.compile_rule(rule)
 
 
 def test_patterns_are_read_as_the_api_server_reads_them() -> None:

@@ -13,9 +13,9 @@ from lockstep.api.modeldeployment import (
     RevisionStatus,
 )
 from lockstep.cli.commands.explain import as_json, explanation
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-PINNED = f"{a.REPOSITORY}@{a.DIGEST}"
+PINNED = f"{build.REPOSITORY}@{build.DIGEST}"
 ACTIVE = RevisionStatus(
     revision="abc123", model_version="2", image=PINNED, record="iris-abc123", start_time=datetime(2026, 11, 1, tzinfo=UTC)
 )
@@ -26,7 +26,7 @@ def gate(name: str, outcome: GateOutcome, reason: str, message: str, mode: GateM
 
 
 def ready(reason: str, message: str) -> Condition:
-    return Condition(type="Ready", status="False", last_transition_time=a.NOW, reason=reason, message=message)
+    return Condition(type="Ready", status="False", last_transition_time=build.NOW, reason=reason, message=message)
 
 
 PASSED = gate("lineage", GateOutcome.PASSED, "Passed", "iris 3 was made by run r")
@@ -34,7 +34,7 @@ MISMATCH = gate("environment", GateOutcome.REJECTED, "EnvironmentMismatch", "sci
 
 
 def test_nothing_has_been_looked_at_yet() -> None:
-    assert explanation(a.owner()) == [
+    assert explanation(build.owner()) == [
         "team/iris: Lockstep has not reconciled it yet",
         "",
         "Serving    nothing has been promoted yet",
@@ -52,7 +52,7 @@ def test_a_refusal_names_the_gate_what_serves_and_what_differs() -> None:
         "replicas": 2,
         "ready_replicas": 2,
     }
-    assert explanation(a.owner(status=status)) == [
+    assert explanation(build.owner(status=status)) == [
         "team/iris: the environment gate refuses the candidate",
         "",
         f"Serving    revision abc123, version 2, image {PINNED}",
@@ -70,17 +70,17 @@ def test_a_refusal_names_the_gate_what_serves_and_what_differs() -> None:
 
 def test_a_dependency_that_does_not_answer_is_a_wait() -> None:
     waiting = gate("lineage", GateOutcome.RETRY, "RegistryUnreachable", "MLflow did not answer")
-    lines = explanation(a.owner(status={"candidate": CandidateStatus(gates=[waiting])}))
+    lines = explanation(build.owner(status={"candidate": CandidateStatus(gates=[waiting])}))
     assert lines[0] == "team/iris: the lineage gate waits: RegistryUnreachable"
     assert lines[-2:] == [
-        f"Candidate  version ?, image {a.REPOSITORY}:2026-11",
+        f"Candidate  version ?, image {build.REPOSITORY}:2026-11",
         "           ? lineage: RegistryUnreachable: MLflow did not answer",
     ]
 
 
 def test_a_pending_gate_is_marked_as_such() -> None:
     waiting = gate("readiness", GateOutcome.PENDING, "PodsStarting", "0 of 2 pods are ready")
-    lines = explanation(a.owner(status={"candidate": CandidateStatus(gates=[PASSED, waiting])}))
+    lines = explanation(build.owner(status={"candidate": CandidateStatus(gates=[PASSED, waiting])}))
     assert lines[0] == "team/iris: the readiness gate waits: PodsStarting"
     assert lines[-1] == "           … readiness: PodsStarting: 0 of 2 pods are ready"
 
@@ -88,7 +88,7 @@ def test_a_pending_gate_is_marked_as_such() -> None:
 def test_what_is_only_reported_does_not_look_like_a_refusal() -> None:
     audited = MISMATCH.model_copy(update={"mode": GateMode.AUDIT})
     status = {"candidate": CandidateStatus(gates=[audited]), "conditions": [ready("Progressing", "every gate has passed")]}
-    lines = explanation(a.owner(status=status))
+    lines = explanation(build.owner(status=status))
     assert lines[0] == "team/iris: Progressing: every gate has passed"
     assert lines[-1].startswith("           ! (Audit) environment: EnvironmentMismatch: ")
 
@@ -99,14 +99,14 @@ def test_what_holds_a_candidate_besides_the_gates_is_the_headline_and_all_of_it_
         gate("pause", GateOutcome.PENDING, "Paused", "on"),
     ]
     status = {"candidate": CandidateStatus(gates=[PASSED]), "holds": holds, "conditions": [ready("GuardsMissing", "upgrade")]}
-    lines = explanation(a.owner(status=status))
+    lines = explanation(build.owner(status=status))
     assert lines[0] == "team/iris: GuardsMissing: upgrade"
     assert lines[-2:] == ["Held       … guards: GuardsMissing: upgrade", "Held       … pause: Paused: on"]
-    assert json.loads(as_json(a.owner(status=status)))["blocking"]["name"] == "guards"
+    assert json.loads(as_json(build.owner(status=status)))["blocking"]["name"] == "guards"
 
 
 def test_what_is_active_and_current_says_so() -> None:
     status = {"active": ACTIVE, "conditions": [ready("Promoted", "revision abc123 is active")]}
-    lines = explanation(a.owner(status=status))
+    lines = explanation(build.owner(status=status))
     assert lines[0] == "team/iris: Promoted: revision abc123 is active"
     assert not any(line.startswith("Candidate") for line in lines)

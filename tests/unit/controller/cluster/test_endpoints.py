@@ -8,7 +8,7 @@ from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.endpoints import ForeignEndpoints
 from lockstep.controller.cluster.ports import Kind, Object
 from lockstep.rollout.observed.observed import Observed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -17,8 +17,8 @@ from tests.fakes.events import FakeEvents
 TEAM, STRANGER = "team", "10.88.0.66"
 SERVICE_NAME, MANAGED_BY = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-OWNER, OF = a.owner(), live.snapshot()
-RAW: Object = {"metadata": {"name": "iris", "namespace": TEAM, "uid": a.UID}}
+OWNER, OF = build.owner(), live.snapshot()
+RAW: Object = {"metadata": {"name": "iris", "namespace": TEAM, "uid": build.UID}}
 SLICE, ENDPOINTS = ports.ENDPOINT_SLICE, ports.ENDPOINTS
 
 
@@ -51,7 +51,7 @@ class Removing:
         subsets = [{"addresses": [{"ip": address}]} for address in addresses]
         self.cluster.edit(ENDPOINTS, TEAM, "iris", lambda found: found.update(subsets=subsets))
 
-    async def look(self, observed: Observed | None = None) -> float | None:
+    async def remove(self, observed: Observed | None = None) -> float | None:
         return await self.foreign.remove(RAW, OWNER, observed or self.observed)
 
     def names(self, kind: Kind) -> set[str]:
@@ -63,12 +63,12 @@ class Removing:
 
 @pytest.mark.parametrize("by", [None, "", "byp", "endpointslicemirroring-controller.k8s.io"])
 @pytest.mark.parametrize("address", [STRANGER, "10.88.1.0"], ids=["a stranger's address", "an address of ours"])
-async def test_a_slice_of_somebody_elses_goes_at_the_first_look(by: str | None, address: str) -> None:
+async def test_a_slice_of_somebody_elses_goes_at_the_first_reconciliation(by: str | None, address: str) -> None:
     removing = Removing()
     removing.slice("stranger", address, by=by)
     removing.slice("iris-abc", "10.88.1.0", by=CONTROLLER)
     removing.slice("other", STRANGER, of="other")
-    assert await removing.look() is None
+    assert await removing.remove() is None
     assert removing.names(SLICE) == {"iris-abc", "other"}
     [event] = removing.events.posted
     assert (event.type, event.reason) == ("Warning", "ForeignEndpoints")
@@ -81,25 +81,25 @@ async def test_a_slice_of_somebody_elses_goes_at_the_first_look(by: str | None, 
 async def test_a_slice_that_claims_to_be_the_controllers_is_left_to_the_controller() -> None:
     removing = Removing()
     removing.slice("claims", STRANGER, by=CONTROLLER)
-    assert await removing.look() is None
+    assert await removing.remove() is None
     assert removing.names(SLICE) == {"claims"}
 
 
-async def test_many_slices_go_over_several_looks_and_are_told_once_a_minute() -> None:
+async def test_many_slices_go_over_several_reconciliations_and_are_told_once_a_minute() -> None:
     removing = Removing()
     for number in range(45):
         removing.slice(f"stranger-{number}", *(f"10.88.7.{n}" for n in range(9)))
-    assert await removing.look() == 0.2
+    assert await removing.remove() == 0.2
     assert len(removing.names(SLICE)) == 25
-    assert await removing.look() == 0.2
-    assert await removing.look() is None
+    assert await removing.remove() == 0.2
+    assert await removing.remove() is None
     assert removing.names(SLICE) == set()
     assert removing.removed == 45
     assert len({event.key for event in removing.events.posted}) == 1
     assert "10.88.7.2 and 6 more" in removing.events.posted[0].note
     removing.clock.advance(60)
     removing.slice("again", STRANGER)
-    await removing.look()
+    await removing.remove()
     assert len({event.key for event in removing.events.posted}) == 2
 
 
@@ -109,12 +109,12 @@ async def test_many_slices_go_over_several_looks_and_are_told_once_a_minute() ->
 async def test_endpoints_that_lead_elsewhere_go_when_they_still_do_a_second_later() -> None:
     removing = Removing()
     removing.endpoints("10.88.1.0", STRANGER)
-    assert await removing.look() == 1.0
+    assert await removing.remove() == 1.0
     removing.clock.advance(0.4)
-    assert await removing.look() == pytest.approx(0.6)
+    assert await removing.remove() == pytest.approx(0.6)
     assert removing.names(ENDPOINTS) == {"iris"}
     removing.clock.advance(0.6)
-    assert await removing.look() is None
+    assert await removing.remove() is None
     assert removing.names(ENDPOINTS) == set()
     [event] = removing.events.posted
     assert f"led the Service's traffic to {STRANGER};" in event.note
@@ -125,13 +125,13 @@ async def test_endpoints_that_the_controller_corrects_meanwhile_are_left_alone()
     removing = Removing()
     removing.endpoints("10.88.1.0", "10.88.1.9")
     for address in ("10.88.1.8", "10.88.1.7"):
-        assert await removing.look() == 1.0
+        assert await removing.remove() == 1.0
         removing.clock.advance(1.5)
         removing.rewrite("10.88.1.0", address)
-    assert await removing.look() == 1.0
+    assert await removing.remove() == 1.0
     removing.rewrite()
     removing.clock.advance(1.5)
-    assert await removing.look() is None
+    assert await removing.remove() is None
     assert removing.events.posted == []
 
 
@@ -141,7 +141,7 @@ async def test_endpoints_of_our_pods_are_left_alone(addresses: tuple[str, ...]) 
     removing.endpoints(*addresses)
     removing.endpoints(STRANGER, name="other")
     for _ in range(3):
-        assert await removing.look() is None
+        assert await removing.remove() is None
         removing.clock.advance(2)
     assert removing.names(ENDPOINTS) == {"iris", "other"}
 
@@ -155,7 +155,7 @@ async def test_where_the_service_is_not_ours_nothing_is_taken_away(observed: Obs
     removing.slice("own", STRANGER)
     removing.endpoints(STRANGER)
     for _ in range(3):
-        assert await removing.look(observed) is None
+        assert await removing.remove(observed) is None
         removing.clock.advance(2)
     assert removing.removed == 0
 
@@ -169,6 +169,6 @@ async def test_slices_and_endpoints_in_odd_shapes_are_read() -> None:
     removing.cluster.add(
         ENDPOINTS, {"metadata": {"name": "iris"}, "subsets": [{"notReadyAddresses": [{"ip": STRANGER}]}]}, TEAM
     )
-    assert await removing.look() is None
+    assert await removing.remove() is None
     assert removing.names(SLICE) == set()
     assert "held no address" in removing.events.posted[0].note

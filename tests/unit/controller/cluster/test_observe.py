@@ -4,7 +4,7 @@ from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.observe import observe
 from lockstep.controller.cluster.ports import Object
 from lockstep.rollout.objects import labels
-from lockstep.rollout.observed.ownership import stranger
+from lockstep.rollout.observed.ownership import foreign_object
 from tests.fakes.connection import Connection
 from tests.flow.world import TEAM, World, serving_world
 
@@ -69,9 +69,9 @@ async def test_a_stranger_under_a_revisions_name_is_told_for_that_revision_alone
     name = f"iris-{world.active}"
     world.cluster.edit(ports.DEPLOYMENT, TEAM, name, lambda d: d["metadata"].pop("ownerReferences"))
     observed = await observe(world.connection, world.owner)
-    assert stranger(world.owner, observed, None) is None
+    assert foreign_object(world.owner, observed, None) is None
     assert list(observed.taken) == [world.active]
     assert name in observed.taken[str(world.active)]
     world.cluster.edit(ports.SERVICE, TEAM, "iris", lambda s: s["metadata"].pop("ownerReferences"))
     observed = await observe(world.connection, world.owner)
-    assert "the Service iris exists already" in str(stranger(world.owner, observed, None))
+    assert "the Service iris exists already" in str(foreign_object(world.owner, observed, None))

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.records.refusals import Rate, Refusals
 from lockstep.controller.records.retention import Kept, Needed, Retention, superfluous
-from lockstep.controller.records.store import PROMOTED, REFUSED
 from lockstep.rollout.objects import labels
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-NOW = a.NOW
+NOW = build.NOW
 FEW = Retention(promotions=3, promotion_days=100, refusals=3, refusal_days=10, refusals_per_deployment=2)
 ALIVE = Needed(owners=frozenset({"u"}))
 
@@ -69,9 +69,9 @@ def test_a_record_of_an_older_version_is_kept_as_a_promotion_is() -> None:
     metadata = {"name": "my-iris-abc123-d00d", "uid": "i", "creationTimestamp": "2026-11-20T12:00:00Z"}
     old = Kept.of({"metadata": metadata | {"labels": {labels.UID: "u", labels.INSTANCE: "my-iris"}}})
     assert (old.refused, old.revision, old.owner) == (False, "abc123", "u")
-    marked = Kept.of({"metadata": metadata | {"labels": {labels.OUTCOME: REFUSED, labels.NAMESPACE: "team"}}})
+    marked = Kept.of({"metadata": metadata | {"labels": {labels.OUTCOME: RecordOutcome.REFUSED, labels.NAMESPACE: "team"}}})
     assert (marked.refused, marked.namespace) == (True, "team")
-    assert Kept.of({"metadata": metadata | {"labels": {labels.OUTCOME: PROMOTED}}}).refused is False
+    assert Kept.of({"metadata": metadata | {"labels": {labels.OUTCOME: RecordOutcome.PROMOTED}}}).refused is False
 
 
 def test_a_hundred_thousand_records_are_judged_in_a_moment() -> None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from lockstep.api.modeldeployment import CandidateStatus
+from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
-from lockstep.controller.records.store import PROMOTED, REFUSED, Records, pin_name, record_name
+from lockstep.controller.records.store import Records, pin_name, record_name
 from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import LineagePins
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -18,8 +19,8 @@ from tests.fakes.connection import Connection
 
 SYSTEM, URI = "lockstep-system", "http://mlflow"
 OF = live.snapshot()
-PASSED = evaluate(a.evidence())
-CANDIDATE = CandidateStatus(revision=OF.revision, start_time=a.NOW, spec_hash="s")
+PASSED = evaluate(build.evidence())
+CANDIDATE = CandidateStatus(revision=OF.revision, start_time=build.NOW, spec_hash="s")
 
 
 class Kept:
@@ -29,13 +30,13 @@ class Kept:
         self.connection = Connection(self.cluster)
         self.records = Records(self.connection, SYSTEM)
 
-    async def write(self, outcome: str = PROMOTED, **changes: object) -> str:
+    async def write(self, outcome: RecordOutcome = RecordOutcome.PROMOTED, **changes: object) -> str:
         return await self.records.write_verdict(
-            a.owner(),
+            build.owner(),
             candidate=CANDIDATE.model_copy(update=changes),
             snapshot=OF,
             verdict=PASSED,
-            policy=a.policy(),
+            policy=build.policy(),
             document_digest=None,
             outcome=outcome,
         )
@@ -54,47 +55,51 @@ async def test_the_same_verdict_is_recorded_and_written_once() -> None:
 
 async def test_a_later_try_and_another_outcome_have_records_of_their_own() -> None:
     kept = Kept()
-    names = {await kept.write(), await kept.write(REFUSED), await kept.write(start_time=a.NOW + timedelta(seconds=1))}
+    names = {
+        await kept.write(),
+        await kept.write(RecordOutcome.REFUSED),
+        await kept.write(start_time=build.NOW + timedelta(seconds=1)),
+    }
     assert len(names) == 3
 
 
 async def test_a_record_is_believed_only_about_its_own_object_revision_and_outcome() -> None:
     kept = Kept()
-    name, refused = await kept.write(), await kept.write(REFUSED)
-    assert await kept.records.promotion(a.owner(), name, OF.revision) is not None
-    assert await kept.records.promotion(a.owner(), name, "another") is None
-    assert await kept.records.promotion(a.owner(), refused, OF.revision) is None
-    assert await kept.records.promotion(a.owner(), "missing", OF.revision) is None
-    assert await kept.records.promotion(a.owner(), None, OF.revision) is None
-    stranger = a.owner().model_copy(update={"uid": "another"})
+    name, refused = await kept.write(), await kept.write(RecordOutcome.REFUSED)
+    assert await kept.records.promotion(build.owner(), name, OF.revision) is not None
+    assert await kept.records.promotion(build.owner(), name, "another") is None
+    assert await kept.records.promotion(build.owner(), refused, OF.revision) is None
+    assert await kept.records.promotion(build.owner(), "missing", OF.revision) is None
+    assert await kept.records.promotion(build.owner(), None, OF.revision) is None
+    stranger = build.owner().model_copy(update={"uid": "another"})
     assert await kept.records.promotion(stranger, name, OF.revision) is None
 
 
 async def test_the_newest_promotion_is_found_among_refusals_and_strangers() -> None:
     kept = Kept()
-    assert await kept.records.newest_promotion(a.owner()) is None
-    await kept.write(REFUSED)
-    assert await kept.records.newest_promotion(a.owner()) is None
+    assert await kept.records.newest_promotion(build.owner()) is None
+    await kept.write(RecordOutcome.REFUSED)
+    assert await kept.records.newest_promotion(build.owner()) is None
     await kept.write()
-    later = replace(PASSED, decided_at=a.NOW + timedelta(hours=1))
+    later = replace(PASSED, decided_at=build.NOW + timedelta(hours=1))
     name = await kept.records.write_verdict(
-        a.owner(),
-        candidate=CANDIDATE.model_copy(update={"start_time": a.NOW + timedelta(hours=1)}),
+        build.owner(),
+        candidate=CANDIDATE.model_copy(update={"start_time": build.NOW + timedelta(hours=1)}),
         snapshot=OF,
         verdict=later,
-        policy=a.policy(),
-        document_digest=a.DIGEST,
-        outcome=PROMOTED,
+        policy=build.policy(),
+        document_digest=build.DIGEST,
+        outcome=RecordOutcome.PROMOTED,
     )
-    newest = await kept.records.newest_promotion(a.owner())
+    newest = await kept.records.newest_promotion(build.owner())
     assert newest is not None
     assert newest["metadata"]["name"] == name
-    assert newest["spec"]["documentDigest"] == a.DIGEST
+    assert newest["spec"]["documentDigest"] == build.DIGEST
 
 
 def test_the_name_of_a_record_fits_and_says_what_it_is_about() -> None:
-    owner = a.owner().model_copy(update={"name": "i" * 52})
-    name = record_name(owner, CANDIDATE, PASSED, PROMOTED)
+    owner = build.owner().model_copy(update={"name": "i" * 52})
+    name = record_name(owner, CANDIDATE, PASSED, RecordOutcome.PROMOTED)
     assert len(name) <= 253
     assert OF.revision in name
 
@@ -106,30 +111,30 @@ def named(pins: LineagePins, name: str = "") -> LineagePins:
 async def test_what_a_version_declared_first_is_kept() -> None:
     kept = Kept()
     assert await kept.records.pins(URI, "iris", "3") is None
-    await kept.records.pin(URI, "iris", "3", a.pins())
-    await kept.records.pin(URI, "iris", "3", a.pins(document_digest=a.DIGEST))
-    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(a.pins())
+    await kept.records.pin(URI, "iris", "3", build.pins())
+    await kept.records.pin(URI, "iris", "3", build.pins(document_digest=build.DIGEST))
+    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(build.pins())
     assert await kept.records.pins(URI, "iris", "4") is None
     assert await kept.records.pins("http://another", "iris", "3") is None
 
 
 async def test_a_pin_says_for_people_how_many_files_there_are_and_their_digest() -> None:
     kept = Kept()
-    await kept.records.pin(URI, "iris", "3", a.pins())
+    await kept.records.pin(URI, "iris", "3", build.pins())
     (pin,) = kept.cluster.all(ports.LINEAGE_PIN)
-    files = a.files_of(a.contents())
+    files = build.files_of(build.contents())
     assert (pin["spec"]["modelDigest"], pin["spec"]["fileCount"]) == (files.digest, len(files.files))
-    assert pin["spec"]["byteCount"] == sum(len(body) for body in a.contents().values())
+    assert pin["spec"]["byteCount"] == sum(len(body) for body in build.contents().values())
 
 
 async def test_a_pin_of_an_older_version_is_completed_by_the_files_and_keeps_what_it_says() -> None:
     kept = Kept()
-    old = a.pins(files=None, files_first_seen=None)
+    old = build.pins(files=None, files_first_seen=None)
     await kept.records.pin(URI, "iris", "3", old)
     assert await kept.records.pins(URI, "iris", "3") == named(old)
-    later = a.NOW + timedelta(days=9)
-    await kept.records.pin(URI, "iris", "3", a.pins(document_digest=a.OTHER_DIGEST, first_seen=later))
-    completed = replace(old, files=a.files_of(a.contents()), files_first_seen=later)
+    later = build.NOW + timedelta(days=9)
+    await kept.records.pin(URI, "iris", "3", build.pins(document_digest=build.OTHER_DIGEST, first_seen=later))
+    completed = replace(old, files=build.files_of(build.contents()), files_first_seen=later)
     assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(completed)
 
 
@@ -140,13 +145,13 @@ def lift(kept: Kept, pin: str) -> None:
 
 async def test_a_pin_that_was_lifted_is_replaced_by_one_that_says_so_and_stays() -> None:
     kept, first = Kept(), pin_name(URI, "iris", "3")
-    await kept.records.pin(URI, "iris", "3", a.pins())
+    await kept.records.pin(URI, "iris", "3", build.pins())
     lift(kept, first)
     assert await kept.records.pins(URI, "iris", "3") is None, "what it declares now may be pinned"
-    await kept.records.pin(URI, "iris", "3", a.pins(run_id="another"))
-    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(a.pins(run_id="another"), f"{first}-2")
+    await kept.records.pin(URI, "iris", "3", build.pins(run_id="another"))
+    assert await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3") == named(build.pins(run_id="another"), f"{first}-2")
     pins = {pin["metadata"]["name"]: pin["spec"] for pin in kept.cluster.all(ports.LINEAGE_PIN)}
-    assert pins[first]["runID"] == a.RUN
+    assert pins[first]["runID"] == build.RUN
     said = pins[f"{first}-2"]
     assert (said["replaces"], said["releasedBy"]) == (first, "alice")
     assert said["releaseReason"] == "the model was registered anew under its old name"
@@ -155,23 +160,23 @@ async def test_a_pin_that_was_lifted_is_replaced_by_one_that_says_so_and_stays()
 async def test_a_pin_can_be_lifted_again_and_a_release_lifts_one_pin_only() -> None:
     kept, first = Kept(), pin_name(URI, "iris", "3")
     for number, name in enumerate([first, f"{first}-2"]):
-        await kept.records.pin(URI, "iris", "3", a.pins(run_id=str(number)))
+        await kept.records.pin(URI, "iris", "3", build.pins(run_id=str(number)))
         lift(kept, name)
-    await kept.records.pin(URI, "iris", "3", a.pins(run_id="last"))
-    assert await kept.records.pins(URI, "iris", "3") == named(a.pins(run_id="last"), f"{first}-3")
+    await kept.records.pin(URI, "iris", "3", build.pins(run_id="last"))
+    assert await kept.records.pins(URI, "iris", "3") == named(build.pins(run_id="last"), f"{first}-3")
 
 
 async def test_a_release_in_another_namespace_lifts_nothing() -> None:
     kept, first = Kept(), pin_name(URI, "iris", "3")
-    await kept.records.pin(URI, "iris", "3", a.pins())
+    await kept.records.pin(URI, "iris", "3", build.pins())
     spec = {"by": "eve", "reason": "I would like it to pass"}
     kept.cluster.add(ports.LINEAGE_RELEASE, {"metadata": {"name": first}, "spec": spec}, "team")
-    assert await kept.records.pins(URI, "iris", "3") == named(a.pins())
+    assert await kept.records.pins(URI, "iris", "3") == named(build.pins())
 
 
 async def test_what_was_not_declared_is_pinned_as_not_declared() -> None:
     kept = Kept()
-    await kept.records.pin(URI, "iris", "3", a.pins(document_digest=None, model_id=None))
+    await kept.records.pin(URI, "iris", "3", build.pins(document_digest=None, model_id=None))
     found = await Records(kept.cluster, SYSTEM).pins(URI, "iris", "3")
     assert found is not None
     assert (found.document_digest, found.model_id) == (None, None)
@@ -179,19 +184,19 @@ async def test_what_was_not_declared_is_pinned_as_not_declared() -> None:
 
 async def test_a_scan_comes_back_as_it_was_and_only_for_its_analyser() -> None:
     kept = Kept()
-    await kept.records.keep_scan(a.scan())
+    await kept.records.keep_scan(build.scan())
     fresh = Records(kept.cluster, SYSTEM)
-    assert await fresh.scan(a.DIGEST, "1") == a.scan()
-    assert await fresh.scan(a.DIGEST, "2") is None
-    assert await fresh.scan(a.OTHER_DIGEST, "1") is None
+    assert await fresh.scan(build.DIGEST, "1") == build.scan()
+    assert await fresh.scan(build.DIGEST, "2") is None
+    assert await fresh.scan(build.OTHER_DIGEST, "1") is None
 
 
 @pytest.mark.parametrize("field", ["documentDeflated", "documentDigest", "imageDigest", "analyser"])
 async def test_a_scan_that_was_tampered_with_is_made_anew(field: str) -> None:
     kept = Kept()
-    await kept.records.keep_scan(a.scan())
+    await kept.records.keep_scan(build.scan())
     [raw] = kept.cluster.all(ports.ENVIRONMENT_RECORD, SYSTEM)
     other = FakeCluster(kept.clock)
     body = {"metadata": {"name": raw["metadata"]["name"]}, "spec": raw["spec"] | {field: "sha256:" + "0" * 64}}
     other.add(ports.ENVIRONMENT_RECORD, body, SYSTEM)
-    assert await Records(other, SYSTEM).scan(a.DIGEST, "1") is None
+    assert await Records(other, SYSTEM).scan(build.DIGEST, "1") is None

@@ -53,8 +53,8 @@ class Server:
         return self.answer
 
 
-class Looks:
-    """Asks as looks do, and counts how often they are woken."""
+class Reconciliations:
+    """Asks as reconciliations do, and counts how often they are woken."""
 
     def __init__(self, *, total: int = 64, each: int = 4, at_one_place: int | None = None, grace: float = 0.02) -> None:
         self.clock = FakeClock()
@@ -64,7 +64,7 @@ class Looks:
         self.woken: list[str] = []
         self._woken = asyncio.Event()
 
-    async def look(self, asked: Question, server: Server) -> Fact[str] | None:
+    async def reconcile(self, asked: Question, server: Server) -> Fact[str] | None:
         def wake() -> None:
             self.woken.append(asked.key[1])
             self._woken.set()
@@ -83,8 +83,8 @@ class Looks:
 
 
 @asynccontextmanager
-async def looks(**bounds: Any) -> AsyncIterator[Looks]:
-    found = Looks(**bounds)
+async def reconciliations(**bounds: Any) -> AsyncIterator[Reconciliations]:
+    found = Reconciliations(**bounds)
     try:
         yield found
     finally:
@@ -99,97 +99,97 @@ async def settled() -> None:
 # --- answers ------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_answered_at_once_is_known_in_the_same_look() -> None:
-    async with looks() as found:
+async def test_what_is_answered_at_once_is_known_in_the_same_reconciliation() -> None:
+    async with reconciliations() as found:
         server = Server(Answer("digest"))
-        assert await found.look(question(), server) == "digest"
+        assert await found.reconcile(question(), server) == "digest"
         assert found.woken == []
         assert found.took == ["image"]
 
 
-async def test_a_look_goes_on_without_the_answer_and_is_woken_once_when_it_has_come() -> None:
-    async with looks() as found:
+async def test_a_reconciliation_goes_on_without_the_answer_and_is_woken_once_when_it_has_come() -> None:
+    async with reconciliations() as found:
         server = Server(Answer("digest"), at_once=False)
-        assert await found.look(question(), server) is None
-        assert await found.look(question(), server) is None, "it joins what is asked already"
+        assert await found.reconcile(question(), server) is None
+        assert await found.reconcile(question(), server) is None, "it joins what is asked already"
         assert server.asked == 1
         server.answers.set()
         await found.is_woken()
-        assert await found.look(question(), server) == "digest"
+        assert await found.reconcile(question(), server) == "digest"
         await settled()
         assert found.woken == ["iris"]
         assert server.asked == 1
 
 
-async def test_an_answer_that_is_not_fresh_is_for_one_look() -> None:
-    async with looks() as found:
+async def test_an_answer_that_is_not_fresh_is_for_one_reconciliation() -> None:
+    async with reconciliations() as found:
         server = Server(Answer("digest"))
-        await found.look(question(), server)
-        await found.look(question(), server)
+        await found.reconcile(question(), server)
+        await found.reconcile(question(), server)
         assert server.asked == 2
 
 
-async def test_a_fresh_answer_is_for_every_look_and_no_longer() -> None:
-    async with looks() as found:
+async def test_a_fresh_answer_is_for_every_reconciliation_and_no_longer() -> None:
+    async with reconciliations() as found:
         server = Server(Answer("digest", fresh=30.0))
-        await found.look(question(), server)
+        await found.reconcile(question(), server)
         found.clock.advance(29)
-        assert await found.look(question(), server) == "digest"
+        assert await found.reconcile(question(), server) == "digest"
         assert server.asked == 1
         server.answers.clear()
         found.clock.advance(2)
-        assert await found.look(question(), server) is None, "what is no longer fresh is no answer"
+        assert await found.reconcile(question(), server) is None, "what is no longer fresh is no answer"
         assert server.asked == 2
 
 
 async def test_an_answer_that_nobody_came_for_is_not_used_later() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         server = Server(Answer("digest"), at_once=False)
-        await found.look(question(), server)
+        await found.reconcile(question(), server)
         server.answers.set()
         await found.is_woken()
         found.clock.advance(31)
         server.answer = Answer("other")
-        assert await found.look(question(), server) == "other"
+        assert await found.reconcile(question(), server) == "other"
 
 
 async def test_a_failure_is_the_answer_while_it_is_asked_anew_and_the_same_again_wakes_nobody() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         server = Server(Answer.of(NOTHING))
-        assert await found.look(question(), server) == NOTHING
+        assert await found.reconcile(question(), server) == NOTHING
         server.answers.clear()
         server.heard.clear()
-        assert await found.look(question(), server) == NOTHING
+        assert await found.reconcile(question(), server) == NOTHING
         await found.until(server.heard)
         server.answers.set()
         await settled()
         assert found.woken == []
         server.answers.clear()
-        assert await found.look(question(), server) == NOTHING
+        assert await found.reconcile(question(), server) == NOTHING
         server.answer = Answer("digest")
         server.answers.set()
         await found.is_woken()
-        assert await found.look(question(), server) == "digest"
+        assert await found.reconcile(question(), server) == "digest"
 
 
 async def test_a_defect_of_ours_is_unknown_and_tried_again() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         server = Server(ZeroDivisionError("secret"))
-        fact = await found.look(question(), server)
+        fact = await found.reconcile(question(), server)
         assert isinstance(fact, Unknown)
         assert (fact.reason, fact.retry) == (Reason.INTERNAL_ERROR, True)
         assert "secret" not in fact.message
         server.answer = Answer("digest")
-        assert await found.look(question(), server) == "digest"
+        assert await found.reconcile(question(), server) == "digest"
 
 
 # --- whose question it is -----------------------------------------------------------------------------------------------
 
 
 async def test_nobody_gets_the_answer_to_another_question() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         first = Server(Answer("ours", fresh=30.0))
-        await found.look(question(), first)
+        await found.reconcile(question(), first)
         for other in (
             question(about="other credentials"),
             question(namespace="others"),
@@ -197,34 +197,34 @@ async def test_nobody_gets_the_answer_to_another_question() -> None:
             question(generation=2),
             question(generation=2, uid="made anew under the same name"),
         ):
-            assert await found.look(other, Server(Answer("theirs", fresh=30.0))) == "theirs"
+            assert await found.reconcile(other, Server(Answer("theirs", fresh=30.0))) == "theirs"
 
 
 async def test_another_spec_gives_up_what_the_one_before_asked() -> None:
-    async with looks(each=1) as found:
+    async with reconciliations(each=1) as found:
         old, new = Server(Answer("old"), at_once=False), Server(Answer("new"))
-        await found.look(question(), old)
-        assert await found.look(question(generation=2), new) == "new", "it does not wait for the old one's slot"
+        await found.reconcile(question(), old)
+        assert await found.reconcile(question(generation=2), new) == "new", "it does not wait for the old one's slot"
         assert old.ended == 1
         assert found.woken == []
 
 
 async def test_what_is_gone_gives_up_its_questions_and_its_turns() -> None:
-    async with looks(each=1) as found:
+    async with reconciliations(each=1) as found:
         silent = Server(Answer("x"), at_once=False)
         for number in range(20):
-            await found.look(question(f"gone-{number}", host="silent"), silent)
+            await found.reconcile(question(f"gone-{number}", host="silent"), silent)
         for number in range(20):
             found.gatherings.forget(("team", f"gone-{number}"))
-        assert await found.look(question(), Server(Answer("digest"))) == "digest"
+        assert await found.reconcile(question(), Server(Answer("digest"))) == "digest"
         assert (silent.asked, silent.ended) == (1, 1)
 
 
 async def test_stopping_ends_what_runs_and_what_waits() -> None:
-    async with looks(each=1) as found:
+    async with reconciliations(each=1) as found:
         server = Server(Answer("digest"), at_once=False)
         for number in range(3):
-            await found.look(question(f"iris-{number}"), server)
+            await found.reconcile(question(f"iris-{number}"), server)
         assert found.gatherings.running() == {Asked.IMAGE: 1}
         assert found.gatherings.waiting() == {Asked.IMAGE: 2}
         await found.gatherings.stop()
@@ -236,20 +236,20 @@ async def test_stopping_ends_what_runs_and_what_waits() -> None:
 
 
 async def test_a_namespace_whose_servers_are_silent_keeps_nobody_waiting() -> None:
-    async with looks(total=8, each=4) as found:
+    async with reconciliations(total=8, each=4) as found:
         silent = Server(Answer("x"), at_once=False)
         for number in range(100):
             # A host for each, so that none of them is known to be silent.
-            await found.look(question(f"noisy-{number}", "noisy", host=f"host-{number}"), silent)
+            await found.reconcile(question(f"noisy-{number}", "noisy", host=f"host-{number}"), silent)
         assert silent.asked == 4
-        assert await found.look(question(), Server(Answer("digest"))) == "digest"
+        assert await found.reconcile(question(), Server(Answer("digest"))) == "digest"
 
 
 async def test_a_server_is_asked_a_bounded_number_of_questions_at_a_time() -> None:
-    async with looks(total=64, each=4, at_one_place=8) as found:
+    async with reconciliations(total=64, each=4, at_one_place=8) as found:
         server = Server(Answer("digest"), at_once=False)
         for number in range(30):
-            await found.look(question(f"iris-{number}", f"team-{number % 10}"), server)
+            await found.reconcile(question(f"iris-{number}", f"team-{number % 10}"), server)
         assert server.asked == 8
         server.answers.set()
         await found.is_woken(30)
@@ -259,11 +259,11 @@ async def test_a_server_is_asked_a_bounded_number_of_questions_at_a_time() -> No
 # --- silent servers -----------------------------------------------------------------------------------------------------
 
 
-async def slow(found: Looks, server: Server, *names: str) -> None:
+async def slow(found: Reconciliations, server: Server, *names: str) -> None:
     """Ask for some objects a server that answers late."""
     server.answers.clear()
     for name in names:
-        await found.look(question(name), server)
+        await found.reconcile(question(name), server)
     found.clock.advance(20)
     before = len(found.woken)
     server.answers.set()
@@ -271,37 +271,37 @@ async def slow(found: Looks, server: Server, *names: str) -> None:
 
 
 async def test_who_waits_for_a_silent_server_gets_its_answer_without_asking() -> None:
-    async with looks(each=FAILURES) as found:
+    async with reconciliations(each=FAILURES) as found:
         server = Server(Answer.of(NOTHING), at_once=False)
         names = [f"iris-{number}" for number in range(40)]
         await slow(found, server, *names)
         assert server.asked == FAILURES
         assert found.woken == names
         for name in names:
-            assert await found.look(question(name), server) == NOTHING
-        assert await found.look(question("later"), server) == NOTHING
+            assert await found.reconcile(question(name), server) == NOTHING
+        assert await found.reconcile(question("later"), server) == NOTHING
         assert server.asked == FAILURES
         assert found.gatherings.silent() == {Reason.IMAGE_REGISTRY_UNREACHABLE: 1}
 
 
 async def test_a_silent_server_is_asked_by_one_now_and_then_and_by_all_when_it_is_back() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         server = Server(Answer.of(NOTHING), at_once=False)
         await slow(found, server, *(f"iris-{number}" for number in range(FAILURES)))
         found.clock.advance(PAUSE_SECONDS)
         server.answers.clear()
         asked = server.asked
-        assert await found.look(question("probe"), server) is None
-        assert await found.look(question("other"), server) == NOTHING
+        assert await found.reconcile(question("probe"), server) is None
+        assert await found.reconcile(question("other"), server) == NOTHING
         assert server.asked == asked + 1
         server.answer = Answer("digest")
         server.answers.set()
         await settled()
-        assert await found.look(question("other"), server) == "digest"
+        assert await found.reconcile(question("other"), server) == "digest"
 
 
 async def test_what_another_namespace_hears_of_a_server_counts_for_nobody_else() -> None:
-    async with looks() as found:
+    async with reconciliations() as found:
         server = Server(Answer.of(NOTHING), at_once=False)
         await slow(found, server, *(f"iris-{number}" for number in range(FAILURES)))
-        assert await found.look(question(namespace="others"), Server(Answer("digest"))) == "digest"
+        assert await found.reconcile(question(namespace="others"), Server(Answer("digest"))) == "digest"

@@ -1,4 +1,4 @@
-"""Readings in the background: one a model, never a look that waits for it, and none that is older than it may be."""
+"""Readings in the background: one a model, never a reconciliation that waits for it, and none that is older than it may be."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.lineage.lineage import LineageError, Place
 from lockstep.lineage.reading import ReadingLimits
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_registry import FakeModelRegistry
 
@@ -22,17 +22,17 @@ class Reading:
     def __init__(self, *, at_once: int = 2) -> None:
         self.clock = FakeClock()
         self.registry = FakeModelRegistry()
-        self.registry.put(a.lineage())
+        self.registry.put(build.lineage())
         self.reads = ModelReads(self.clock, ReadingLimits(), at_once)
         self.woken = asyncio.Event()
 
     @property
     def files(self) -> dict[str, bytes]:
-        return self.registry.contents[a.place().uri]
+        return self.registry.contents[build.place().uri]
 
     async def get(self, since: datetime | None = None, place: Place | None = None) -> Fact[ModelFiles]:
         since = since or self.clock.now()
-        return await self.reads.get(self.registry, URI, place or a.place(), "team", since=since, when_done=self.woken.set)
+        return await self.reads.get(self.registry, URI, place or build.place(), "team", since=since, when_done=self.woken.set)
 
     async def ended(self) -> None:
         async with asyncio.timeout(20):
@@ -45,9 +45,9 @@ def reason(fact: Fact[ModelFiles]) -> Reason:
     return fact.reason
 
 
-async def test_a_small_model_is_read_at_the_first_look() -> None:
+async def test_a_small_model_is_read_at_the_first_reconciliation() -> None:
     reading = Reading()
-    assert await reading.get() == a.files_of(a.contents())
+    assert await reading.get() == build.files_of(build.contents())
 
 
 async def test_a_large_one_is_read_in_the_background_and_says_how_far_it_is() -> None:
@@ -59,7 +59,7 @@ async def test_a_large_one_is_read_in_the_background_and_says_how_far_it_is() ->
     assert "0 bytes of" in found.message
     reading.registry.gate.set()
     await reading.ended()
-    assert await reading.get(since=reading.clock.now() - timedelta(minutes=1)) == a.files_of(a.contents())
+    assert await reading.get(since=reading.clock.now() - timedelta(minutes=1)) == build.files_of(build.contents())
     await reading.reads.stop()
 
 
@@ -68,7 +68,7 @@ async def test_however_many_ask_a_model_is_read_once() -> None:
     since = reading.clock.now()
     found = await asyncio.gather(*(reading.get(since) for _ in range(20)))
     assert set(map(type, found)) == {ModelFiles}
-    assert sorted(reading.registry.read) == sorted(a.contents())
+    assert sorted(reading.registry.read) == sorted(build.contents())
 
 
 async def test_retries_within_the_hour_read_nothing_and_later_ones_do() -> None:
@@ -106,7 +106,7 @@ async def test_a_reading_that_began_before_a_candidate_does_not_count_for_it() -
     reading.registry.gate.set()
     await reading.ended()
     reading.registry.read.clear()
-    assert await reading.get(later) == a.files_of(a.contents())
+    assert await reading.get(later) == build.files_of(build.contents())
     assert reading.registry.read != [], "what the older candidate waited for is not enough"
 
 
@@ -119,7 +119,7 @@ async def test_what_a_failed_reading_read_before_a_candidate_does_not_count_for_
     reading.files["model.skops"] = bytes(len(reading.files["model.skops"]))
     reading.clock.advance(11)
     found = await reading.get(since=reading.clock.now())
-    assert found == a.files_of(reading.files)
+    assert found == build.files_of(reading.files)
 
 
 async def test_a_reading_that_failed_is_tried_again_after_a_while_and_does_not_begin_anew() -> None:
@@ -130,7 +130,7 @@ async def test_a_reading_that_failed_is_tried_again_after_a_while_and_does_not_b
     reading.registry.down = False
     assert reason(await reading.get(since)) is Reason.REGISTRY_UNREACHABLE, "it is not asked down"
     reading.clock.advance(11)
-    assert await reading.get(since) == a.files_of(a.contents())
+    assert await reading.get(since) == build.files_of(build.contents())
 
 
 async def test_a_plain_no_stands_for_a_minute() -> None:
@@ -174,7 +174,7 @@ class Sized(FakeModelRegistry):
         self.began.set()
         assert self.gate is not None
         await self.gate.wait()
-        return a.DIGEST, (await self.files(place))[path]
+        return build.DIGEST, (await self.files(place))[path]
 
 
 async def ask(reading: Reading, registry: Sized, name: str, namespace: str = "team") -> Fact[ModelFiles]:

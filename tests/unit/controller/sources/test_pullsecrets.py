@@ -15,13 +15,13 @@ from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.registry.options import RegistryOptions
 from lockstep.images.source import ImageSource
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection
 
 TEAM = "team"
-REFERENCE = f"{a.REPOSITORY}:1"
+REFERENCE = f"{build.REPOSITORY}:1"
 
 
 def docker_config(password: str = "hunter2") -> str:
@@ -46,12 +46,12 @@ class Namespace:
             images = NamespaceImages(
                 self.connection, session, RegistryOptions(), Limits(), TEAM, PodTemplate.model_validate(template)
             )
-            return await images.open(reference, a.policy())
+            return await images.open(reference, build.policy())
 
 
 async def test_without_secrets_the_registry_is_asked_as_anybody() -> None:
     source, wanted = await Namespace().open()
-    assert (source.repository, wanted) == (a.REPOSITORY, "1")
+    assert (source.repository, wanted) == (build.REPOSITORY, "1")
 
 
 async def test_the_secrets_of_the_template_and_of_its_service_account_are_read() -> None:
@@ -60,7 +60,7 @@ async def test_the_secrets_of_the_template_and_of_its_service_account_are_read()
     namespace.secret("account", {".dockerconfigjson": docker_config()})
     namespace.account("server", "account", "never-made")
     source, _ = await namespace.open(imagePullSecrets=["own"], serviceAccountName="server")
-    assert source.repository == a.REPOSITORY
+    assert source.repository == build.REPOSITORY
 
 
 async def test_a_secret_of_the_template_that_does_not_exist_is_named() -> None:

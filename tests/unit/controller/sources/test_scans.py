@@ -11,7 +11,7 @@ from lockstep.controller.sources.scans import EACH, Scans
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.scan.result import ImageScan
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection
@@ -39,10 +39,10 @@ class Reader:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-        return a.scan(digest=image.digest)
+        return build.scan(digest=image.digest)
 
     async def ask(self, namespace: str = TEAM) -> Fact[ImageScan] | None:
-        return await self.scans.get(a.image(), namespace, self.scan, self.woken.set)
+        return await self.scans.get(build.image(), namespace, self.scan, self.woken.set)
 
     async def ended(self) -> None:
         async with asyncio.timeout(10):
@@ -55,7 +55,7 @@ async def test_a_scan_runs_in_the_background_and_wakes_who_asked() -> None:
     assert await reader.ask() is None
     assert await reader.ask() is None, "it runs still"
     await reader.ended()
-    assert await reader.ask() == a.scan()
+    assert await reader.ask() == build.scan()
     assert (reader.read, len(reader.took)) == (1, 1)
 
 
@@ -64,7 +64,7 @@ async def test_a_restart_reads_the_record_and_no_layer() -> None:
     await reader.ask()
     await reader.ended()
     reader.scans = reader.fresh()
-    assert await reader.ask() == a.scan()
+    assert await reader.ask() == build.scan()
     assert reader.read == 1
 
 
@@ -79,7 +79,7 @@ async def test_a_failure_stands_until_a_later_try_has_found_something_else() -> 
     reader.error = None
     assert await reader.ask() == failure, "while it is read again"
     await reader.ended()
-    assert await reader.ask() == a.scan()
+    assert await reader.ask() == build.scan()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_a_scan_that_can_not_be_recorded_is_no_answer() -> None:
 async def test_two_images_are_two_scans_and_stopping_ends_both() -> None:
     reader = Reader()
     await reader.ask()
-    await reader.scans.get(a.image(digest=a.OTHER_DIGEST), TEAM, reader.scan, reader.woken.set)
+    await reader.scans.get(build.image(digest=build.OTHER_DIGEST), TEAM, reader.scan, reader.woken.set)
     await reader.scans.stop()
     assert not reader.woken.is_set()
 
@@ -147,7 +147,7 @@ class Layers:
         self.begun: list[str] = []
         self.come: dict[str, asyncio.Event] = {}
 
-    async def ask(self, namespace: str, digest: str = a.DIGEST) -> Fact[ImageScan] | None:
+    async def ask(self, namespace: str, digest: str = build.DIGEST) -> Fact[ImageScan] | None:
         come = self.come.setdefault(namespace, asyncio.Event())
 
         async def scan(image: ResolvedImage) -> ImageScan:
@@ -155,7 +155,7 @@ class Layers:
             await come.wait()
             return await self.reader.scan(image)
 
-        found = await self.reader.scans.get(a.image(digest=digest), namespace, scan, self.reader.woken.set)
+        found = await self.reader.scans.get(build.image(digest=digest), namespace, scan, self.reader.woken.set)
         await asyncio.sleep(0)
         return found
 
@@ -167,8 +167,8 @@ async def test_a_registry_that_delivers_no_layers_keeps_nobody_else_from_the_sam
     assert layers.begun == ["noisy", TEAM]
     layers.come[TEAM].set()
     await layers.reader.ended()
-    assert await layers.ask(TEAM) == a.scan()
-    assert await layers.ask("noisy") == a.scan(), "what was found is the same for whoever may open the image"
+    assert await layers.ask(TEAM) == build.scan()
+    assert await layers.ask("noisy") == build.scan(), "what was found is the same for whoever may open the image"
     await layers.reader.scans.stop()
 
 
@@ -183,7 +183,7 @@ async def test_why_one_namespace_found_nothing_is_no_answer_to_another() -> None
     assert await layers.ask(TEAM) is None
     layers.come[TEAM].set()
     await layers.reader.ended()
-    assert await layers.ask(TEAM) == a.scan()
+    assert await layers.ask(TEAM) == build.scan()
 
 
 async def test_one_namespace_has_a_bounded_number_of_scans_and_others_theirs() -> None:

@@ -21,8 +21,8 @@ class Known:
 
     def hear(self, fact: object, *, times: int = 1, seconds: float = 20.0, server: Server = OURS) -> None:
         for _ in range(times):
-            self.servers.asking(server)
-            self.servers.heard(server, fact, seconds)
+            self.servers.record_question(server)
+            self.servers.record_answer(server, fact, seconds)
 
 
 def test_a_server_that_is_silent_some_times_in_a_row_is_not_asked_for_a_while() -> None:
@@ -47,9 +47,9 @@ def test_one_question_at_a_time_finds_out_whether_it_is_back() -> None:
     known.hear(NOTHING, times=FAILURES)
     known.clock.advance(PAUSE_SECONDS)
     assert known.servers.refusal(OURS) is None
-    known.servers.asking(OURS)
+    known.servers.record_question(OURS)
     assert known.servers.refusal(OURS) == NOTHING, "the others wait for what comes of it"
-    known.servers.heard(OURS, NOTHING, 20.0)
+    known.servers.record_answer(OURS, NOTHING, 20.0)
     assert known.servers.refusal(OURS) == NOTHING, "and for the next one"
     known.clock.advance(PAUSE_SECONDS)
     known.hear("an answer", seconds=0.1)
@@ -61,8 +61,8 @@ def test_a_probe_that_is_given_up_makes_room_for_another() -> None:
     known = Known()
     known.hear(NOTHING, times=FAILURES)
     known.clock.advance(PAUSE_SECONDS)
-    known.servers.asking(OURS)
-    known.servers.given_up(OURS)
+    known.servers.record_question(OURS)
+    known.servers.record_abandoned(OURS)
     assert known.servers.refusal(OURS) is None
 
 
@@ -90,9 +90,9 @@ def test_only_what_did_not_come_in_time_counts_against_a_server(fact: Unknown, s
     assert known.servers.refusal(OURS) is None
 
 
-def test_a_look_does_not_wait_again_for_who_was_slow_the_last_time() -> None:
+def test_a_reconciliation_does_not_wait_again_for_who_was_slow_the_last_time() -> None:
     known = Known()
-    known.servers.waited_in_vain(OURS)
+    known.servers.record_unanswered_wait(OURS)
     assert known.servers.is_slow(OURS)
     known.hear("an answer", seconds=QUICK_SECONDS * 2)
     assert known.servers.is_slow(OURS)
@@ -103,6 +103,6 @@ def test_a_look_does_not_wait_again_for_who_was_slow_the_last_time() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     known = Known()
     for number in range(10_000):
-        known.servers.waited_in_vain(("team", f"host-{number}"))
+        known.servers.record_unanswered_wait(("team", f"host-{number}"))
     assert not known.servers.is_slow(("team", "host-0"))
     assert known.servers.is_slow(("team", "host-9999"))

@@ -10,7 +10,7 @@ from lockstep.gates import readiness
 from lockstep.gates.chain import evaluate
 from lockstep.gates.gate import Result
 from lockstep.rollout.status.results import message_of
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
 NO_PATH: dict[str, Any] = {"custom": {"readyPath": "/ping"}}
 NO_BODY: dict[str, Any] = {"custom": {"readyPath": "/ping", "predictPath": "/score"}}
@@ -21,10 +21,10 @@ V2: dict[str, Any] = {"openInferenceV2": {"modelName": "iris"}}
 
 def judged(server: dict[str, Any], *, example: bytes | None = b"{}", candidate: Any = None, **policy: Any) -> Result:
     return readiness.GATE.evaluate(
-        a.evidence(
-            spec=a.spec(server={"port": 8080, **server}),
-            policy=a.policy(readiness=policy),
-            lineage=a.lineage(input_example=example),
+        build.evidence(
+            spec=build.spec(server={"port": 8080, **server}),
+            policy=build.policy(readiness=policy),
+            lineage=build.lineage(input_example=example),
             pods=candidate,
         )
     )
@@ -61,8 +61,8 @@ def test_what_can_be_asked_waits_for_its_pods(server: dict[str, Any]) -> None:
 def test_a_model_without_an_example_passes_where_the_policy_lets_it_and_the_verdict_says_that_nothing_was_asked(
     server: dict[str, Any],
 ) -> None:
-    audits = tuple(a.audit(name, answered=0) for name in ("iris-1", "iris-2"))
-    result = judged(server, example=None, candidate=a.candidate(audits=audits))
+    audits = tuple(build.audit(name, answered=0) for name in ("iris-1", "iris-2"))
+    result = judged(server, example=None, candidate=build.candidate(audits=audits))
     assert result.outcome is GateOutcome.PASSED
     assert "asked for no prediction, since the model has no registered input example" in result.message
     assert "readiness.inputExample: Required" in result.message
@@ -70,27 +70,27 @@ def test_a_model_without_an_example_passes_where_the_policy_lets_it_and_the_verd
 
 @pytest.mark.parametrize(("server", "answered"), [(MLFLOW, 2), (V2, 0), (NO_BODY, 0), (OWN_BODY, 2)])
 def test_a_pod_that_has_answered_less_than_it_was_to_be_asked_has_proven_nothing(server: dict[str, Any], answered: int) -> None:
-    audits = (a.audit("iris-1"), a.audit("iris-2", answered=answered))
-    result = judged(server, candidate=a.candidate(audits=audits))
+    audits = (build.audit("iris-1"), build.audit("iris-2", answered=answered))
+    result = judged(server, candidate=build.candidate(audits=audits))
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.AUDIT_FAILED)
     assert f"iris-2 has answered {answered} of 3 predictions" in result.message
 
 
 def test_the_verdict_says_whose_body_was_sent() -> None:
-    result = judged(OWN_BODY, candidate=a.candidate())
+    result = judged(OWN_BODY, candidate=build.candidate())
     assert result.message == "2 pods are ready and answered 6 predictions, asked with the manifest's own predictBody"
-    assert "own" not in judged(NO_BODY, candidate=a.candidate()).message
+    assert "own" not in judged(NO_BODY, candidate=build.candidate()).message
 
 
 def test_while_the_lineage_is_not_known_nothing_is_said_of_its_example() -> None:
-    lineage = a.unknown(Reason.REGISTRY_UNREACHABLE)
-    policy = a.policy(readiness={"inputExample": "Required"})
-    assert readiness.GATE.evaluate(a.evidence(lineage=lineage, policy=policy, pods=None)).reason is Reason.WAITING
+    lineage = build.unknown(Reason.REGISTRY_UNREACHABLE)
+    policy = build.policy(readiness={"inputExample": "Required"})
+    assert readiness.GATE.evaluate(build.evidence(lineage=lineage, policy=policy, pods=None)).reason is Reason.WAITING
 
 
 def test_an_example_that_the_policy_requires_is_required_whatever_the_mode_of_the_lineage_gate() -> None:
-    policy = a.policy(gates={"lineage": "Off"}, readiness={"inputExample": "Required"})
-    verdict = evaluate(a.evidence(policy=policy, lineage=a.lineage(input_example=None)))
+    policy = build.policy(gates={"lineage": "Off"}, readiness={"inputExample": "Required"})
+    verdict = evaluate(build.evidence(policy=policy, lineage=build.lineage(input_example=None)))
     assert not verdict.permits_traffic
     assert verdict.blocking is not None
     assert verdict.blocking.reason is Reason.INPUT_EXAMPLE_MISSING

@@ -13,21 +13,21 @@ from lockstep.gates.gate import Result
 from lockstep.gates.rules.rootfilesystem import says_read_only
 from lockstep.images.scan.result import ImageModel
 from lockstep.rollout.status.results import message_of
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-WRITABLE = a.policy(pods={"rootFilesystem": "Writable"})
+WRITABLE = build.policy(pods={"rootFilesystem": "Writable"})
 
 
 def started(**changes: Any) -> EnvironmentDocument:
-    return a.document().model_copy(update={"start": a.START.model_copy(update=changes)})
+    return build.document().model_copy(update={"start": build.START.model_copy(update=changes)})
 
 
 def judged(document: EnvironmentDocument, **more: Any) -> Result:
-    return gate.GATE.evaluate(a.evidence(scan=a.scan(document=document, **more)))
+    return gate.GATE.evaluate(build.evidence(scan=build.scan(document=document, **more)))
 
 
 def at(path: str) -> ImageModel:
-    return ImageModel(path=path, sha256="x", model_id=a.MODEL_ID, run_id=a.RUN)
+    return ImageModel(path=path, sha256="x", model_id=build.MODEL_ID, run_id=build.RUN)
 
 
 @pytest.mark.parametrize(
@@ -48,22 +48,22 @@ def test_what_is_served_from_where_pods_can_write_is_refused_with_what_to_do(cha
     assert result.next_step is not None
     assert result.next_step.startswith("Next step (image): ")
     assert result.next_step.endswith("or (platform team): pods.rootFilesystem: Writable")
-    permitted = gate.GATE.evaluate(a.evidence(scan=a.scan(document=started(**changes)), policy=WRITABLE))
+    permitted = gate.GATE.evaluate(build.evidence(scan=build.scan(document=started(**changes)), policy=WRITABLE))
     assert permitted.outcome is GateOutcome.PASSED
 
 
 @pytest.mark.parametrize("volume", ["/app", "/app/", "/opt/venv", "/"])
 def test_a_volume_of_the_image_is_writable_too(volume: str) -> None:
-    pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", volume)))
-    result = gate.GATE.evaluate(a.evidence(image=pinned))
+    pinned = replace(build.image(), config=replace(build.image().config, volumes=("/data", volume)))
+    result = gate.GATE.evaluate(build.evidence(image=pinned))
     assert result.reason is Reason.WRITABLE_PATH
     assert f"pods can write to {volume}" in result.message
     assert f"take the VOLUME {volume} out of the image" in message_of(result)
 
 
 def test_a_volume_for_data_is_nobodys_business() -> None:
-    pinned = replace(a.image(), config=replace(a.image().config, volumes=("/data", "/application")))
-    assert gate.GATE.evaluate(a.evidence(image=pinned)).outcome is GateOutcome.PASSED
+    pinned = replace(build.image(), config=replace(build.image().config, volumes=("/data", "/application")))
+    assert gate.GATE.evaluate(build.evidence(image=pinned)).outcome is GateOutcome.PASSED
 
 
 def test_the_step_names_the_lines_of_the_dockerfile() -> None:
@@ -85,16 +85,16 @@ def test_models_that_the_pods_will_not_see_are_refused_unless_there_is_another()
 
 
 def test_a_start_that_could_not_be_determined_never_passes() -> None:
-    unknown = a.document().model_copy(update={"start": None})
+    unknown = build.document().model_copy(update={"start": None})
     result = judged(unknown)
     assert (result.outcome, result.reason) == (GateOutcome.REJECTED, Reason.WRITABLE_PATH)
     assert "could not be determined" in result.message
-    assert gate.GATE.evaluate(a.evidence(scan=a.scan(document=unknown), policy=WRITABLE)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(build.evidence(scan=build.scan(document=unknown), policy=WRITABLE)).outcome is GateOutcome.PASSED
 
 
 def test_another_scikit_learn_is_told_first() -> None:
-    differing = a.document(a.TRAINED | {"scikit-learn": "1.2.0"})
-    start = a.START.model_copy(update={"path": ("/tmp",)})
+    differing = build.document(build.TRAINED | {"scikit-learn": "1.2.0"})
+    start = build.START.model_copy(update={"path": ("/tmp",)})
     result = judged(differing.model_copy(update={"start": start}))
     assert result.reason is Reason.ENVIRONMENT_MISMATCH
     assert result.message == (

@@ -13,21 +13,21 @@ from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import image as gate
 from lockstep.gates.gate import Result
 from lockstep.images.scan.result import ImageModel
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-RIGHT = a.held()
-COPY = a.held(path="/srv/copy")
-OTHER = replace(a.held(path="/opt/evil"), model_id="m-other", run_id="other", sha256="sha256:2")
-REQUIRED = a.policy(images={"modelInImage": "Required"})
+RIGHT = build.held()
+COPY = build.held(path="/srv/copy")
+OTHER = replace(build.held(path="/opt/evil"), model_id="m-other", run_id="other", sha256="sha256:2")
+REQUIRED = build.policy(images={"modelInImage": "Required"})
 
 
 def with_files(model: ImageModel = RIGHT, /, **changed: bytes | None) -> ImageModel:
     """Return a model with some files changed, added, or (None) taken away; dots are written `__`."""
-    bodies = a.contents()
+    bodies = build.contents()
     for name, body in changed.items():
         path = name.replace("_in_", "/").replace("__", ".")
         bodies = {key: value for key, value in bodies.items() if key != path} | ({path: body} if body is not None else {})
-    return replace(model, files=a.files_of(bodies))
+    return replace(model, files=build.files_of(bodies))
 
 
 def judged(
@@ -38,10 +38,10 @@ def judged(
     **changes: Any,
 ) -> Result:
     """Judge an image that holds these models; `start` is what it says that `server` serves, `env` what the manifest sets."""
-    document = a.document().model_copy(update={"start": a.start(model=start, server=server)})
+    document = build.document().model_copy(update={"start": build.start(model=start, server=server)})
     variables = [{"name": name, "value": value} for name, value in (env or {}).items()]
-    spec = a.spec(template={"env": variables})
-    return gate.GATE.evaluate(a.evidence(scan=a.scan(models=models, document=document), spec=spec, **changes))
+    spec = build.spec(template={"env": variables})
+    return gate.GATE.evaluate(build.evidence(scan=build.scan(models=models, document=document), spec=spec, **changes))
 
 
 def refused(result: Result) -> Reason:
@@ -60,7 +60,7 @@ def test_the_registered_model_alone_passes_and_the_verdict_says_where_it_is() ->
     ("changed", "says"),
     [
         ({"model__skops": b"others"}, "model.skops in /opt/model is another file than the one of iris 3"),
-        ({"MLmodel": a.MLMODEL + b"\n"}, "MLmodel in /opt/model is another file than the one of iris 3"),
+        ({"MLmodel": build.MLMODEL + b"\n"}, "MLmodel in /opt/model is another file than the one of iris 3"),
         ({"model__skops": None}, "model.skops is missing"),
         ({"code_in_evil__py": b"x"}, "code/evil.py was added"),
         ({"serving_input_example__json": b"[1]"}, "serving_input_example.json in /opt/model is another file"),
@@ -68,7 +68,7 @@ def test_the_registered_model_alone_passes_and_the_verdict_says_where_it_is() ->
         ({"lockstep_in_evil__py": b""}, "lockstep/evil.py was added"),
     ],
 )
-@pytest.mark.parametrize("policy", [a.policy(), REQUIRED])
+@pytest.mark.parametrize("policy", [build.policy(), REQUIRED])
 def test_a_model_with_other_files_is_refused_by_name(changed: dict[str, bytes | None], says: str, policy: Any) -> None:
     result = judged(with_files(**changed), policy=policy)
     assert refused(result) is Reason.MODEL_FILES_DIFFER
@@ -76,24 +76,24 @@ def test_a_model_with_other_files_is_refused_by_name(changed: dict[str, bytes | 
     assert "mlflow artifacts download" in (result.next_step or "")
 
 
-@given(st.sampled_from(sorted(a.contents())), st.binary(max_size=40), st.booleans())
+@given(st.sampled_from(sorted(build.contents())), st.binary(max_size=40), st.booleans())
 def test_any_other_content_of_any_file_is_named_whichever_side_changed(path: str, body: bytes, in_image: bool) -> None:
-    bodies = a.contents()
+    bodies = build.contents()
     if bodies[path] == body:
         return
-    changed = a.files_of(bodies | {path: body})
+    changed = build.files_of(bodies | {path: body})
     model = replace(RIGHT, files=changed) if in_image else RIGHT
-    registered = a.pins() if in_image else a.pins(files=changed)
-    result = gate.GATE.evaluate(a.evidence(scan=a.scan(models=(model,)), pins=registered))
+    registered = build.pins() if in_image else build.pins(files=changed)
+    result = gate.GATE.evaluate(build.evidence(scan=build.scan(models=(model,)), pins=registered))
     assert refused(result) is Reason.MODEL_FILES_DIFFER
     assert path in result.message
 
 
 def test_the_files_that_were_pinned_decide_and_not_those_that_there_are_now() -> None:
-    evil = a.files_of(a.contents(model__skops=b"others"))
+    evil = build.files_of(build.contents(model__skops=b"others"))
     assert refused(judged(replace(RIGHT, files=evil), files=evil)) is Reason.MODEL_FILES_DIFFER
     assert judged(RIGHT, files=evil).outcome is GateOutcome.PASSED
-    assert judged(RIGHT, files=a.unknown(Reason.MODEL_READING)).outcome is GateOutcome.PASSED
+    assert judged(RIGHT, files=build.unknown(Reason.MODEL_READING)).outcome is GateOutcome.PASSED
 
 
 def test_a_version_that_was_never_seen_is_compared_with_what_there_is() -> None:
@@ -103,39 +103,39 @@ def test_a_version_that_was_never_seen_is_compared_with_what_there_is() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.MODEL_READING, Reason.WAITING])
 def test_files_that_are_still_being_read_are_waited_for(reason: Reason) -> None:
-    result = judged(RIGHT, pins=None, files=a.unknown(reason))
+    result = judged(RIGHT, pins=None, files=build.unknown(reason))
     assert (result.outcome, result.reason) == (GateOutcome.PENDING, reason)
 
 
 def test_files_that_could_not_be_read_are_no_pass() -> None:
     for retry, outcome in ((True, GateOutcome.RETRY), (False, GateOutcome.REJECTED)):
-        result = judged(RIGHT, pins=None, files=a.unknown(Reason.MODEL_FILES_REFUSED, retry=retry))
+        result = judged(RIGHT, pins=None, files=build.unknown(Reason.MODEL_FILES_REFUSED, retry=retry))
         assert (result.outcome, result.reason) == (outcome, Reason.MODEL_FILES_REFUSED)
 
 
-UNLISTED = a.unknown(Reason.MODEL_FILES_UNREADABLE, retry=False)
+UNLISTED = build.unknown(Reason.MODEL_FILES_UNREADABLE, retry=False)
 
 
 @pytest.mark.parametrize(
     ("rule", "files", "passes"), [("IfReadable", UNLISTED, True), ("Required", UNLISTED, False), ("Ignore", None, True)]
 )
 def test_without_a_list_of_the_files_the_mlmodel_decides_where_the_policy_lets_it(rule: str, files: Any, passes: bool) -> None:
-    facts = {"pins": None, "files": files, "policy": a.policy(lineage={"modelFiles": rule})}
+    facts = {"pins": None, "files": files, "policy": build.policy(lineage={"modelFiles": rule})}
     result = judged(with_files(model__skops=b"others"), **facts)
     assert (result.outcome is GateOutcome.PASSED) is passes
     assert not passes or "by its MLmodel file alone" in result.message
-    edited = replace(RIGHT, sha256=a.OTHER_DIGEST)
+    edited = replace(RIGHT, sha256=build.OTHER_DIGEST)
     assert judged(edited, **facts).outcome is GateOutcome.REJECTED
     # What has been pinned before is compared all the same.
-    known = facts | {"pins": a.pins()}
+    known = facts | {"pins": build.pins()}
     assert refused(judged(with_files(model__skops=b"others"), **known)) is Reason.MODEL_FILES_DIFFER
 
 
 def test_what_serving_adds_is_fine_and_only_as_an_addition() -> None:
     added = replace(with_files(model_settings__json=b"{}"), harmless=("model_settings.json",))
     assert judged(added).outcome is GateOutcome.PASSED
-    registered = a.files_of(a.contents() | {"model_settings.json": b"{1}"})
-    assert refused(judged(added, pins=a.pins(files=registered))) is Reason.MODEL_FILES_DIFFER
+    registered = build.files_of(build.contents() | {"model_settings.json": b"{1}"})
+    assert refused(judged(added, pins=build.pins(files=registered))) is Reason.MODEL_FILES_DIFFER
 
 
 def test_cached_byte_code_is_an_addition_unless_pods_compile_anew() -> None:
@@ -143,12 +143,12 @@ def test_cached_byte_code_is_an_addition_unless_pods_compile_anew() -> None:
     result = judged(cached)
     assert refused(result) is Reason.MODEL_FILES_DIFFER
     assert "code/__pycache__/a.cpython-311.pyc was added" in result.message
-    assert judged(cached, policy=a.policy(environment={"bytecodeCache": "Fresh"})).outcome is GateOutcome.PASSED
+    assert judged(cached, policy=build.policy(environment={"bytecodeCache": "Fresh"})).outcome is GateOutcome.PASSED
 
 
 def test_cached_byte_code_that_an_image_leaves_out_is_no_loss() -> None:
-    registered = a.files_of(a.contents() | {"code/__pycache__/a.cpython-311.pyc": b"x"})
-    assert judged(RIGHT, pins=a.pins(files=registered)).outcome is GateOutcome.PASSED
+    registered = build.files_of(build.contents() | {"code/__pycache__/a.cpython-311.pyc": b"x"})
+    assert judged(RIGHT, pins=build.pins(files=registered)).outcome is GateOutcome.PASSED
 
 
 def test_a_model_whose_files_can_not_be_told_is_refused_with_where_to_put_it() -> None:
@@ -167,7 +167,7 @@ def test_copies_of_the_registered_model_pass() -> None:
 
 
 def test_of_several_models_nobody_knows_which_one_is_served() -> None:
-    for policy in (a.policy(), REQUIRED):
+    for policy in (build.policy(), REQUIRED):
         result = judged(OTHER, RIGHT, policy=policy)
         assert refused(result) is Reason.SERVED_MODEL_UNKNOWN
         assert "another model at /opt/evil" in result.message
@@ -188,7 +188,7 @@ def test_of_several_models_the_one_that_is_named_counts(named: str) -> None:
 def test_the_registered_model_that_is_not_the_one_that_is_served_proves_nothing(
     models: tuple[ImageModel, ...], named: str
 ) -> None:
-    for policy in (a.policy(), REQUIRED):
+    for policy in (build.policy(), REQUIRED):
         result = judged(*models, start=named, policy=policy)
         assert refused(result) is Reason.SERVED_MODEL_DIFFERS
         assert named in result.message
@@ -235,7 +235,7 @@ def test_a_server_of_models_that_does_not_tell_which_one_it_serves_may_serve_ano
 
 
 def configured(**env: str) -> Any:
-    image = a.image()
+    image = build.image()
     return replace(image, config=replace(image.config, env=tuple(env.items()), working_dir="/opt"))
 
 
@@ -263,7 +263,7 @@ def test_variables_that_name_no_other_model_do_not_count() -> None:
 # --- fetched at start -----------------------------------------------------------------------------------------------------
 
 
-SAME = ["models:/iris/3", "models:/iris/3/", f"models:/{a.MODEL_ID}", a.place().uri]
+SAME = ["models:/iris/3", "models:/iris/3/", f"models:/{build.MODEL_ID}", build.place().uri]
 
 
 @pytest.mark.parametrize("uri", SAME)
@@ -289,7 +289,7 @@ def test_the_same_version_may_be_fetched_at_start_and_the_verdict_says_that_it_i
         ("models:/iris/latest", Reason.SERVED_MODEL_UNKNOWN),
         ("models:/iris/Production", Reason.SERVED_MODEL_UNKNOWN),
         (f"models:/m-{'0' * 32}", Reason.SERVED_MODEL_UNKNOWN),
-        (f"runs:/{a.RUN}/model", Reason.SERVED_MODEL_UNKNOWN),
+        (f"runs:/{build.RUN}/model", Reason.SERVED_MODEL_UNKNOWN),
         ("mlflow-artifacts:/1/models/m-0/artifacts", Reason.SERVED_MODEL_UNKNOWN),
     ],
 )
@@ -316,8 +316,8 @@ def test_an_image_without_a_model_says_that_what_it_serves_is_not_checked() -> N
 
 def test_files_of_a_list_never_decide_by_the_root_digest() -> None:
     """Renamed files can have the same root digest, which covers no names."""
-    before = a.files_of({"MLmodel": a.MLMODEL, "a.py": b"1", "b.py": b"2"})
-    after = a.files_of({"MLmodel": a.MLMODEL, "c.py": b"1", "d.py": b"2"})
+    before = build.files_of({"MLmodel": build.MLMODEL, "a.py": b"1", "b.py": b"2"})
+    after = build.files_of({"MLmodel": build.MLMODEL, "c.py": b"1", "d.py": b"2"})
     assert before.digest == after.digest
     assert isinstance(before, ModelFiles)
-    assert refused(judged(replace(RIGHT, files=after), pins=a.pins(files=before))) is Reason.MODEL_FILES_DIFFER
+    assert refused(judged(replace(RIGHT, files=after), pins=build.pins(files=before))) is Reason.MODEL_FILES_DIFFER

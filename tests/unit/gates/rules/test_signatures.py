@@ -13,21 +13,21 @@ from lockstep.gates.chain import evaluate
 from lockstep.gates.evidence import Fact
 from lockstep.gates.gate import Result
 from lockstep.images.signing.signed import Attestation, Signature, Signed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.signing import ENVIRONMENT, key, public_pem
 
 RELEASE, SECURITY = key("release"), key("security")
 ONE, TWO = (frozenset([who.public.fingerprint]) for who in (RELEASE, SECURITY))
 STRANGER = frozenset([key("stranger").public.fingerprint])
-HERE, ELSEWHERE = frozenset([a.DIGEST]), frozenset([a.OTHER_DIGEST])
-DOCUMENT = a.document()
-OTHER = a.document(python="3.12.1")
+HERE, ELSEWHERE = frozenset([build.DIGEST]), frozenset([build.OTHER_DIGEST])
+DOCUMENT = build.document()
+OTHER = build.document(python="3.12.1")
 
 
 def policy(*rules: dict[str, Any]) -> PromotionPolicy:
     pems = [public_pem(RELEASE), public_pem(SECURITY)]
     stated = [{"name": f"rule-{number}", "keys": pems} | rule for number, rule in enumerate(rules)]
-    return a.policy(images={"signatures": stated})
+    return build.policy(images={"signatures": stated})
 
 
 def attested(
@@ -40,7 +40,7 @@ def attested(
     return Attestation(signers, subjects, kind, document, problem)
 
 
-def signed(*what: Signature | Attestation, digest: str = a.DIGEST) -> Signed:
+def signed(*what: Signature | Attestation, digest: str = build.DIGEST) -> Signed:
     return Signed(
         digest,
         tuple(one for one in what if isinstance(one, Signature)),
@@ -49,7 +49,7 @@ def signed(*what: Signature | Attestation, digest: str = a.DIGEST) -> Signed:
 
 
 def judged(found: Fact[Signed] | None, *rules: dict[str, Any]) -> Result:
-    return gate.GATE.evaluate(a.evidence(policy=policy(*(rules or ({},))), signed=found))
+    return gate.GATE.evaluate(build.evidence(policy=policy(*(rules or ({},))), signed=found))
 
 
 RIGHT = Signature(ONE, HERE)
@@ -110,21 +110,23 @@ def test_a_rule_for_other_repositories_demands_nothing() -> None:
     assert judged(None, rule | {"repositories": ["registry.example.com/team/*"]}).outcome is GateOutcome.RETRY
 
 
-@pytest.mark.parametrize("found", [None, signed(RIGHT, digest=a.OTHER_DIGEST)])
+@pytest.mark.parametrize("found", [None, signed(RIGHT, digest=build.OTHER_DIGEST)])
 def test_signatures_that_were_not_read_of_this_image_never_pass(found: Signed | None) -> None:
     assert judged(found).outcome is GateOutcome.RETRY
 
 
 @pytest.mark.parametrize(("reason", "retry"), [(Reason.REFERRERS_EXCEEDED, False), (Reason.IMAGE_REGISTRY_UNREACHABLE, True)])
 def test_signatures_that_could_not_be_read_never_pass(reason: Reason, retry: bool) -> None:
-    result = judged(a.unknown(reason, retry=retry))
+    result = judged(build.unknown(reason, retry=retry))
     assert (result.outcome, result.reason) == (GateOutcome.RETRY if retry else GateOutcome.REJECTED, reason)
 
 
 def test_an_unsigned_image_is_refused_before_its_layers_are_known() -> None:
-    scanning = a.unknown(Reason.SCANNING)
-    assert gate.GATE.evaluate(a.evidence(policy=policy({}), signed=signed(), scan=scanning)).reason is Reason.SIGNATURE_MISSING
-    assert gate.GATE.evaluate(a.evidence(policy=policy({}), signed=signed(RIGHT), scan=scanning)).reason is Reason.SCANNING
+    scanning = build.unknown(Reason.SCANNING)
+    assert (
+        gate.GATE.evaluate(build.evidence(policy=policy({}), signed=signed(), scan=scanning)).reason is Reason.SIGNATURE_MISSING
+    )
+    assert gate.GATE.evaluate(build.evidence(policy=policy({}), signed=signed(RIGHT), scan=scanning)).reason is Reason.SCANNING
 
 
 def test_a_required_attestation_that_agrees_with_the_layers_passes() -> None:
@@ -191,12 +193,14 @@ def test_a_threshold_counts_for_attestations_too() -> None:
 
 
 def test_an_attested_environment_is_not_believed_before_the_layers_are_known() -> None:
-    scanning = a.unknown(Reason.SCANNING)
-    result = gate.GATE.evaluate(a.evidence(policy=policy(REQUIRED), signed=signed(attested()), scan=scanning))
+    scanning = build.unknown(Reason.SCANNING)
+    result = gate.GATE.evaluate(build.evidence(policy=policy(REQUIRED), signed=signed(attested()), scan=scanning))
     assert result.reason is Reason.SCANNING
 
 
 def test_a_missing_signature_blocks_the_chain_and_only_reports_in_audit_mode() -> None:
     rules = {"signatures": [{"name": "release", "keys": [public_pem(RELEASE)]}]}
-    assert not evaluate(a.evidence(policy=a.policy(images=rules), signed=signed())).permits_traffic
-    assert evaluate(a.evidence(policy=a.policy(images=rules, gates={"image": "Audit"}), signed=signed())).permits_traffic
+    assert not evaluate(build.evidence(policy=build.policy(images=rules), signed=signed())).permits_traffic
+    assert evaluate(
+        build.evidence(policy=build.policy(images=rules, gates={"image": "Audit"}), signed=signed())
+    ).permits_traffic

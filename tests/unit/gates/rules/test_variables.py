@@ -13,13 +13,13 @@ from lockstep.gates.evidence import Evidence
 from lockstep.gates.gate import Result
 from lockstep.images.image import ResolvedImage
 from lockstep.rollout.status.results import message_of
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 
-OLDER = a.document(a.TRAINED | {"scikit-learn": "1.2.0"})
+OLDER = build.document(build.TRAINED | {"scikit-learn": "1.2.0"})
 
 
 def image(*env: tuple[str, str]) -> ResolvedImage:
-    found = a.image()
+    found = build.image()
     return replace(found, config=replace(found.config, env=env))
 
 
@@ -32,8 +32,8 @@ def evidence(
 ) -> Evidence:
     """Return evidence with variables of the pods, of the image, and the policy's rules about them."""
     template = {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]}
-    policy = a.policy(pods={"variables": dict(rules or {})})
-    return a.evidence(spec=a.spec(template=template), image=image(*(own or {}).items()), policy=policy, **more)
+    policy = build.policy(pods={"variables": dict(rules or {})})
+    return build.evidence(spec=build.spec(template=template), image=image(*(own or {}).items()), policy=policy, **more)
 
 
 def judged(env: Mapping[str, str] | None = None, **more: Any) -> Result:
@@ -116,13 +116,13 @@ def test_several_are_told_together_with_who_may_do_what() -> None:
 
 
 def test_they_are_refused_before_the_layers_are_read() -> None:
-    scanning = a.unknown(Reason.SCANNING)
+    scanning = build.unknown(Reason.SCANNING)
     assert judged({"DATABASE_URL": "x"}, scan=scanning).reason is Reason.VARIABLE_NOT_ALLOWED
     assert judged({"LOG_LEVEL": "info"}, scan=scanning).reason is Reason.SCANNING
 
 
 def test_how_the_environments_differ_is_told_with_it() -> None:
-    result = gate.GATE.evaluate(evidence({"DATABASE_URL": "x"}, scan=a.scan(document=OLDER)))
+    result = gate.GATE.evaluate(evidence({"DATABASE_URL": "x"}, scan=build.scan(document=OLDER)))
     assert result.reason is Reason.VARIABLE_NOT_ALLOWED
     assert result.message.endswith("; scikit-learn: trained with 1.4.2, image has 1.2.0")
     assert [difference.subject for difference in result.differences] == ["scikit-learn"]
@@ -130,7 +130,7 @@ def test_how_the_environments_differ_is_told_with_it() -> None:
 
 
 def test_without_the_image_it_is_waited_for() -> None:
-    found = replace(evidence({"DATABASE_URL": "x"}), image=a.unknown(), scan=a.unknown())
+    found = replace(evidence({"DATABASE_URL": "x"}), image=build.unknown(), scan=build.unknown())
     assert gate.GATE.evaluate(found).outcome is GateOutcome.RETRY
 
 
@@ -138,11 +138,11 @@ def test_without_the_image_it_is_waited_for() -> None:
 def test_more_processes_must_not_import_from_where_one_does_not(name: str) -> None:
     found = evidence({name: "2"})
     for working_dir, passed in (("/app", True), ("/app/", True), ("/opt/e", False), ("/", False)):
-        pinned = replace(a.image(), config=replace(a.image().config, working_dir=working_dir))
+        pinned = replace(build.image(), config=replace(build.image().config, working_dir=working_dir))
         result = gate.GATE.evaluate(replace(found, image=pinned))
         assert (result.outcome is GateOutcome.PASSED) is passed
         assert passed or "import from the working directory" in result.message
-    elsewhere = replace(a.image(), config=replace(a.image().config, working_dir="/opt/e"))
+    elsewhere = replace(build.image(), config=replace(build.image().config, working_dir="/opt/e"))
     for alone in (evidence({name: "1"}), evidence({name: "2"}, rules={"dangerous": [name]})):
         assert gate.GATE.evaluate(replace(alone, image=elsewhere)).outcome is GateOutcome.PASSED
 
@@ -163,8 +163,8 @@ def test_an_image_that_makes_its_shells_run_code_is_refused_by_name() -> None:
 def test_where_uvicorn_looks_for_the_application_is_followed_only_where_the_scan_knows_the_server() -> None:
     own = {"UVICORN_APP_DIR": "/opt/e"}
     for server, passed in (("mlflow", True), ("uvicorn", True), (None, False)):
-        start = a.START.model_copy(update={"server": server})
-        scan = a.scan(document=a.document().model_copy(update={"start": start}))
+        start = build.START.model_copy(update={"server": server})
+        scan = build.scan(document=build.document().model_copy(update={"start": start}))
         assert passes(own=own, scan=scan) is passed
 
 
@@ -184,14 +184,14 @@ def test_variables_of_the_application_are_the_images_own() -> None:
 def test_a_shell_may_activate_the_environment_that_serves_and_no_other() -> None:
     assert passes(own={"BASH_ENV": "/opt/venv/bin/activate"})
     assert judged(own={"BASH_ENV": "/opt/other/bin/activate"}).reason is Reason.IMAGE_VARIABLE_NOT_ALLOWED
-    unknown = a.scan(document=a.document().model_copy(update={"start": None}))
+    unknown = build.scan(document=build.document().model_copy(update={"start": None}))
     assert judged(own={"BASH_ENV": "/opt/venv/bin/activate"}, scan=unknown).reason is Reason.IMAGE_VARIABLE_NOT_ALLOWED
 
 
 def test_a_variable_with_two_values_is_refused_since_programs_differ_in_which_they_take() -> None:
     twice = image(("PYTHONPATH", "/app"), ("PYTHONPATH", "/opt/e"))
-    result = gate.GATE.evaluate(a.evidence(image=twice))
+    result = gate.GATE.evaluate(build.evidence(image=twice))
     assert result.reason is Reason.IMAGE_VARIABLE_NOT_ALLOWED
     assert "the image sets PYTHONPATH to several values" in result.message
     same = image(("PYTHONPATH", "/app"), ("PYTHONPATH", "/app"))
-    assert gate.GATE.evaluate(a.evidence(image=same)).outcome is GateOutcome.PASSED
+    assert gate.GATE.evaluate(build.evidence(image=same)).outcome is GateOutcome.PASSED

@@ -17,7 +17,7 @@ from lockstep.images.registry.options import RegistryOptions
 from lockstep.images.registry.push import RegistryPush
 from lockstep.images.signing.attach import attach
 from lockstep.images.signing.verification import read_signed
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.images import Item, MemorySource, layer
 from tests.fakes.registry import FakeRegistry, basic, serving
 from tests.fakes.signing import attest, envelope, key, statement
@@ -42,7 +42,7 @@ async def attached(fake: FakeRegistry, digest: str, body: bytes, credentials: An
 
 
 def about(digest: str, python: str = "3.11.2") -> bytes:
-    return envelope(RELEASE, statement(digest, a.document(python=python).payload()))
+    return envelope(RELEASE, statement(digest, build.document(python=python).payload()))
 
 
 async def test_an_attestation_is_found_where_it_was_stored() -> None:
@@ -50,12 +50,12 @@ async def test_an_attestation_is_found_where_it_was_stored() -> None:
     stored = await attached(fake, digest, about(digest))
     assert fake.source.tags[digest.replace(":", "-") + ".att"] == stored
     found = await read_signed(fake.source, digest, KEYS)
-    assert [one.document for one in found.attestations] == [a.document()]
+    assert [one.document for one in found.attestations] == [build.document()]
 
 
 async def test_what_others_attested_stays_and_the_own_former_one_goes() -> None:
     fake, digest = made()
-    strangers = envelope(OTHER, statement(digest, a.document().payload()))
+    strangers = envelope(OTHER, statement(digest, build.document().payload()))
     provenance = envelope(RELEASE, statement(digest, {}, kind=SLSA))
     attest(fake.source, digest, strangers, provenance, about(digest, "3.10.1"))
     before = json.loads(fake.source.blobs[fake.source.tags[digest.replace(":", "-") + ".att"]])["layers"]
@@ -64,7 +64,7 @@ async def test_what_others_attested_stays_and_the_own_former_one_goes() -> None:
     assert after[:2] == before[:2]
     assert len(after) == 3
     found = await read_signed(fake.source, digest, KEYS)
-    assert [one.document for one in found.attestations] == [a.document(), None, a.document()]
+    assert [one.document for one in found.attestations] == [build.document(), None, build.document()]
 
 
 async def test_what_can_not_be_read_is_not_overwritten() -> None:

@@ -14,14 +14,14 @@ from lockstep.images.layout import LayoutSource
 from lockstep.images.signing.signed import Signature, Signed
 from lockstep.images.signing.verification import read_signed
 from lockstep.images.source import ImageSource
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import signing
 from tests.fakes.images import Item, MemorySource, layer, text
 from tests.fakes.signing import attest, envelope, key, refer, sign, statement
 
 RELEASE, SECURITY, STRANGER = key("release"), key("security"), key("stranger")
 KEYS = {one.public.fingerprint: one.public for one in (RELEASE, SECURITY)}
-DOCUMENT = a.document()
+DOCUMENT = build.document()
 RELEASED = frozenset([RELEASE.public.fingerprint])
 SIGNED_BUNDLE = "https://sigstore.dev/cosign/sign/v1"
 
@@ -69,8 +69,8 @@ async def test_several_signatures_are_told_apart() -> None:
 
 async def test_a_signature_of_another_image_names_that_one() -> None:
     source, digest = image()
-    sign(source, digest, RELEASE, subject=a.DIGEST)
-    assert (await read(source, digest)).signatures == (Signature(RELEASED, frozenset([a.DIGEST])),)
+    sign(source, digest, RELEASE, subject=build.DIGEST)
+    assert (await read(source, digest)).signatures == (Signature(RELEASED, frozenset([build.DIGEST])),)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ async def test_a_signature_of_another_image_names_that_one() -> None:
         b"null",
         b"{}",
         b'{"critical": {"image": 7}}',
-        signing.payload(a.DIGEST, type="atomic container signature"),
-        signing.payload(a.DIGEST, image={}),
+        signing.payload(build.DIGEST, type="atomic container signature"),
+        signing.payload(build.DIGEST, image={}),
     ],
 )
 async def test_a_payload_that_names_no_image_is_about_none(body: bytes) -> None:
@@ -116,7 +116,7 @@ async def test_what_a_stranger_attests_is_no_document() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "kind"),
-    [(a.OTHER_DIGEST, signing.ENVIRONMENT), (None, signing.ENVIRONMENT + "x"), (None, "https://slsa.dev/provenance/v1")],
+    [(build.OTHER_DIGEST, signing.ENVIRONMENT), (None, signing.ENVIRONMENT + "x"), (None, "https://slsa.dev/provenance/v1")],
 )
 async def test_what_is_about_another_image_or_another_matter_is_no_document(subject: str | None, kind: str) -> None:
     source, digest = image()

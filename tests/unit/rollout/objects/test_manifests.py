@@ -11,7 +11,7 @@ from lockstep.rollout.objects import manifests
 from lockstep.rollout.objects.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.objects.service import service_drift
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
@@ -44,15 +44,15 @@ def test_a_deployment_as_the_api_server_returns_it_has_not_drifted(
 ) -> None:
     parsed = Server.model_validate(server)
     of = snapshot(template=template, server=parsed, pre_stop_sleep_seconds=drain, fresh_bytecode=fresh, tmp_size_limit=tmp)
-    desired = manifests.deployment(a.owner(), of, replicas=2, paused=True)
-    stored = live.deployment(a.owner(), of)
+    desired = manifests.deployment(build.owner(), of, replicas=2, paused=True)
+    stored = live.deployment(build.owner(), of)
     assert deployment_drift(desired, stored) is None
     pods = desired["spec"]["template"]["spec"]
     assert difference(pods, live.defaulted_pod_spec(pods), "spec") is None
 
 
 def test_a_service_and_a_budget_as_the_api_server_returns_them_have_not_drifted() -> None:
-    owner, of = a.owner(), snapshot()
+    owner, of = build.owner(), snapshot()
     assert service_drift(manifests.service(owner, of), live.service(owner, of)) is None
     assert budget_drift(manifests.disruption_budget(owner, of.revision), live.budget(owner, of)) is None
 
@@ -84,7 +84,7 @@ def container(of: Snapshot) -> dict[str, Any]:
 
 def test_a_pod_runs_the_pinned_digest_alone() -> None:
     pods = manifests.pod_spec(snapshot(template=FULL))
-    assert [c["image"] for c in pods["containers"]] == [f"{a.REPOSITORY}@{a.DIGEST}"]
+    assert [c["image"] for c in pods["containers"]] == [f"{build.REPOSITORY}@{build.DIGEST}"]
     assert "initContainers" not in pods
     assert pods["nodeSelector"]["kubernetes.io/arch"] == "amd64", "only that platform was scanned"
 
@@ -98,7 +98,7 @@ def test_the_user_can_not_choose_another_architecture() -> None:
 def test_the_user_can_not_set_a_reserved_label() -> None:
     template = PodTemplate.model_validate({"labels": {"lockstep.dev/revision": "active"}})
     of = snapshot(template=template)
-    with_pod_spec = manifests.deployment(a.owner(), of, replicas=1, paused=False)
+    with_pod_spec = manifests.deployment(build.owner(), of, replicas=1, paused=False)
     assert with_pod_spec["spec"]["template"]["metadata"]["labels"]["lockstep.dev/revision"] == of.revision
 
 
@@ -141,7 +141,7 @@ def test_a_token_is_mounted_only_where_a_service_account_was_asked_for() -> None
 
 
 def test_service_deployment_and_budget_select_the_pods_of_one_revision() -> None:
-    owner, of = a.owner(), snapshot()
+    owner, of = build.owner(), snapshot()
     wanted = {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": of.revision}
     with_pod_spec = manifests.deployment(owner, of, replicas=1, paused=False)
     assert with_pod_spec["spec"]["selector"]["matchLabels"] == wanted
@@ -151,7 +151,7 @@ def test_service_deployment_and_budget_select_the_pods_of_one_revision() -> None
 
 
 def test_all_objects_belong_to_the_model_deployment() -> None:
-    owner, of = a.owner(), snapshot()
+    owner, of = build.owner(), snapshot()
     for body in (
         manifests.deployment(owner, of, replicas=1, paused=False),
         manifests.service(owner, of),
@@ -159,16 +159,16 @@ def test_all_objects_belong_to_the_model_deployment() -> None:
         manifests.controller_revision(owner, of),
     ):
         (reference,) = body["metadata"]["ownerReferences"]
-        assert (reference["uid"], reference["controller"]) == (a.UID, True)
+        assert (reference["uid"], reference["controller"]) == (build.UID, True)
         assert body["metadata"]["namespace"] == "team"
 
 
 def test_only_a_completed_deployment_is_paused() -> None:
-    owner, of = a.owner(), snapshot()
+    owner, of = build.owner(), snapshot()
     assert manifests.deployment(owner, of, replicas=1, paused=True)["spec"]["paused"] is True
     assert "paused" not in manifests.deployment(owner, of, replicas=1, paused=False)["spec"]
 
 
 def test_a_controller_revision_holds_the_whole_snapshot() -> None:
-    body = manifests.controller_revision(a.owner(), snapshot(template=FULL))
+    body = manifests.controller_revision(build.owner(), snapshot(template=FULL))
     assert Snapshot.parse(json.loads(body["data"]["snapshot"])) == snapshot(template=FULL)

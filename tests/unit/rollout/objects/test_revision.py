@@ -11,14 +11,14 @@ from lockstep.api.podtemplate import PodTemplate
 from lockstep.api.server import Server
 from lockstep.rollout.objects.manifests import with_pod_spec
 from lockstep.rollout.objects.revision import Snapshot, short_hash, spec_hash
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes.live import snapshot
 
 OTHER: dict[str, Any] = {
     "model": "fraud",
     "version": "4",
     "run_id": "another",
-    "image": f"{a.REPOSITORY}@{a.OTHER_DIGEST}",
+    "image": f"{build.REPOSITORY}@{build.OTHER_DIGEST}",
     "architecture": "arm64",
     "server": Server.model_validate({"port": 8081, "mlflow": {}}),
     "template": PodTemplate.model_validate({"env": [{"name": "WORKERS", "value": "2"}]}),
@@ -75,7 +75,7 @@ def test_every_part_of_the_users_template_makes_another_revision(template: dict[
     ],
 )
 def test_what_changes_no_process_makes_no_new_pins(change: dict[str, Any]) -> None:
-    assert spec_hash(a.spec(**change)) == spec_hash(a.spec())
+    assert spec_hash(build.spec(**change)) == spec_hash(build.spec())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_changes_no_process_makes_no_new_pins(change: dict[str, Any]) -> No
     [
         {"model": {"name": "iris", "version": "4"}},
         {"model": {"name": "iris", "alias": "champion"}},
-        {"image": f"{a.REPOSITORY}:2026-12"},
+        {"image": f"{build.REPOSITORY}:2026-12"},
         {"server": {"port": 8081, "mlflow": {}}},
         {"server": {"port": 8080, "openInferenceV2": {"modelName": "iris"}}},
         {"template": {"env": [{"name": "WORKERS", "value": "2"}]}},
@@ -91,12 +91,12 @@ def test_what_changes_no_process_makes_no_new_pins(change: dict[str, Any]) -> No
     ],
 )
 def test_what_changes_a_process_and_a_raised_retry_make_new_pins(change: dict[str, Any]) -> None:
-    assert spec_hash(a.spec(**change)) != spec_hash(a.spec())
+    assert spec_hash(build.spec(**change)) != spec_hash(build.spec())
 
 
 def test_defaults_that_are_written_out_make_no_new_pins() -> None:
     written = {"template": {"env": [], "terminationGracePeriodSeconds": 60}, "retry": 0}
-    assert spec_hash(a.spec(**written)) == spec_hash(a.spec())
+    assert spec_hash(build.spec(**written)) == spec_hash(build.spec())
 
 
 def test_a_snapshot_is_read_back_as_it_was_written() -> None:
@@ -107,7 +107,7 @@ def test_a_snapshot_is_read_back_as_it_was_written() -> None:
 
 def test_a_snapshot_knows_its_digest_and_object_name() -> None:
     found = snapshot()
-    assert found.digest == a.DIGEST
+    assert found.digest == build.DIGEST
     assert found.object_name == f"iris-{found.revision}"
     assert len(found.object_name.removeprefix("iris")) == 11, "52 characters of a name and a suffix are a DNS label"
 

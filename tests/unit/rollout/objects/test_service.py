@@ -8,10 +8,10 @@ import pytest
 
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.objects.service import replacement, service_drift
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 
-OWNER, OF = a.owner(), live.snapshot()
+OWNER, OF = build.owner(), live.snapshot()
 DESIRED = manifests.service(OWNER, OF)
 Service = dict[str, Any]
 

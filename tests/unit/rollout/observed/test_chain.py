@@ -3,12 +3,12 @@
 import pytest
 
 from lockstep.rollout.observed.chain import controller_of, is_named_after, is_pod_of, is_replica_set_of
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 
-DEPLOYMENT = live.deployment(a.owner(), live.snapshot())
+DEPLOYMENT = live.deployment(build.owner(), live.snapshot())
 NAME = str(DEPLOYMENT["metadata"]["name"])
-LONG = live.deployment(a.owner(), live.snapshot(name="a" * 52))
+LONG = live.deployment(build.owner(), live.snapshot(name="a" * 52))
 
 
 def test_a_replica_set_that_the_deployment_controls_or_has_let_go_of_is_its_own() -> None:

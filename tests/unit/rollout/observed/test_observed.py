@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from lockstep.rollout.observed.observed import Observed, revision_of
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
 OF, OTHER = snapshot(), snapshot(version="4")
-OBSERVED = live.cluster(a.owner(), OF, OTHER)
+OBSERVED = live.cluster(build.owner(), OF, OTHER)
 
 
 def test_a_revision_has_the_pods_that_its_own_replica_sets_control() -> None:

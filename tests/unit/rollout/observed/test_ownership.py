@@ -8,11 +8,11 @@ import pytest
 
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.observed.observed import Observed
-from lockstep.rollout.observed.ownership import lacks_labels_only, stranger
-from tests.fakes import builders as a
+from lockstep.rollout.observed.ownership import foreign_object, lacks_labels_only
+from tests.fakes import builders as build
 from tests.fakes import live
 
-OWNER, OF = a.owner(), live.snapshot()
+OWNER, OF = build.owner(), live.snapshot()
 OURS = live.cluster(OWNER, OF, active=OF)
 Change = Callable[[live.Object], Any]
 KINDS = ("service", "budget")
@@ -51,16 +51,16 @@ def proxied(found: live.Object) -> None:
 
 
 def test_what_the_operator_made_is_ours() -> None:
-    assert stranger(OWNER, OURS, OF) is None
-    assert stranger(OWNER, OURS, None) is None
-    assert stranger(OWNER, Observed(), OF) is None
+    assert foreign_object(OWNER, OURS, OF) is None
+    assert foreign_object(OWNER, OURS, None) is None
+    assert foreign_object(OWNER, Observed(), OF) is None
 
 
 @pytest.mark.parametrize("lost", [unlabelled, mislabelled], ids=["no labels", "another's label"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_owner_reference_proves_nothing(kind: str, lost: Change) -> None:
     """Before the first promotion there is nothing of ours that could have lost its labels."""
-    said = stranger(OWNER, changed(kind, lost), None)
+    said = foreign_object(OWNER, changed(kind, lost), None)
     assert said is not None
     assert labels.MODEL_DEPLOYMENT in said
     assert "rename the ModelDeployment or delete it" in said
@@ -69,12 +69,12 @@ def test_an_owner_reference_proves_nothing(kind: str, lost: Change) -> None:
 @pytest.mark.parametrize("lost", [unlabelled, mislabelled], ids=["no labels", "another's label"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_serves_and_has_lost_nothing_but_its_labels_is_still_ours(kind: str, lost: Change) -> None:
-    assert stranger(OWNER, changed(kind, lost), OF) is None
-    assert stranger(OWNER, changed(kind, lost, elsewhere), OF) is not None
+    assert foreign_object(OWNER, changed(kind, lost), OF) is None
+    assert foreign_object(OWNER, changed(kind, lost, elsewhere), OF) is not None
 
 
 def test_a_label_that_takes_a_service_from_its_proxy_is_no_mere_loss_of_labels() -> None:
-    assert stranger(OWNER, changed("service", proxied), OF) is not None
+    assert foreign_object(OWNER, changed("service", proxied), OF) is not None
 
 
 @pytest.mark.parametrize("change", [disowned, another_owner])
@@ -82,7 +82,7 @@ def test_a_label_that_takes_a_service_from_its_proxy_is_no_mere_loss_of_labels()
 def test_what_another_owns_is_theirs_whatever_its_labels(kind: str, change: Change) -> None:
     """As after a deletion of the ModelDeployment that left its objects behind."""
     for active in (OF, None):
-        assert "is not Lockstep's: rename" in str(stranger(OWNER, changed(kind, change), active))
+        assert "is not Lockstep's: rename" in str(foreign_object(OWNER, changed(kind, change), active))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lockstep.api.podtemplate import PodTemplate
-from lockstep.rollout.observed.pods import controlled_by, edited, pod_fact, tampering
-from tests.fakes import builders as a
+from lockstep.rollout.observed.pods import controlled_by, is_edited, pod_fact, tampering
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
@@ -20,13 +20,13 @@ Object = dict[str, Any]
 
 
 def running() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), OF)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), OF)), "iris-1")
 
 
 def test_a_pod_as_the_node_runs_it_is_the_pod_that_was_asked_for() -> None:
     assert tampering(running(), OF) is None
     fact = pod_fact(running(), OF)
-    assert fact == a.pod("iris-1", unchanged=True)
+    assert fact == build.pod("iris-1", unchanged=True)
 
 
 def server(pod: Object) -> Object:
@@ -80,9 +80,9 @@ def test_what_was_changed_later_would_be_right_in_another_pod(change: str, gener
     pod = running()
     dict((name, act) for name, act, _ in CHANGES)[change](pod)
     pod["metadata"] |= generation
-    assert edited(pod, OF)
+    assert is_edited(pod, OF)
     server(pod)["env"] = [*server(pod)["env"], {"name": "AWS_ROLE_ARN", "value": "x"}]
-    assert not edited(pod, OF), "no other pod would be without the variable, which nobody can add later"
+    assert not is_edited(pod, OF), "no other pod would be without the variable, which nobody can add later"
 
 
 @pytest.mark.parametrize("generation", [None, 1])
@@ -90,7 +90,7 @@ def test_an_image_that_was_another_one_from_the_beginning_would_be_so_again(gene
     pod = running()
     server(pod).update(image="mirror.example.com/iris")
     pod["metadata"]["generation"] = generation
-    assert not edited(pod, OF)
+    assert not is_edited(pod, OF)
 
 
 @pytest.mark.parametrize(("generation", "unchanged"), [(1, True), (2, False), (None, False)])
@@ -161,7 +161,7 @@ FRESH = snapshot(fresh_bytecode=True)
 
 
 def running_fresh() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), FRESH)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), FRESH)), "iris-1")
 
 
 def test_the_directory_for_byte_code_that_was_asked_for_is_no_tampering() -> None:
@@ -189,7 +189,7 @@ READ_ONLY = snapshot(tmp_size_limit="2Gi")
 
 
 def running_read_only() -> Object:
-    return live.pod(live.replica_set(live.deployment(a.owner(), READ_ONLY)), "iris-1")
+    return live.pod(live.replica_set(live.deployment(build.owner(), READ_ONLY)), "iris-1")
 
 
 def test_a_read_only_pod_is_the_pod_that_was_asked_for() -> None:

@@ -25,19 +25,19 @@ from lockstep.rollout.removals import Impairment
 from lockstep.rollout.status.status import (
     StatusInput,
     blocking,
-    ending_status,
+    deletion_status,
     kept_status,
     next_status,
     promoted_history,
     transitions,
 )
-from tests.fakes import builders as a
+from tests.fakes import builders as build
 from tests.fakes import live
 from tests.fakes.live import snapshot
 
 OF = snapshot()
-LATER = a.NOW + timedelta(minutes=5)
-ACTIVE = RevisionStatus(revision=OF.revision, model_version="3", image=OF.image, record="iris-record", start_time=a.NOW)
+LATER = build.NOW + timedelta(minutes=5)
+ACTIVE = RevisionStatus(revision=OF.revision, model_version="3", image=OF.image, record="iris-record", start_time=build.NOW)
 PAUSED = hold(HoldName.PAUSE, Reason.PAUSED, "spec.paused is true")
 CONFLICT = hold(HoldName.NAME, Reason.NAME_CONFLICT, "the Service iris exists")
 
@@ -62,7 +62,7 @@ def status_input(**changes: Any) -> StatusInput:
 def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
     selector = {"lockstep.dev/model-deployment": "iris", "lockstep.dev/revision": selects}
     service = {"metadata": {"name": "iris"}, "spec": {"selector": selector}} if selects is not None else None
-    deployment = live.deployment(a.owner(), OF)
+    deployment = live.deployment(build.owner(), OF)
     pods = [live.pod(live.replica_set(deployment), f"iris-{number}") for number in range(2)]
     for number, pod in enumerate(pods):
         pod["metadata"]["labels"]["lockstep.dev/revision"] = selects or OF.revision
@@ -70,8 +70,10 @@ def observed(*, ready: int = 2, selects: str | None = OF.revision) -> Observed:
     return Observed(deployments={OF.revision: deployment}, service=service, pods=pods)
 
 
-def status(*, owner: ModelDeployment | None = None, ready: int = 2, now: Any = a.NOW, **changes: Any) -> ModelDeploymentStatus:
-    return next_status(owner or a.owner(), observed(ready=ready), status_input(**changes), now)
+def status(
+    *, owner: ModelDeployment | None = None, ready: int = 2, now: Any = build.NOW, **changes: Any
+) -> ModelDeploymentStatus:
+    return next_status(owner or build.owner(), observed(ready=ready), status_input(**changes), now)
 
 
 def conditions(found: ModelDeploymentStatus) -> dict[str, tuple[str, str]]:
@@ -102,7 +104,7 @@ def test_an_active_spec_without_ready_pods_is_promoted_and_not_ready() -> None:
 
 
 def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_is_not_ready_yet() -> None:
-    found = conditions(next_status(a.owner(), observed(selects="before"), status_input(active=ACTIVE), a.NOW))
+    found = conditions(next_status(build.owner(), observed(selects="before"), status_input(active=ACTIVE), build.NOW))
     assert found["Available"] == ("True", "Promoted")
     assert found["Ready"] == ("False", "Switching")
     assert found["Promoted"] == ("True", "Promoted")
@@ -111,12 +113,12 @@ def test_while_the_service_switches_the_revision_before_serves_and_the_new_one_i
 
 def test_what_serves_is_told_by_the_pods_and_not_by_what_a_deployment_counts_as_its_own() -> None:
     apart = replace(observed(), deployments={})
-    found = next_status(a.owner(), apart, status_input(active=ACTIVE), a.NOW)
+    found = next_status(build.owner(), apart, status_input(active=ACTIVE), build.NOW)
     assert conditions(found)["Available"] == ("True", "Promoted")
     assert (found.replicas, found.ready_replicas) == (0, 2)
     stale = observed(ready=0)
     assert stale.deployments[OF.revision]["status"]["readyReplicas"] == 2
-    assert conditions(next_status(a.owner(), stale, status_input(active=ACTIVE), a.NOW))["Available"] == (
+    assert conditions(next_status(build.owner(), stale, status_input(active=ACTIVE), build.NOW))["Available"] == (
         "False",
         "PodsNotReady",
     )
@@ -126,22 +128,22 @@ TAMPERED = Impairment(Reason.ACTIVE_POD_TAMPERED, "pod iris-1 is not what was pr
 
 
 def test_what_serves_otherwise_than_promoted_is_available_and_not_ready() -> None:
-    found = next_status(a.owner(), observed(), status_input(active=ACTIVE), a.NOW, impairment=TAMPERED)
+    found = next_status(build.owner(), observed(), status_input(active=ACTIVE), build.NOW, impairment=TAMPERED)
     assert conditions(found)["Available"] == ("True", "ActivePodTampered")
     assert conditions(found)["Ready"] == ("False", "ActivePodTampered")
     assert conditions(found)["Promoted"] == ("True", "Promoted")
     checked = status_input(active=ACTIVE, candidate=candidate(MISMATCH))
-    both = conditions(next_status(a.owner(), observed(), checked, a.NOW, impairment=TAMPERED))
+    both = conditions(next_status(build.owner(), observed(), checked, build.NOW, impairment=TAMPERED))
     assert (both["Available"], both["Ready"]) == (("True", "ActivePodTampered"), ("False", "EnvironmentMismatch"))
 
 
 def test_while_something_is_put_right_the_status_takes_back_what_does_not_hold_and_claims_nothing() -> None:
-    owner = a.owner(status=dict(status(active=ACTIVE)), generation=2)
+    owner = build.owner(status=dict(status(active=ACTIVE)), generation=2)
     kept = kept_status(owner, observed(ready=0), ACTIVE, LATER, None)
     assert conditions(kept)["Available"] == conditions(kept)["Ready"] == ("False", "PodsNotReady")
     assert kept.ready_replicas == 0
     assert kept.observed_generation == 1, "the spec is not answered for yet"
-    again = a.owner(status=dict(kept), generation=2)
+    again = build.owner(status=dict(kept), generation=2)
     back = kept_status(again, observed(), ACTIVE, LATER, None)
     assert conditions(back)["Available"] == ("True", "Promoted")
     assert conditions(back)["Ready"] == ("False", "PodsNotReady")
@@ -149,21 +151,21 @@ def test_while_something_is_put_right_the_status_takes_back_what_does_not_hold_a
 
 
 def test_what_is_being_deleted_says_that_nobody_keeps_it_up() -> None:
-    owner = a.owner(status=dict(status(active=ACTIVE)))
-    serves, lies = ending_status(owner, observed(), ACTIVE, LATER), ending_status(owner, observed(ready=0), ACTIVE, LATER)
+    owner = build.owner(status=dict(status(active=ACTIVE)))
+    serves, lies = deletion_status(owner, observed(), ACTIVE, LATER), deletion_status(owner, observed(ready=0), ACTIVE, LATER)
     assert conditions(serves)["Available"] == ("True", "Deleting")
     assert conditions(lies)["Available"] == ("False", "PodsNotReady")
     assert conditions(serves)["Ready"] == conditions(lies)["Ready"] == ("False", "Deleting")
-    assert ending_status(a.owner(status=dict(serves)), observed(), ACTIVE, LATER) == serves
+    assert deletion_status(build.owner(status=dict(serves)), observed(), ACTIVE, LATER) == serves
 
 
 def test_without_a_service_nothing_is_available_however_many_pods_are_ready() -> None:
-    found = conditions(next_status(a.owner(), observed(selects=None), status_input(active=ACTIVE), a.NOW))
+    found = conditions(next_status(build.owner(), observed(selects=None), status_input(active=ACTIVE), build.NOW))
     assert found["Available"] == found["Ready"] == ("False", "Switching")
 
 
 def test_an_active_spec_of_no_replicas_is_available_as_asked_for() -> None:
-    assert conditions(status(owner=a.owner(replicas=0), active=ACTIVE, ready=0))["Ready"] == ("True", "Promoted")
+    assert conditions(status(owner=build.owner(replicas=0), active=ACTIVE, ready=0))["Ready"] == ("True", "Promoted")
 
 
 def test_a_refusal_stalls_and_names_the_gate_and_what_serves_goes_on() -> None:
@@ -228,7 +230,7 @@ def test_nothing_active_and_no_candidate_is_not_said_to_be_promoted() -> None:
 
 def test_a_gate_that_was_switched_off_leaves_no_condition_behind() -> None:
     before = status(candidate=candidate(*ALL_PASSED[:2], MISMATCH))
-    owner = a.owner(status=dict(before))
+    owner = build.owner(status=dict(before))
     after = status(owner=owner, candidate=candidate(gate("lineage"), gate("image"), gate("readiness")))
     assert "EnvironmentMatched" not in conditions(after)
     assert "LineageVerified" in conditions(after)
@@ -241,7 +243,7 @@ def test_findings_about_the_active_revision_show_in_the_gates_conditions() -> No
 
 
 def test_conditions_stand_in_the_order_of_their_declaration_and_carry_the_generation() -> None:
-    found = status(owner=a.owner(generation=7), active=ACTIVE, candidate=candidate(*ALL_PASSED))
+    found = status(owner=build.owner(generation=7), active=ACTIVE, candidate=candidate(*ALL_PASSED))
     order = [str(one) for one in ConditionType]
     assert [condition.type for condition in found.conditions] == order
     assert {condition.observed_generation for condition in found.conditions} == {7}
@@ -250,13 +252,13 @@ def test_conditions_stand_in_the_order_of_their_declaration_and_carry_the_genera
 
 def test_the_transition_time_moves_only_when_a_status_flips() -> None:
     first = status(active=ACTIVE)
-    owner = a.owner(status=dict(first), generation=2)
+    owner = build.owner(status=dict(first), generation=2)
     second = status(owner=owner, active=ACTIVE, candidate=candidate(MISMATCH), now=LATER)
     times = {condition.type: condition.last_transition_time for condition in second.conditions}
-    assert times["Available"] == a.NOW, "still available"
+    assert times["Available"] == build.NOW, "still available"
     assert times["Ready"] == LATER, "no longer ready"
     third = status(
-        owner=a.owner(status=dict(second), generation=3),
+        owner=build.owner(status=dict(second), generation=3),
         active=ACTIVE,
         candidate=candidate(gate("image", "Rejected", Reason.IMAGE_NOT_FOUND)),
         now=LATER + timedelta(minutes=5),
@@ -290,8 +292,8 @@ def test_equal_situations_give_equal_statuses(
     ready: int, present: list[GateStatus] | None, checked: CandidateStatus | None, **changes: Any
 ) -> None:
     before = status(candidate=candidate(*present)) if present is not None else ModelDeploymentStatus()
-    first = status(owner=a.owner(status=dict(before)), ready=ready, candidate=checked, **changes)
-    owner = a.owner(status=dict(first))
+    first = status(owner=build.owner(status=dict(before)), ready=ready, candidate=checked, **changes)
+    owner = build.owner(status=dict(first))
     second = status(owner=owner, ready=ready, candidate=checked, now=LATER, **changes)
     assert second == first
     assert ModelDeploymentStatus.model_validate(first.payload()) == first, "what was written is what is read"
@@ -306,15 +308,15 @@ def test_equal_situations_give_equal_statuses(
 
 def test_the_history_names_each_revision_once_newest_first_and_is_bounded() -> None:
     entries = [RevisionStatus(revision=f"r{n}") for n in range(12)]
-    owner = a.owner(status={"active": ACTIVE, "history": entries[:10]})
+    owner = build.owner(status={"active": ACTIVE, "history": entries[:10]})
     after = promoted_history(owner, RevisionStatus(revision="r3"))
     assert [entry.revision for entry in after] == [OF.revision, "r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]
-    assert promoted_history(a.owner(), ACTIVE) == []
+    assert promoted_history(build.owner(), ACTIVE) == []
     assert OF.revision not in [e.revision for e in promoted_history(owner, ACTIVE)], "the active one is no history"
 
 
 def test_an_alias_shows_the_version_that_it_led_to() -> None:
-    owner = a.owner(model={"name": "iris", "alias": "champion"})
+    owner = build.owner(model={"name": "iris", "alias": "champion"})
     assert status(owner=owner, candidate=candidate()).model == "iris/champion=4"
     assert status(owner=owner, active=ACTIVE).model == "iris/champion=3"
     assert status(owner=owner, candidate=candidate(model_version=None)).model == "iris/champion"
@@ -336,7 +338,7 @@ def test_all_holds_are_shown_and_the_first_one_is_the_cause() -> None:
     assert blocking(after) == after.holds[0]
     refused = status(candidate=candidate(MISMATCH), holds=[CONFLICT, PAUSED])
     assert blocking(refused) == MISMATCH, "lifting the holds would not help"
-    assert status(owner=a.owner(status=dict(after)), candidate=candidate(*ALL_PASSED)).holds == []
+    assert status(owner=build.owner(status=dict(after)), candidate=candidate(*ALL_PASSED)).holds == []
 
 
 # --- news --------------------------------------------------------------------------------------------------------------
@@ -347,7 +349,7 @@ def news(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[EventReaso
 
 
 def told(before: dict[str, Any], after: dict[str, Any]) -> list[Any]:
-    return transitions(a.owner(status=before), ModelDeploymentStatus().model_copy(update={"model": "iris/4"} | after))
+    return transitions(build.owner(status=before), ModelDeploymentStatus().model_copy(update={"model": "iris/4"} | after))
 
 
 CRASHING = gate("readiness", "Pending", Reason.POD_CRASHED)
@@ -393,22 +395,22 @@ def test_a_transition_is_told_once(before: dict[str, Any], after: dict[str, Any]
 
 
 def test_what_serves_no_longer_as_promoted_is_told_once_an_episode() -> None:
-    well, bad = status(active=ACTIVE), next_status(a.owner(), observed(ready=0), status_input(active=ACTIVE), LATER)
-    (first,) = transitions(a.owner(status=dict(well)), bad)
+    well, bad = status(active=ACTIVE), next_status(build.owner(), observed(ready=0), status_input(active=ACTIVE), LATER)
+    (first,) = transitions(build.owner(status=dict(well)), bad)
     assert (first.reason, first.warning) == (EventReason.ACTIVE_DEGRADED, True)
     assert first.note == "PodsNotReady: The active revision has no ready pods."
-    assert transitions(a.owner(status=dict(bad)), bad) == []
-    assert transitions(a.owner(status=dict(bad)), well) == []
-    (same,) = transitions(a.owner(status=dict(well)), bad)
+    assert transitions(build.owner(status=dict(bad)), bad) == []
+    assert transitions(build.owner(status=dict(bad)), well) == []
+    (same,) = transitions(build.owner(status=dict(well)), bad)
     assert same.key == first.key, "told again by the process that comes after a crash it is one event"
-    healed = next_status(a.owner(status=dict(bad)), observed(), status_input(active=ACTIVE), LATER)
-    (second,) = transitions(a.owner(status=dict(healed)), bad)
+    healed = next_status(build.owner(status=dict(bad)), observed(), status_input(active=ACTIVE), LATER)
+    (second,) = transitions(build.owner(status=dict(healed)), bad)
     assert second.key != first.key
 
 
 def test_pods_that_are_not_ready_because_more_were_asked_for_are_no_news() -> None:
-    none = status(owner=a.owner(replicas=0), active=ACTIVE, ready=0)
-    assert transitions(a.owner(status=dict(none), generation=2), status(active=ACTIVE, ready=0)) == []
+    none = status(owner=build.owner(replicas=0), active=ACTIVE, ready=0)
+    assert transitions(build.owner(status=dict(none), generation=2), status(active=ACTIVE, ready=0)) == []
 
 
 def test_a_finding_in_audit_mode_is_no_news_of_a_block() -> None:
@@ -445,6 +447,6 @@ def test_notes_say_what_happened_to_what() -> None:
 def test_going_back_to_an_earlier_spec_is_told_again() -> None:
     refused = gate("environment", "Rejected", Reason.ENVIRONMENT_MISMATCH)
     after = status(candidate=candidate(refused, revision="aaa"))
-    first, later = (transitions(a.owner(generation=number), after) for number in (1, 3))
+    first, later = (transitions(build.owner(generation=number), after) for number in (1, 3))
     assert [news.reason for news in first] == [news.reason for news in later]
     assert not {news.key for news in first} & {news.key for news in later}
