@@ -1,9 +1,13 @@
 """The resources of Lockstep's API, each written once: manifests, clients, watches and CRDs take them from here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 GROUP = "lockstep.dev"
 VERSION = "v1alpha1"
+
+Object = dict[str, Any]
+"""A Kubernetes object as plain JSON data."""
 
 
 @dataclass(frozen=True)

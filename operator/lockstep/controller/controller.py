@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ from lockstep.controller.sources.gather import Gatherer, Services
 from lockstep.controller.sources.gatherings import Gatherings
 from lockstep.controller.sources.images import ImagesOf
 from lockstep.controller.sources.modelreads import ModelReads
-from lockstep.controller.sources.registries import MLflowRegistries, credentials_from_environment
+from lockstep.controller.sources.registries import MLflowRegistries
 from lockstep.controller.sources.scans import Scans
 from lockstep.fairslots import FairSlots
 from lockstep.gates.gate import Gate
@@ -48,6 +49,7 @@ from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.scan import Scanner
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
+from lockstep.lineage.connection import MLflowCredentials
 from lockstep.observability.metrics import Metrics
 from lockstep.readiness.audit import HttpAuditor
 from lockstep.readiness.port import Auditor
@@ -158,7 +160,7 @@ class Controller:
         self._health = Health()
         self._stop = asyncio.Event()
         self._pending: set[asyncio.Task[None]] = set()
-        registries = MLflowRegistries(session, credentials_from_environment())
+        registries = MLflowRegistries(session, MLflowCredentials.from_environment(os.environ))
         workers = Processes(settings.limits.record, at_once=settings.scan_processes)
         parts = Parts(cluster, clock, registries, HttpAuditor(), images, workers, self._metrics)
         self._assembly = build_reconciler(parts, settings)

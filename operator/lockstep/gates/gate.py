@@ -67,7 +67,7 @@ class Gate:
     condition: StrEnum
     """Type of its condition, a member of `ConditionType`."""
     judge: Callable[[Evidence], Result]
-    """Pure. It takes the facts that it needs by `known`; for one that is not known, `evaluate` answers in its place."""
+    """Pure. It takes the facts that it needs by `require`; for one that is not known, `evaluate` answers in its place."""
     stage: Stage = Stage.BEFORE_PODS
     always_enforced: bool = False
     """True where no policy can switch it off or let it report only."""

@@ -29,6 +29,15 @@ class MLflowCredentials:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
 
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "MLflowCredentials":
+        """Read MLflow's own variables (mlflow.org, "Authentication"); empty ones count as unset."""
+        return cls(
+            username=environ.get("MLFLOW_TRACKING_USERNAME") or None,
+            password=environ.get("MLFLOW_TRACKING_PASSWORD") or None,
+            token=environ.get("MLFLOW_TRACKING_TOKEN") or None,
+        )
+
     def headers(self) -> dict[str, str]:
         """Return the Authorization header."""
         if self.token:

@@ -1,27 +1,26 @@
 """What is to be done to the cluster, as data: decided purely, carried out by `controller.reconcile.act`."""
 
 from dataclasses import dataclass
-from typing import Any
 
-Manifest = dict[str, Any]
+from lockstep.api.kinds import Object
 
 
 @dataclass(frozen=True)
 class Create:
     """Create an object; one of the same name that exists by now is left alone and checked at the next reconciliation."""
 
-    body: Manifest
+    body: Object
 
 
 @dataclass(frozen=True)
 class Apply:
     """Take an object a step further (server-side apply) from the state that was read."""
 
-    body: Manifest
+    body: Object
     resource_version: str
 
 
-def apply_step(desired: Manifest, live: Manifest) -> Apply:
+def apply_step(desired: Object, live: Object) -> Apply:
     """Return the step from a live object to the desired one.
 
     With its uid: a server-side apply onto an object that has gone meanwhile would make a new one.
@@ -35,7 +34,7 @@ def apply_step(desired: Manifest, live: Manifest) -> Apply:
 class Correct:
     """Replace an object as a whole. With `why` it is a correction of somebody else's act, which an event reports."""
 
-    body: Manifest
+    body: Object
     resource_version: str
     why: str | None = None
 

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from lockstep.api.kinds import Object
 from lockstep.api.modeldeployment import (
     CandidateStatus,
     GateOutcome,
@@ -43,7 +44,7 @@ from lockstep.images.reference import repository_of
 from lockstep.rollout.actions import Action, Create, Delete, Scale, apply_step
 from lockstep.rollout.objects import manifests
 from lockstep.rollout.objects.revision import Snapshot, spec_hash
-from lockstep.rollout.observed.observed import Object, Observed
+from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.status.results import gate_status
 
 

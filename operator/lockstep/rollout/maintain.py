@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from lockstep.api.kinds import Object
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import Reason
-from lockstep.rollout.actions import Action, Correct, Create, Delete, Manifest, Scale, apply_step
+from lockstep.rollout.actions import Action, Correct, Create, Delete, Scale, apply_step
 from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.objects.drift import budget_drift, deployment_drift, difference
 from lockstep.rollout.objects.revision import Snapshot, short_hash
 from lockstep.rollout.objects.service import is_headless, replacement, service_drift
 from lockstep.rollout.observed.bearers import Standing, bearers
-from lockstep.rollout.observed.observed import Object, Observed, revision_of, selected_revision
+from lockstep.rollout.observed.observed import Observed, revision_of, selected_revision
 from lockstep.rollout.removals import Impairment, removals
 
 
@@ -135,7 +136,7 @@ def fingerprint(deployment: Object) -> str:
     return short_hash(deployment["spec"]["template"])
 
 
-def _drift_of_replica_sets(observed: Observed, snapshot: Snapshot, desired: Manifest) -> Iterator[Action]:
+def _drift_of_replica_sets(observed: Observed, snapshot: Snapshot, desired: Object) -> Iterator[Action]:
     """Find ReplicaSets of ours that make other pods or have lost their labels, and put them right; an adopted one goes."""
     # Also those without pods: the Deployment controller adopts what bears its labels, and would scale it up again.
     found = observed.replica_sets_of(snapshot.revision)
@@ -186,7 +187,7 @@ def _previous(owner: ModelDeployment) -> str | None:
     return owner.status.history[0].revision if owner.status.history else None
 
 
-def _is_own_switch(owner: ModelDeployment, desired: Manifest, live: Object) -> bool:
+def _is_own_switch(owner: ModelDeployment, desired: Object, live: Object) -> bool:
     """Return whether a change is the switch from the revision before, and not somebody else's.
 
     A new port is no such step: a server-side apply merges ports by number and would leave the old one beside it.
@@ -261,7 +262,7 @@ def _old_revisions(
     return actions, due
 
 
-def _with_live_metadata(live: Object, desired: Manifest) -> Manifest:
+def _with_live_metadata(live: Object, desired: Object) -> Object:
     """Return the live object with our whole spec in it; what the API server allocated (addresses) stays."""
     body = copy.deepcopy(live)
     body.pop("status", None)

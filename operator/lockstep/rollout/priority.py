@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
-Object = dict[str, Any]
+from lockstep.api.kinds import Object
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Access:
 
     def mlflow(self, tracking_uri: str) -> MLflowRegistry:
         """Return a client for one tracking server."""
-        return MLflowRegistry(self.session, tracking_uri, mlflow_credentials())
+        return MLflowRegistry(self.session, tracking_uri, MLflowCredentials.from_environment(os.environ))
 
     async def open(self, reference: str, policy: PromotionPolicy | None = None) -> tuple[ImageSource, str]:
         """Open a reference; which policy governs makes no difference here."""
@@ -92,15 +92,6 @@ def _limits() -> Limits:
 def with_login_hint(message: str, logins: Logins) -> str:
     """Return why a registry refused, with what could not be used of the stored credentials."""
     return "; ".join((message, *logins.unusable))
-
-
-def mlflow_credentials() -> MLflowCredentials:
-    """Read MLflow's own variables (mlflow.org, "Authentication")."""
-    return MLflowCredentials(
-        username=os.environ.get("MLFLOW_TRACKING_USERNAME"),
-        password=os.environ.get("MLFLOW_TRACKING_PASSWORD"),
-        token=os.environ.get("MLFLOW_TRACKING_TOKEN"),
-    )
 
 
 def parse_platform(text: str) -> ImagePlatform:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from lockstep.api.kinds import ENVIRONMENT_RECORD as ENVIRONMENT_RECORD
 from lockstep.api.kinds import LAYER_RECORD as LAYER_RECORD
@@ -12,10 +12,7 @@ from lockstep.api.kinds import MODEL_DEPLOYMENT as MODEL_DEPLOYMENT
 from lockstep.api.kinds import PROMOTION_POLICY as PROMOTION_POLICY
 from lockstep.api.kinds import PROMOTION_RECORD as PROMOTION_RECORD
 from lockstep.api.kinds import Kind as Kind
-
-Object = dict[str, Any]
-"""A Kubernetes object as plain JSON data."""
-
+from lockstep.api.kinds import Object as Object
 
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
 REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")

@@ -1,6 +1,5 @@
 """The clients of the MLflow servers that policies name."""
 
-import os
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,12 +19,3 @@ class MLflowRegistries:
     def at(self, tracking_uri: str) -> ModelRegistry:
         """See `Registries.at`."""
         return MLflowRegistry(self.session, tracking_uri, self.credentials)
-
-
-def credentials_from_environment() -> MLflowCredentials:
-    """Read MLflow's own variables, which the chart fills from a Secret."""
-    return MLflowCredentials(
-        username=os.environ.get("MLFLOW_TRACKING_USERNAME") or None,
-        password=os.environ.get("MLFLOW_TRACKING_PASSWORD") or None,
-        token=os.environ.get("MLFLOW_TRACKING_TOKEN") or None,
-    )

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-Manifest = dict[str, Any]
+from lockstep.api.kinds import Object
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal("1e3"),
@@ -18,7 +18,7 @@ _QUANTITIES_BELOW = ("limits", "requests")
 _QUANTITIES = ("sizeLimit",)
 
 
-def deployment_drift(desired: Manifest, live: Manifest) -> str | None:
+def deployment_drift(desired: Object, live: Object) -> str | None:
     """Return where a Deployment's template, selector or strategy differs from the desired one; None when nowhere.
 
     Replicas and `paused` are steps of the rollout and not compared here.
@@ -30,17 +30,17 @@ def deployment_drift(desired: Manifest, live: Manifest) -> str | None:
     return label_drift(desired, live)
 
 
-def budget_drift(desired: Manifest, live: Manifest) -> str | None:
+def budget_drift(desired: Object, live: Object) -> str | None:
     """Return where a PodDisruptionBudget differs; None when nowhere."""
     return difference(desired["spec"], live.get("spec"), "spec") or label_drift(desired, live)
 
 
-def revision_drift(desired: Manifest, live: Manifest) -> str | None:
+def revision_drift(desired: Object, live: Object) -> str | None:
     """Return where a ControllerRevision differs; None when nowhere."""
     return difference(desired["data"], live.get("data"), "data") or label_drift(desired, live)
 
 
-def label_drift(desired: Manifest, live: Manifest) -> str | None:
+def label_drift(desired: Object, live: Object) -> str | None:
     """Return which of the desired labels an object lacks; None when it has them all."""
     have = live.get("metadata", {}).get("labels") or {}
     missing = [key for key, value in desired["metadata"]["labels"].items() if have.get(key) != value]
@@ -74,7 +74,7 @@ def _list_difference(desired: list[Any], live: list[Any], path: str) -> str | No
     return next((where for where in found if where), None)
 
 
-def _mapping_difference(desired: Manifest, live: Manifest, path: str) -> str | None:
+def _mapping_difference(desired: Object, live: Object, path: str) -> str | None:
     quantities = path.rpartition(".")[2] in _QUANTITIES_BELOW
     for key in sorted(desired.keys() | live.keys()):
         wanted, have = desired.get(key), live.get(key)

@@ -1,9 +1,8 @@
 """Who gets the traffic of the owned Service besides the pods that it selects: what others wrote into its endpoints."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-Object = dict[str, Any]
+from lockstep.api.kinds import Object
 
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label of an EndpointSlice: whose traffic its addresses get (discovery/v1)."""

@@ -5,15 +5,13 @@ Written out, so that drift is a plain comparison: what a live object has beyond 
 
 import copy
 from dataclasses import replace
-from typing import Any
 
-from lockstep.api.kinds import MODEL_DEPLOYMENT
+from lockstep.api.kinds import MODEL_DEPLOYMENT, Object
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.api.podtemplate import PodTemplate
 from lockstep.rollout.objects import labels
 from lockstep.rollout.objects.revision import Snapshot
 
-Manifest = dict[str, Any]
 CONTAINER = "server"
 _PORT_NAME = "http"
 _BYTECODE = "lockstep-bytecode"
@@ -22,7 +20,7 @@ _TMP = "lockstep-tmp"
 _TMP_PATH = "/tmp"
 
 
-def owner_reference(owner: ModelDeployment) -> Manifest:
+def owner_reference(owner: ModelDeployment) -> Object:
     """Return the reference that makes the garbage collector clean up after the ModelDeployment."""
     return {
         "apiVersion": MODEL_DEPLOYMENT.api_version,
@@ -34,10 +32,10 @@ def owner_reference(owner: ModelDeployment) -> Manifest:
     }
 
 
-def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, paused: bool) -> Manifest:
+def deployment(owner: ModelDeployment, snapshot: Snapshot, *, replicas: int, paused: bool) -> Object:
     """Render a revision's Deployment. A completed one is paused: template edits do nothing then, scaling works."""
     marks = labels.of_revision(snapshot.name, snapshot.revision)
-    spec: Manifest = {
+    spec: Object = {
         "replicas": replicas,
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": 600,
@@ -68,15 +66,15 @@ def with_pod_spec(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, pod=_pod_spec(snapshot))
 
 
-def pod_spec(snapshot: Snapshot) -> Manifest:
+def pod_spec(snapshot: Snapshot) -> Object:
     """Return the pod spec of a revision: as it was rendered when the revision was made, where that is known."""
     return copy.deepcopy(snapshot.pod) if snapshot.pod is not None else _pod_spec(snapshot)
 
 
-def _pod_spec(snapshot: Snapshot) -> Manifest:
+def _pod_spec(snapshot: Snapshot) -> Object:
     """Render the pod: one container, the pinned image, and the user's closed list of parts."""
     template = snapshot.template
-    spec: Manifest = {
+    spec: Object = {
         "containers": [_container(snapshot)],
         "dnsPolicy": "ClusterFirst",
         "restartPolicy": "Always",
@@ -105,9 +103,9 @@ def _pod_spec(snapshot: Snapshot) -> Manifest:
     return spec
 
 
-def _container(snapshot: Snapshot) -> Manifest:
+def _container(snapshot: Snapshot) -> Object:
     template, server = snapshot.template, snapshot.server
-    container: Manifest = {
+    container: Object = {
         "name": CONTAINER,
         "image": snapshot.image,
         "imagePullPolicy": "IfNotPresent",
@@ -141,8 +139,8 @@ def _container(snapshot: Snapshot) -> Manifest:
     return container
 
 
-def _resources(template: PodTemplate) -> Manifest:
-    resources: Manifest = {}
+def _resources(template: PodTemplate) -> Object:
+    resources: Object = {}
     if template.resources.limits:
         resources["limits"] = template.resources.limits
     # A limit without a request is its own request: the API server writes it out, so we do.
@@ -152,7 +150,7 @@ def _resources(template: PodTemplate) -> Manifest:
     return resources
 
 
-def service(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
+def service(owner: ModelDeployment, snapshot: Snapshot) -> Object:
     """Render the Service, which has the ModelDeployment's name and selects the pods of one revision."""
     return {
         "apiVersion": "v1",
@@ -181,7 +179,7 @@ def service(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
     }
 
 
-def disruption_budget(owner: ModelDeployment, revision: str) -> Manifest:
+def disruption_budget(owner: ModelDeployment, revision: str) -> Object:
     """Render the PodDisruptionBudget of the active revision; the candidate's pods do not count."""
     return {
         "apiVersion": "policy/v1",
@@ -196,7 +194,7 @@ def disruption_budget(owner: ModelDeployment, revision: str) -> Manifest:
     }
 
 
-def controller_revision(owner: ModelDeployment, snapshot: Snapshot) -> Manifest:
+def controller_revision(owner: ModelDeployment, snapshot: Snapshot) -> Object:
     """Render the ControllerRevision that keeps a snapshot; its data is immutable (apps/v1).
 
     The data is one text, since the API server compares it byte by byte: what its patches write anew has to come out the same,

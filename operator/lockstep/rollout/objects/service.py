@@ -7,7 +7,8 @@ that decide who gets the traffic.
 import copy
 from typing import Any
 
-from lockstep.rollout.objects.drift import Manifest, difference, label_drift
+from lockstep.api.kinds import Object
+from lockstep.rollout.objects.drift import difference, label_drift
 
 # Parts of the spec that decide who is reached (core/v1, ServiceSpec); not all that there are, so that a default that a newer
 # API server adds is nobody's change. Addresses are allocated, and a port of the node is a matter of the type.
@@ -30,7 +31,7 @@ _ANNOTATIONS = (
 )
 
 
-def service_drift(desired: Manifest, live: Manifest) -> str | None:
+def service_drift(desired: Object, live: Object) -> str | None:
     """Return where a Service differs in what decides who gets the traffic; None when nowhere."""
     wanted, spec = desired["spec"], live.get("spec", {})
     for key in _DECIDING:
@@ -42,12 +43,12 @@ def service_drift(desired: Manifest, live: Manifest) -> str | None:
     return difference(wanted["ports"], ports, "spec.ports") or _foreign_metadata(live) or label_drift(desired, live)
 
 
-def is_headless(live: Manifest) -> bool:
+def is_headless(live: Object) -> bool:
     """Return whether a Service has no address of its own, which no update can give it any more."""
     return bool(live.get("spec", {}).get("clusterIP") == "None")
 
 
-def replacement(desired: Manifest, live: Manifest) -> Manifest:
+def replacement(desired: Object, live: Object) -> Object:
     """Return the live Service with our whole spec in it; what was allocated stays, and metadata that decides nothing."""
     metadata = copy.deepcopy(live["metadata"])
     metadata.pop("managedFields", None)
@@ -61,7 +62,7 @@ def replacement(desired: Manifest, live: Manifest) -> Manifest:
     return kind | {"metadata": metadata, "spec": one | copy.deepcopy(desired["spec"])}
 
 
-def _foreign_metadata(live: Manifest) -> str | None:
+def _foreign_metadata(live: Object) -> str | None:
     marks = [f"metadata.labels[{key}]" for key in sorted(_map(live, "labels")) if _decides(key)]
     notes = [f"metadata.annotations[{key}]" for key in sorted(_map(live, "annotations")) if key in _ANNOTATIONS]
     return next(iter(marks + notes), None)
@@ -71,6 +72,6 @@ def _decides(label: str) -> bool:
     return label in _LABELS or label.startswith(_LABEL_PREFIXES)
 
 
-def _map(live: Manifest, part: str) -> dict[str, Any]:
+def _map(live: Object, part: str) -> dict[str, Any]:
     found: dict[str, Any] = live["metadata"].get(part) or {}
     return found

@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
+from lockstep.api.kinds import Object
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.observed.chain import is_pod_of
 from lockstep.rollout.observed.observed import Observed, is_ready, revision_of
 from lockstep.rollout.observed.pods import is_edited, tampering
 
-Object = dict[str, Any]
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 

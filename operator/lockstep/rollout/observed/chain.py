@@ -1,11 +1,9 @@
 """Whose ReplicaSets and pods are: by their controller and by their name, since labels can be taken away."""
 
 import re
-from typing import Any
 
+from lockstep.api.kinds import Object
 from lockstep.rollout.observed.pods import controlled_by
-
-Object = dict[str, Any]
 
 # A pod-template-hash is a number of 32 bits in an alphabet of letters and digits (controller.ComputeHash).
 _HASH = re.compile(r"[a-z0-9]{1,10}", re.ASCII)

@@ -2,12 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from lockstep.api.kinds import Object
 from lockstep.rollout.objects import labels
 from lockstep.rollout.observed.chain import is_pod_of, is_replica_set_of
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ they like. Lockstep's labels do, since the chart's guards let nobody else write 
 
 from collections.abc import Callable
 
+from lockstep.api.kinds import Object
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.rollout.objects import labels, manifests
-from lockstep.rollout.objects.drift import Manifest, budget_drift, deployment_drift, revision_drift
+from lockstep.rollout.objects.drift import budget_drift, deployment_drift, revision_drift
 from lockstep.rollout.objects.revision import Snapshot
 from lockstep.rollout.objects.service import service_drift
-from lockstep.rollout.observed.observed import Object, Observed
+from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.observed.pods import controlled_by
 
-_DRIFTS: dict[str, Callable[[Manifest, Manifest], str | None]] = {
+_DRIFTS: dict[str, Callable[[Object, Object], str | None]] = {
     "Deployment": deployment_drift,
     "Service": service_drift,
     "PodDisruptionBudget": budget_drift,
@@ -20,13 +21,13 @@ _DRIFTS: dict[str, Callable[[Manifest, Manifest], str | None]] = {
 }
 
 
-def drift(desired: Manifest, live: Manifest) -> str | None:
+def drift(desired: Object, live: Object) -> str | None:
     """Return where an object differs from the desired one, as its kind is compared; None when nowhere, or of another kind."""
     compare = _DRIFTS.get(desired["kind"])
     return compare(desired, live) if compare is not None else None
 
 
-def lacks_labels_only(desired: Manifest, live: Manifest) -> bool:
+def lacks_labels_only(desired: Object, live: Object) -> bool:
     """Return whether a live object is the desired one but for labels of ours, so that it may be ours and have lost them.
 
     Whoever made it: with the labels it is, in all that is compared, the object that we would make in its place.
@@ -58,6 +59,6 @@ def foreign_object(owner: ModelDeployment, observed: Observed, active: Snapshot 
     return None
 
 
-def _is_ours(owner: ModelDeployment, live: Object, desired: Manifest | None) -> bool:
+def _is_ours(owner: ModelDeployment, live: Object, desired: Object | None) -> bool:
     marked = (live["metadata"].get("labels") or {}).get(labels.MODEL_DEPLOYMENT) == owner.name
     return controlled_by(live, owner.uid) and (marked or (desired is not None and lacks_labels_only(desired, live)))

@@ -2,13 +2,12 @@
 
 from typing import Any
 
+from lockstep.api.kinds import Object
 from lockstep.gates.evidence import PodFact
 from lockstep.gates.rules.rootfilesystem import says_read_only
 from lockstep.rollout.objects.drift import difference
 from lockstep.rollout.objects.manifests import CONTAINER, pod_spec
 from lockstep.rollout.objects.revision import Snapshot
-
-Object = dict[str, Any]
 
 # What admission adds to every pod of a cluster: the mounted token, and nothing else that could change a process.
 _TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -6,14 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lockstep.api.kinds import Object
 from lockstep.api.promotionpolicy import PromotionPolicy, PromotionPolicyStatus
 from lockstep.api.reasons import PolicyConditionType, Reason
 from lockstep.gates.chain import unknown_gates
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
 from lockstep.rollout.status.conditions import Conditions
-
-Object = dict[str, Any]
 
 
 def marked_default(policies: Collection[Object]) -> list[str]:
