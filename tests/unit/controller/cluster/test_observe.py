@@ -1,12 +1,23 @@
 """What is read for one ModelDeployment, and how often the API server is asked for it."""
 
+from typing import Any
+
+import pytest
+
 from lockstep.controller.cluster import ports
-from lockstep.controller.cluster.observe import observe
+from lockstep.controller.cluster.observe import foreign_services, observe
 from lockstep.controller.cluster.ports import Object
-from lockstep.rollout.objects import labels
+from lockstep.rollout.objects import labels, manifests
 from lockstep.rollout.observed.ownership import foreign_object
+from tests.fakes import builders as build
+from tests.fakes import live
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.connection import Connection
 from tests.flow.world import TEAM, World, serving_world
+
+OF = live.snapshot()
+OWNER = build.owner()
 
 
 class Counting(Connection):
@@ -75,3 +86,52 @@ async def test_a_stranger_under_a_revisions_name_is_told_for_that_revision_alone
     world.cluster.edit(ports.SERVICE, TEAM, "iris", lambda s: s["metadata"].pop("ownerReferences"))
     observed = await observe(world.connection, world.owner)
     assert "the Service iris exists already" in str(foreign_object(world.owner, observed, None))
+
+
+async def test_only_objects_that_the_model_deployment_controls_are_its_own() -> None:
+    cluster = FakeCluster(FakeClock())
+    cluster.add(ports.DEPLOYMENT, manifests.deployment(OWNER, OF, replicas=2, paused=True))
+    stranger = manifests.deployment(OWNER.model_copy(update={"uid": "another"}), OF, replicas=2, paused=True)
+    stranger["metadata"]["name"] = "iris-stranger"
+    cluster.add(ports.DEPLOYMENT, stranger)
+    observed = await observe(cluster, OWNER)
+    assert set(observed.deployments) == {OF.revision}
+    assert observed.conflict is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "selects"),
+    [
+        ({labels.MODEL_DEPLOYMENT: "iris"}, True),
+        ({"tier": "gold"}, True),
+        ({"tier": "gold", labels.MODEL_DEPLOYMENT: "fraud"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+async def test_a_foreign_service_that_selects_our_pods_is_found(selector: Any, selects: bool) -> None:
+    cluster = FakeCluster(FakeClock())
+    cluster.add(ports.SERVICE, {"metadata": {"name": "other"}, "spec": {"selector": selector}}, TEAM)
+    cluster.add(ports.SERVICE, {"metadata": {"name": "iris"}, "spec": {"selector": selector}}, TEAM)
+    assert bool(await foreign_services(cluster, OWNER, OF.revision, {"tier": "gold"})) is selects
+
+
+@pytest.mark.parametrize(
+    ("spec", "selects"),
+    [
+        ({"selector": {"pod-template-hash": "6d4cf56db6"}}, True),
+        ({"selector": {"pod-template-hash": "6d4cf56db6"}, "publishNotReadyAddresses": True}, True),
+        ({"selector": {"injected": "yes", labels.MODEL_DEPLOYMENT: "iris"}}, True),
+        ({"selector": {"pod-template-hash": "another"}}, False),
+        ({"selector": {"pod-template-hash": "6d4cf56db6", "app": "mine"}}, False),
+        ({"selector": {}, "publishNotReadyAddresses": True}, False),
+        ({"selector": {"injected": "yes"}, "type": "ExternalName", "externalName": "example.com"}, False),
+    ],
+)
+async def test_a_service_that_selects_by_what_only_the_live_pods_bear_is_found(spec: Object, selects: bool) -> None:
+    cluster = FakeCluster(FakeClock())
+    cluster.add(ports.SERVICE, {"metadata": {"name": "other"}, "spec": spec}, TEAM)
+    pods = live.cluster(OWNER, OF).pods_of(OF.revision)
+    pods[1]["metadata"]["labels"]["injected"] = "yes"
+    assert await foreign_services(cluster, OWNER, OF.revision, {}) == []
+    assert bool(await foreign_services(cluster, OWNER, OF.revision, {}, pods)) is selects
