@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lockstep.formats.canonical import canonical_json, sha256_of
+from lockstep.formats.faults import first_fault
 
 SCHEMA: Literal["lockstep.dev/environment/v1"] = "lockstep.dev/environment/v1"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -208,9 +209,7 @@ class EnvironmentDocument(_Frozen):
         try:
             document = cls.model_validate_json(raw)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise InvalidDocumentError(f"{where}: {first['msg']}") from error
+            raise InvalidDocumentError(first_fault(error, "document")) from error
         names = [package.name for package in document.packages]
         if names != sorted(set(names)):
             raise InvalidDocumentError("packages are not sorted by name or name a distribution twice")

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lockstep.api.reasons import Reason
 from lockstep.formats.canonical import sha256_of, strict_json
+from lockstep.formats.faults import first_fault
 from lockstep.images.image import Descriptor, ImageConfig, ImageError, ImagePlatform, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.platforms import normalized, runnable
@@ -141,9 +142,7 @@ def _parse(model: type[Model], body: bytes, what: str) -> Model:
     try:
         return model.model_validate(strict_json(body))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or what
-        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is malformed: {where}: {first['msg']}") from error
+        raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is malformed: {first_fault(error, what)}") from error
     except ValueError as error:
         raise ImageError(Reason.MANIFEST_INVALID, f"the {what} is no JSON that all read alike: {error}") from error
 

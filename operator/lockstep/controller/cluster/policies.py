@@ -9,9 +9,10 @@ from lockstep.api.reasons import Reason
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.guardspec import guard_digest
 from lockstep.controller.cluster.ports import Clock, Cluster, Object
+from lockstep.formats.faults import first_fault
 from lockstep.gates.evidence import Fact, Unknown
 from lockstep.rollout.objects import labels
-from lockstep.rollout.status.policystatus import marked_default, policy_problem
+from lockstep.rollout.status.policystatus import marked_default
 
 _GUARDS_SECONDS = 15.0
 
@@ -47,7 +48,7 @@ def _read(raw: ports.Object) -> Fact[PromotionPolicy]:
     try:
         return PromotionPolicy.from_object(raw)
     except ValidationError as error:
-        message = f"PromotionPolicy {raw['metadata']['name']}: {policy_problem(error)}"
+        message = f"PromotionPolicy {raw['metadata']['name']}: {first_fault(error)}"
         return Unknown(Reason.POLICY_INVALID, message, retry=False)
 
 

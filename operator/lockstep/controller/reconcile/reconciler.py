@@ -38,6 +38,7 @@ from lockstep.controller.records.active import active_of, snapshots_of
 from lockstep.controller.records.store import Records
 from lockstep.controller.sources.gatherings import Gatherings
 from lockstep.controller.sources.images import ImagesOf
+from lockstep.formats.faults import first_fault
 from lockstep.gates.gate import Gate
 from lockstep.rollout.actions import Action, Delete
 from lockstep.rollout.maintain import Maintenance, maintain
@@ -313,13 +314,11 @@ class Reconciler:
 
     async def _report_invalid_spec(self, raw: Object, error: ValidationError) -> None:
         """Say of a spec that the schema let through and that can't be understood that nothing is done with it."""
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         metadata = raw["metadata"]
         status = dict(raw.get("status") or {})
         known = ModelDeploymentStatus.model_validate({"conditions": status.get("conditions") or []})
         conditions = Conditions(known.conditions, generation=metadata["generation"], now=self._clock.now())
-        conditions.set(ConditionType.READY, "False", Reason.SPEC_INVALID, f"{where}: {first['msg']}")
+        conditions.set(ConditionType.READY, "False", Reason.SPEC_INVALID, first_fault(error))
         status["conditions"] = [condition.payload() for condition in conditions.list()]
         if status != raw.get("status"):
             await self._cluster.patch_status(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from lockstep.api.kinds import Object
 from lockstep.api.promotionpolicy import PromotionPolicy, PromotionPolicyStatus
 from lockstep.api.reasons import PolicyConditionType, Reason
+from lockstep.formats.faults import first_fault
 from lockstep.gates.chain import unknown_gates
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
@@ -36,7 +37,7 @@ def next_policy_status(
     try:
         policy = PromotionPolicy.from_object(raw)
     except ValidationError as error:
-        conditions.set(PolicyConditionType.ACCEPTED, "False", Reason.POLICY_INVALID, policy_problem(error))
+        conditions.set(PolicyConditionType.ACCEPTED, "False", Reason.POLICY_INVALID, first_fault(error))
         conditions.drop(PolicyConditionType.REPOSITORIES_RESTRICTED)
         return PromotionPolicyStatus(observed_generation=generation, conditions=conditions.list())
     strangers = unknown_gates(policy, gates)
@@ -50,13 +51,6 @@ def next_policy_status(
         conditions.set(PolicyConditionType.ACCEPTED, "True", Reason.POLICY_UNDERSTOOD, Reason.POLICY_UNDERSTOOD.sentence)
     _set_repositories(conditions, policy)
     return PromotionPolicyStatus(observed_generation=generation, conditions=conditions.list())
-
-
-def policy_problem(error: ValidationError) -> str:
-    """Return the first field of a policy that can't be understood, and why."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"
 
 
 def _set_repositories(conditions: Conditions, policy: PromotionPolicy) -> None:
