@@ -53,7 +53,7 @@ _HASHED_ANYWHERE = re.compile(r"/(?:site|dist)-packages/|\.(?:py|pyc|pth|so)$|\.
 _DISTRIBUTION = re.compile(
     r"^/(?:bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys"
     r"|usr/(?:bin|games|include|lib|lib32|lib64|libexec|libx32|sbin|share|local/cuda[^/]*)"
-    r"|var/(?:cache|lib/(?:apk|apt|dpkg|pacman|rpm|yum)|log))/"
+    r"|var/(?:lib/(?:apk|apt|dpkg|pacman|rpm|yum)|log))/"
 )
 
 

@@ -311,6 +311,24 @@ async def test_a_hard_linked_metadata_is_read() -> None:
     assert versions(found.document)["torch"] == "2.0"
 
 
+@pytest.mark.parametrize("cache", ["/root/.cache/uv", "/tmp/uv-cache", "/var/cache/uv"])
+async def test_an_environment_of_hard_links_into_the_installers_cache_is_read(cache: str) -> None:
+    """As uv installs, where its cache stays in the image."""
+    table = "a,b\n1,2\n"
+    files = distribution(VENV_SITE, "joblib", "1.4.0") | {f"{VENV_SITE}/joblib/data/iris.csv": table}
+    record = f"{VENV_SITE}/joblib-1.4.0.dist-info/RECORD"
+    files[record] = str(files[record]) + record_row("joblib/data/iris.csv", table)
+    linked = [
+        item
+        for path, body in files.items()
+        for stored in [f"{cache[1:]}/archive-v0/x{path.removeprefix(VENV_SITE)}"]
+        for item in ((Item(stored, str(body).encode()), hard_link(path[1:], stored)) if path != record else ())
+    ]
+    found = await scanned(layer(*items(root())), layer(*linked, Item(record[1:], str(files[record]).encode())))
+    assert versions(found.document)["joblib"] == "1.4.0"
+    assert found.document.unowned is None
+
+
 async def test_what_is_hidden_behind_a_hard_link_can_not_be_told() -> None:
     site = f"{VENV_SITE}/torch-2.0.dist-info/METADATA"
     linked = [Item("blob", b"Name: torch\nVersion: 2.0\n"), hard_link(site[1:], "blob")]
