@@ -2,10 +2,10 @@
 
 import logging
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lockstep.bounded import Bounded
 from lockstep.controller.asking.asking import Asking, audit_of
 from lockstep.controller.asking.unready import UnreadyPods
 from lockstep.controller.background import Background
@@ -48,8 +48,8 @@ class PodAudits:
         self._chance = chance
         self._background = Background()
         self._unready = UnreadyPods(auditor, clock, self._background)
-        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
-        self._ends: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._entries: Bounded[tuple[str, ...], _Entry] = Bounded(_KEPT)
+        self._ends: Bounded[tuple[str, ...], float] = Bounded(_KEPT)
         """When the audits of a candidate have to have ended."""
 
     def candidate_pods(self, asking: Asking, observed: Observed, *, wanted: int) -> CandidatePods:
@@ -91,8 +91,6 @@ class PodAudits:
     def _entry(self, *key: str) -> _Entry:
         entry = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
-        if len(self._entries) > _KEPT:
-            self._entries.popitem(last=False)
         return entry
 
     def _begin(self, asking: Asking, pod: Object, entry: _Entry, about: tuple[str, str]) -> None:
@@ -120,10 +118,7 @@ class PodAudits:
         """Return when all audits of a candidate have to have ended: at its deadline, as this process first saw it."""
         key = (asking.owner.uid, asking.snapshot.revision, asking.policy.spec.hash, asking.since.isoformat())
         left = max(asking.deadline - asking.elapsed, min(_LEAST, asking.deadline))
-        end = self._ends.setdefault(key, self._clock.monotonic() + left)
-        if len(self._ends) > _KEPT:
-            self._ends.popitem(last=False)
-        return end
+        return self._ends.setdefault(key, self._clock.monotonic() + left)
 
     async def _audit(self, audit: Audit, entry: _Entry, requeue: Callable[[], None]) -> None:
         try:

@@ -1,9 +1,9 @@
 """Why pods are not ready: what they answer to the question of their readiness probe, asked beside the reconciliations."""
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lockstep.bounded import Bounded
 from lockstep.controller.asking.asking import Asking, audit_of
 from lockstep.controller.background import Background
 from lockstep.controller.cluster.ports import Clock, Object
@@ -28,7 +28,7 @@ class UnreadyPods:
         self._auditor = auditor
         self._clock = clock
         self._background = background
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._answers: Bounded[str, _Answer] = Bounded(_KEPT)
         """By the pods' uids."""
 
     def answers(self, asking: Asking, pods: Sequence[Object]) -> Mapping[str, str]:
@@ -45,8 +45,6 @@ class UnreadyPods:
                 self._background.start(uid, self._ask(asking, answer, name, address))
             if answer is not None:
                 answers[name] = answer.text
-        while len(self._answers) > _KEPT:
-            self._answers.popitem(last=False)
         return answers
 
     async def _ask(self, asking: Asking, answer: _Answer, name: str, address: str) -> None:

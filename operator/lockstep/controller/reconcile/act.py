@@ -1,10 +1,10 @@
 """Carries out what was decided. Every write goes through here or through `records`."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 
 from lockstep.api.reasons import EventReason, Reason
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Cluster, ConflictError, Events, Kind, Object, RejectedError
 from lockstep.rollout.actions import Action, Apply, Correct, Create, Delete, Scale
@@ -49,7 +49,7 @@ class Actor:
     def __init__(self, cluster: Cluster, events: Events) -> None:
         self._cluster = cluster
         self._events = events
-        self._admitted: OrderedDict[str, str] = OrderedDict()
+        self._admitted: Bounded[str, str] = Bounded(_KEPT)
 
     @property
     def admitted(self) -> Mapping[str, str]:
@@ -141,8 +141,6 @@ class Actor:
             raise ChangedAtAdmissionError(f"{asked['kind']} {asked['metadata']['name']}: {where} is changed at admission")
         _log.warning("Deployment %s: %s is changed at admission", asked["metadata"]["name"], where)
         self._admitted[made["metadata"]["uid"]] = fingerprint(made)
-        if len(self._admitted) > _KEPT:
-            self._admitted.popitem(last=False)
 
     async def _report_correction(self, owner: Object, why: str, *, key: str) -> None:
         _log.warning("put right: %s", why, extra={"object": owner["metadata"]["name"]})

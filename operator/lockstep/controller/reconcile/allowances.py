@@ -1,7 +1,6 @@
 """How many pods may be removed for each ModelDeployment: a token bucket, kept in the process."""
 
-from collections import OrderedDict
-
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster.ports import Clock
 from lockstep.rollout.maintain import Allowance
 
@@ -19,7 +18,7 @@ class Allowances:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._left: Bounded[str, tuple[float, float]] = Bounded(_KEPT)
 
     def of(self, uid: str) -> Allowance:
         """Return what is allowed now."""
@@ -31,9 +30,6 @@ class Allowances:
         if not pods:
             return
         self._left[uid] = (self._clock.monotonic(), self._now(uid) - pods)
-        self._left.move_to_end(uid)
-        if len(self._left) > _KEPT:
-            self._left.popitem(last=False)
 
     def _now(self, uid: str) -> float:
         since, left = self._left.get(uid, (0.0, float(_BURST)))

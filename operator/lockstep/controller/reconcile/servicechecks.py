@@ -6,12 +6,12 @@ while all is well. What is found out takes nothing down: it is said, and asked a
 
 import logging
 import random
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from lockstep.api.modeldeployment import GateOutcome, GateStatus, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import ConditionType, EventReason, Reason
+from lockstep.bounded import Bounded
 from lockstep.controller.asking.asking import Asking, audit_of
 from lockstep.controller.background import Background
 from lockstep.controller.cluster.ports import Clock, Events
@@ -62,7 +62,7 @@ class ServiceChecks:
         self._clock = clock
         self._chance = chance
         self._background = Background()
-        self._courses: OrderedDict[tuple[str, str], _Course] = OrderedDict()
+        self._courses: Bounded[tuple[str, str], _Course] = Bounded(_KEPT)
 
     def check(self, observation: Observation) -> tuple[GateStatus | None, float | None]:
         """Ask, if it is time to; return what was found out, if that is news or a failure, and when to check again."""
@@ -100,8 +100,6 @@ class ServiceChecks:
             course.moments = sorted(now + moment for moment in (self._chance.uniform(0, min(_FIRST, left)), *rest))
             course.end = now + left
         self._courses[key] = course
-        if len(self._courses) > _KEPT:
-            self._courses.popitem(last=False)
         return course
 
     async def _ask(self, observation: Observation, active: Active, policy: PromotionPolicy, course: _Course) -> None:

@@ -1,10 +1,9 @@
 """The status as this controller wrote it: what somebody else writes there is put right and never read as a fact."""
 
-from collections import OrderedDict
-
 from pydantic import ValidationError
 
 from lockstep.api.modeldeployment import ModelDeployment, ModelDeploymentStatus
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster.ports import Object
 
 _KEPT = 20_000
@@ -14,7 +13,7 @@ class TrustedStatus:
     """Remembers, by uid, what was written last. After a restart the records vouch for what counts (see `active`)."""
 
     def __init__(self) -> None:
-        self._written: OrderedDict[str, ModelDeploymentStatus] = OrderedDict()
+        self._written: Bounded[str, ModelDeploymentStatus] = Bounded(_KEPT)
 
     def read(self, raw: Object) -> tuple[ModelDeployment, bool]:
         """Return the object with the status that can be trusted, and whether somebody else has changed it.
@@ -35,9 +34,6 @@ class TrustedStatus:
     def keep(self, uid: str, status: ModelDeploymentStatus) -> None:
         """Remember what was written."""
         self._written[uid] = status
-        self._written.move_to_end(uid)
-        if len(self._written) > _KEPT:
-            self._written.popitem(last=False)
 
     def forget(self, uid: str) -> None:
         """Forget what was written: the object is gone, or a write may or may not have arrived."""

@@ -4,9 +4,10 @@ Records are pruned now and then; this bounds what can come in between. A refusal
 events, metrics and the log like every other.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
+
+from lockstep.bounded import Bounded
 
 _REMEMBERED = 10_000
 
@@ -44,15 +45,13 @@ class _Buckets:
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._left: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
+        self._left: Bounded[str, tuple[float, datetime]] = Bounded(_REMEMBERED)
 
     def has_room(self, key: str, now: datetime) -> bool:
         """Fill the bucket up to now and return whether one is left."""
         left, since = self._left.pop(key, (float(self._rate.burst), now))
         left = min(float(self._rate.burst), left + max(0.0, (now - since).total_seconds()) / self._rate.seconds)
         self._left[key] = (left, now)
-        if len(self._left) > _REMEMBERED:
-            self._left.popitem(last=False)
         return left >= 1
 
     def take(self, key: str) -> None:

@@ -5,13 +5,13 @@ one image digest, so that neither a restart nor another replica scans twice.
 """
 
 import logging
-from collections import OrderedDict
 from datetime import datetime
 from typing import Any
 
 from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.records import RecordOutcome
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import Cluster, ConflictError, Kind, Object
 from lockstep.controller.records.refusals import Refusals
@@ -38,7 +38,7 @@ class Records:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._cache: OrderedDict[tuple[str, str], Object] = OrderedDict()
+        self._cache: Bounded[tuple[str, str], Object] = Bounded(_CACHED)
         self._refusals = Refusals()
 
     async def _get(self, kind: Kind, name: str) -> Object | None:
@@ -48,13 +48,8 @@ class Records:
             return self._cache[key]
         found = await self._cluster.get(kind, self._namespace, name)
         if found is not None:
-            self._keep(key, found)
+            self._cache[key] = found
         return found
-
-    def _keep(self, key: tuple[str, str], obj: Object) -> None:
-        self._cache[key] = obj
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
 
     async def _write(self, kind: Kind, name: str, spec: dict[str, Any], marks: dict[str, str]) -> Object:
         existing = await self._get(kind, name)
@@ -79,7 +74,7 @@ class Records:
             if existing is None:
                 raise
             return existing
-        self._keep((kind.kind, name), created)
+        self._cache[kind.kind, name] = created
         return created
 
     # --- promotions ----------------------------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from lockstep.api.reasons import Reason
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster.ports import Clock
 from lockstep.fairslots import FairSlots
 from lockstep.formats.modelfiles import ModelFiles
@@ -72,8 +71,8 @@ class ModelReads:
         self._limits = limits
         self._listing, self._small, self._large = (FairSlots(2 * at_once, each=at_once) for _ in range(3))
         self._running: dict[_Key, _Reading] = {}
-        self._done: OrderedDict[_Model, _Done] = OrderedDict()
-        self._failed: OrderedDict[_Model, _Begun] = OrderedDict()
+        self._done: Bounded[_Model, _Done] = Bounded(_KEPT)
+        self._failed: Bounded[_Model, _Begun] = Bounded(_KEPT)
 
     async def get(
         self,
@@ -134,14 +133,14 @@ class ModelReads:
             files = await self._read(registry, place, namespace, begun.known, progress)
         except LineageError as error:
             files = Unknown(error.reason, error.message, retry=error.retry)
-            _keep(self._failed, model, begun)
+            self._failed[model] = begun
         except Exception:
             _log.exception("the files of %s %s could not be read", place.name, place.version)
             files = Unknown(Reason.INTERNAL_ERROR, "the reading failed; the operator's log has the cause", retry=True)
         known = self._done.get(model)
         # What another namespace's later reading found is newer.
         if known is None or known.began <= begun.at:
-            _keep(self._done, model, _Done(begun.at, self._clock.now(), files))
+            self._done[model] = _Done(begun.at, self._clock.now(), files)
         for when_done in self._running.pop(key).waiting:
             when_done()
 
@@ -167,13 +166,3 @@ def _reading_fact(place: Place, progress: Progress) -> Unknown:
     if progress.total is not None:
         how_far = f"read: {amount(progress.done)} of {amount(progress.total)} so far"
     return Unknown(Reason.MODEL_READING, f"the files of {place.name} {place.version} are being {how_far}", retry=True)
-
-
-_T = TypeVar("_T")
-
-
-def _keep(kept: OrderedDict[_Model, _T], key: _Model, value: _T) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from lockstep.api.reasons import Reason
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster.ports import Clock, ClusterError
 from lockstep.controller.records.store import Records
 from lockstep.fairslots import FairSlots
@@ -19,8 +18,6 @@ from lockstep.images.scan.result import ImageScan
 Scan = Callable[[ResolvedImage], Awaitable[ImageScan]]
 _Key = tuple[str, str]
 """Namespace and digest."""
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 AT_ONCE, EACH = 16, 2
 """Scans that go on at a time, in all and for one namespace; how many layers are read at a time is another matter."""
 _KEPT = 256
@@ -50,8 +47,8 @@ class Scans:
         self._slots = slots or FairSlots(AT_ONCE, each=EACH)
         self._running: dict[_Key, asyncio.Task[None]] = {}
         self._waiting: dict[_Key, set[Callable[[], None]]] = {}
-        self._found: OrderedDict[str, ImageScan] = OrderedDict()
-        self._failed: OrderedDict[_Key, tuple[Unknown, float]] = OrderedDict()
+        self._found: Bounded[str, ImageScan] = Bounded(_KEPT)
+        self._failed: Bounded[_Key, tuple[Unknown, float]] = Bounded(_KEPT)
         """Why nothing was found, and when."""
 
     async def get(
@@ -72,7 +69,7 @@ class Scans:
         if key not in self._running:
             recorded = await self._records.scan(image.digest, self._analyser)
             if recorded is not None:
-                _keep(self._found, image.digest, recorded)
+                self._found[image.digest] = recorded
                 return recorded
         if key not in self._running:
             self._running[key] = asyncio.create_task(self._run(key, image, scan))
@@ -87,10 +84,10 @@ class Scans:
         finally:
             del self._running[key]
         if isinstance(result, Unknown):
-            _keep(self._failed, key, (result, self._clock.monotonic()))
+            self._failed[key] = (result, self._clock.monotonic())
         else:
             self._failed.pop(key, None)
-            _keep(self._found, image.digest, result)
+            self._found[image.digest] = result
         for when_done in self._waiting.pop(key, set()):
             when_done()
 
@@ -116,13 +113,6 @@ class Scans:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _keep(kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)
 
 
 def _retry_after(failure: Unknown) -> float:

@@ -1,9 +1,10 @@
 """Remembers which servers do not answer, so that what is asked of them next does not wait for them as long again."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 
 from lockstep.api.reasons import Reason
+from lockstep.bounded import Bounded
 from lockstep.controller.cluster.ports import Clock
 from lockstep.gates.evidence import Unknown
 
@@ -48,7 +49,7 @@ class SilentServers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._states: OrderedDict[Server, _State] = OrderedDict()
+        self._states: Bounded[Server, _State] = Bounded(_KEPT)
 
     def refusal(self, server: Server) -> Unknown | None:
         """Return the failure that stands for a silent server's answer; None when it may be asked."""
@@ -98,6 +99,4 @@ class SilentServers:
     def _state(self, server: Server) -> _State:
         state = self._states.setdefault(server, _State())
         self._states.move_to_end(server)
-        if len(self._states) > _KEPT:
-            self._states.popitem(last=False)
         return state
