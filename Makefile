@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dist tools demo demo-down test test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e fuzz lint format lock crds bench clean
+.PHONY: help venv dist tools demo demo-down test test-without-node test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e fuzz lint format lock crds bench clean
 include cluster.mk
 
 help: ## List the targets
@@ -31,7 +31,12 @@ demo: venv ## Show one model promoted and one refused by name, on a real cluster
 demo-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m examples.demo down
 
-test: tools test-unit test-fuzz test-flow test-integration test-oracle test-api test-e2e ## Run all tests
+test: tools ## Run all tests, two suites at a time where they need no node
+	$(MAKE) --jobs 2 --output-sync=line test-without-node
+	$(MAKE) test-e2e
+
+# The longest first, so that neither processor is left alone at the end.
+test-without-node: test-api test-oracle test-integration test-unit test-flow test-fuzz
 
 tools: ## Install the Debian packages and build the programs that the tests use, once
 	@$(PYTHON) -m tests.cluster tools

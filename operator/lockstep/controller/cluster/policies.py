@@ -18,7 +18,11 @@ _GUARDS_SECONDS = 15.0
 
 
 async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
-    """Return the policy that the namespace's label names, else the one marked default; else why there is none."""
+    """Return the policy that the namespace's label names, else the one marked default; else why there is none.
+
+    Raises:
+        ClusterError: the API server did not answer.
+    """
     named = await cluster.get(ports.NAMESPACE, None, namespace)
     wanted = ((named or {}).get("metadata", {}).get("labels") or {}).get(labels.POLICY)
     if wanted:
@@ -39,7 +43,11 @@ async def policy_for(cluster: Cluster, namespace: str) -> Fact[PromotionPolicy]:
 
 
 async def is_ending(cluster: Cluster, namespace: str) -> bool:
-    """Return whether a namespace is being deleted: nothing can be made in it any more, and nothing has to."""
+    """Return whether a namespace is being deleted: nothing can be made in it any more, and nothing has to.
+
+    Raises:
+        ClusterError: the API server did not answer.
+    """
     named = await cluster.get(ports.NAMESPACE, None, namespace)
     return named is None or "deletionTimestamp" in named["metadata"]
 

@@ -33,7 +33,11 @@ class ActiveRevision:
         self._gates = gates
 
     async def evaluate(self, observation: Observation) -> Plan | None:
-        """Return the outcome for a settled object; None when there is a candidate to decide about."""
+        """Return the outcome for a settled object; None when there is a candidate to decide about.
+
+        Raises:
+            ClusterError: the API server did not answer.
+        """
         active = observation.active
         if active is None or active.status.spec_hash != spec_hash(observation.owner.spec):
             return None

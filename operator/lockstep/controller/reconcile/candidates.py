@@ -83,7 +83,11 @@ class Candidates:
         await self._audits.stop()
 
     async def evaluate(self, observation: Observation) -> Plan:
-        """Decide the candidate's next step."""
+        """Decide the candidate's next step.
+
+        Raises:
+            ClusterError: the API server did not answer.
+        """
         before = previous_candidate(observation.owner, None, observation.now)
         if self._is_final(observation, before):
             return self._plan(observation, before, requeue_after=None)

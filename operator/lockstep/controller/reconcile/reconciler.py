@@ -95,7 +95,11 @@ class Reconciler:
         await self._services.stop()
 
     async def reconcile(self, namespace: str, name: str, requeue: Callable[[], None]) -> float | None:
-        """Take one step and return in how many seconds to requeue; None when nothing is due by itself."""
+        """Take one step and return in how many seconds to requeue; None when nothing is due by itself.
+
+        Raises:
+            ClusterError: the API server did not answer, or refused.
+        """
         raw = await self._cluster.get(ports.MODEL_DEPLOYMENT, namespace, name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             self._reporter.forget((namespace, name))

@@ -41,6 +41,9 @@ async def active_of(owner: ModelDeployment, observed: Observed, records: Records
 
     A status that names no recorded promotion of this very object is not believed; one that was emptied is restored from
     the newest record.
+
+    Raises:
+        ClusterError: the API server did not answer.
     """
     stated = owner.status.active
     record = await records.promotion(owner, stated.record, stated.revision) if stated is not None else None

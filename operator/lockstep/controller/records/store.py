@@ -33,7 +33,10 @@ _log = logging.getLogger(__name__)
 
 
 class Records:
-    """Reads and writes records. What was read once is kept, since it can't change."""
+    """Reads and writes records. What was read once is kept, since it can't change.
+
+    Every method lets ClusterError through: the API server did not answer, or refused.
+    """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
