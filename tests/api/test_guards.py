@@ -11,7 +11,7 @@ from lockstep.api.modeldeployment import CandidateStatus, ModelDeployment
 from lockstep.api.records import RecordOutcome
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.client import KubernetesCluster
-from lockstep.controller.cluster.policies import Guards
+from lockstep.controller.cluster.guards import Guards
 from lockstep.controller.cluster.ports import Object
 from lockstep.controller.records.store import Records, pin_name
 from lockstep.controller.settings import Settings

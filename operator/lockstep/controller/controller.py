@@ -14,8 +14,8 @@ from lockstep.controller import triggers
 from lockstep.controller.asking.pods import PodAudits
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.endpoints import ForeignEndpoints
+from lockstep.controller.cluster.guards import Guards
 from lockstep.controller.cluster.platforms import Platforms
-from lockstep.controller.cluster.policies import Guards
 from lockstep.controller.cluster.policystatus import PolicyStatuses
 from lockstep.controller.cluster.ports import Clock, Cluster, ClusterError
 from lockstep.controller.cluster.poster import EventPoster

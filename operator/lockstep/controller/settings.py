@@ -34,7 +34,7 @@ class Settings:
     guard_bindings: tuple[str, ...] = ()
     """`LOCKSTEP_GUARD_BINDINGS`: names of the ValidatingAdmissionPolicyBindings that have to stand."""
     guard_digests: Mapping[str, str] = field(default_factory=dict)
-    """`LOCKSTEP_GUARD_DIGESTS`: what each guard has to say, NAME=DIGEST (see `guardspec`); one without is not compared."""
+    """`LOCKSTEP_GUARD_DIGESTS`: what each guard has to say, NAME=DIGEST (see `cluster.guards`); one without is not compared."""
     insecure_registries: frozenset[str] = frozenset()
     """`LOCKSTEP_INSECURE_REGISTRIES`: registries that are spoken to over plain HTTP."""
     private_registries: frozenset[str] = frozenset()

@@ -10,9 +10,9 @@ from yarl import URL
 
 from lockstep.readiness.answers import NoAnswerError
 from lockstep.readiness.client import Client, decode_content
+from lockstep.readiness.excerpt import error_excerpt
 from lockstep.readiness.port import Audit
 from lockstep.readiness.protocols.exchange import Request, ServingProtocol
-from lockstep.readiness.said import error_excerpt
 
 _MAX_ANSWER = 16 * 1024 * 1024
 _LARGE_ANSWER = 256 * 1024

@@ -117,3 +117,13 @@ def _leads_to(service: Object, marks: Mapping[str, str]) -> bool:
     spec = service.get("spec") or {}
     selector = spec.get("selector") or {}
     return bool(selector) and spec.get("type") != "ExternalName" and all(marks.get(k) == v for k, v in selector.items())
+
+
+async def is_ending(cluster: Cluster, namespace: str) -> bool:
+    """Return whether a namespace is being deleted: nothing can be made in it any more, and nothing has to.
+
+    Raises:
+        ClusterError: the API server did not answer.
+    """
+    named = await cluster.get(ports.NAMESPACE, None, namespace)
+    return named is None or "deletionTimestamp" in named["metadata"]

@@ -2,8 +2,8 @@
 
 from lockstep.api.promotionpolicy import GuardsRule, PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.controller.cluster.guards import Guards
 from lockstep.controller.cluster.observe import foreign_services
-from lockstep.controller.cluster.policies import Guards
 from lockstep.controller.cluster.ports import Cluster
 from lockstep.controller.cluster.priorityclasses import PriorityClasses
 from lockstep.controller.reconcile.observation import Observation

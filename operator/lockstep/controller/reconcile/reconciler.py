@@ -12,9 +12,9 @@ from lockstep.api.promotionpolicy import RolloutSpec
 from lockstep.api.reasons import ConditionType, EventReason, Reason
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.endpoints import ForeignEndpoints
-from lockstep.controller.cluster.observe import observe
+from lockstep.controller.cluster.observe import is_ending, observe
 from lockstep.controller.cluster.platforms import Platforms
-from lockstep.controller.cluster.policies import is_ending, policy_for
+from lockstep.controller.cluster.policies import policy_for
 from lockstep.controller.cluster.ports import (
     Clock,
     Cluster,

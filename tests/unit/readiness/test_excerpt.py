@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lockstep.readiness.said import error_excerpt
+from lockstep.readiness.excerpt import error_excerpt
 
 TRACE = (
     'Traceback (most recent call last):\n  File "/opt/venv/lib/python3.11/site-packages/mlflow/pyfunc/model.py", line 1539\n'
