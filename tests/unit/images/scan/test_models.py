@@ -56,7 +56,16 @@ def files_of(found: ImageModel) -> dict[str, ModelFile]:
     "folder",
     [
         *("/opt/model", "/opt/ml/model", "/srv/m", "/app/model", "/home/app/m", "/root/m", "/tmp/m", "/usr/src/app/model"),
-        *("/usr/local/share/m", "/var/lib/models/m", "/var/www/m", "/var/opt/m", "/model", "/data/a/b/c", "/mnt/models/1"),
+        *(
+            "/usr/local/share/m",
+            "/var/cache/m",
+            "/var/lib/models/m",
+            "/var/www/m",
+            "/var/opt/m",
+            "/model",
+            "/data/a/b/c",
+            "/mnt/models/1",
+        ),
     ],
 )
 async def test_all_files_below_an_mlmodel_are_told_wherever_it_lies(folder: str) -> None:
@@ -65,7 +74,7 @@ async def test_all_files_below_an_mlmodel_are_told_wherever_it_lies(folder: str)
     assert files_of(found) == listed(MLmodel=MLMODEL, w__bin="weights", code_in_a__py="x = 1")
 
 
-@pytest.mark.parametrize("folder", ["/usr/share/model", "/usr/lib/model", "/etc/model", "/var/cache/model"])
+@pytest.mark.parametrize("folder", ["/usr/share/model", "/usr/lib/model", "/etc/model", "/var/log/model"])
 async def test_of_a_model_among_the_distributions_own_files_it_is_said_that_it_can_not_be_told(folder: str) -> None:
     found = await model({f"{folder}/MLmodel": MLMODEL, f"{folder}/w.bin": "weights"})
     assert found.files is None
