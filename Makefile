@@ -32,7 +32,7 @@ demo-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m examples.demo down
 
 test: tools ## Run all tests, two suites at a time where they need no node
-	$(MAKE) --jobs 2 --output-sync=line test-without-node
+	$(MAKE) --jobs 2 test-without-node
 	$(MAKE) test-e2e
 
 # The longest first, so that neither processor is left alone at the end.
