@@ -31,7 +31,7 @@ demo: venv ## Show one model promoted and one refused by name, on a real cluster
 demo-down: ## Remove the demo and its cluster
 	@$(PYTHON) -m examples.demo down
 
-test: tools ## Run all tests, two suites at a time where they need no node
+test: venv tools ## Run all tests, two suites at a time where they need no node
 	$(MAKE) --jobs 2 test-outside test-inside
 	$(MAKE) test-e2e
 
