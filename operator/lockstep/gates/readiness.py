@@ -36,7 +36,7 @@ def _judge(evidence: Evidence) -> Result:
         return refused
     pods = evidence.pods
     if pods is None:
-        return _wait("the candidate's pods are started once the gates before have passed")
+        return _wait("the candidate's pods are started once the gates before permit it and nothing holds it")
     deadline = effective_deadline(evidence.spec.readiness, evidence.policy.spec.readiness)
     late = evidence.now - pods.since >= timedelta(seconds=deadline)
     return (
