@@ -244,6 +244,17 @@ async def test_a_quota_that_refuses_the_deployment_is_waited_for() -> None:
     assert world.condition("Ready") == ("True", "Promoted")
 
 
+async def test_a_hold_in_the_status_that_no_version_of_ours_knows_stops_nothing() -> None:
+    """A restart, or a newer version before, believes the status that it reads."""
+    world = await ready_world()
+    await world.reconcile()
+    held = {"name": "cluster", "outcome": "Pending", "mode": "Enforce", "reason": "FromTheFuture", "message": "x"}
+    world.cluster.edit(ports.MODEL_DEPLOYMENT, TEAM, "iris", lambda o: o.setdefault("status", {}).update(holds=[held]))
+    world.start()
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Promoted")
+
+
 async def test_a_quota_that_refuses_the_pods_is_waited_for() -> None:
     world = await ready_world()
     world.workloads.quota = "exceeded quota: pods"

@@ -1,6 +1,7 @@
 """The part of a PromotionPolicy that says what a ModelDeployment's pods may be."""
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import Field
@@ -91,3 +92,7 @@ class PodsSpec(ApiModel):
         "higher value; * and ? are wildcards. Classes that never preempt, or are of no higher value, need not be listed.",
         json_schema_extra=SET,
     )
+
+    def allows_priority(self, name: str | None) -> bool:
+        """Return whether a candidate may have this PriorityClass whatever its value; None where it names none."""
+        return name is not None and any(fnmatchcase(name, pattern) for pattern in self.priority_classes)

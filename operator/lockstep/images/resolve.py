@@ -1,5 +1,6 @@
 """Resolves a reference to one platform's image: tag → digest, index → manifest, configuration; all verified."""
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -197,8 +198,10 @@ async def _config(source: ImageSource, descriptor: _Descriptor, limits: Limits) 
         raise ImageError(Reason.DIGEST_MISMATCH, f"the configuration does not have the digest {descriptor.digest}")
     parsed = _parse(_Config, bytes(body), "configuration")
     settings = parsed.config or _Settings()
+    stated = ImagePlatform(parsed.os, parsed.architecture, parsed.variant or None)
     return ImageConfig(
-        platform=ImagePlatform(parsed.os, parsed.architecture, parsed.variant or None),
+        # By the name that nodes have in their labels.
+        platform=replace(stated, architecture=normalized(stated).architecture),
         diff_ids=tuple(parsed.rootfs.diff_ids),
         entrypoint=tuple(settings.entrypoint or ()),
         cmd=tuple(settings.cmd or ()),

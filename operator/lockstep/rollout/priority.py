@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from lockstep.api.kinds import Object
 
@@ -22,22 +21,19 @@ class Priority:
 
 
 def preemption_problem(
-    wanted: str | None, allowed: Iterable[str], serving: str | None, pods: Sequence[Object], classes: Sequence[Object]
+    wanted: str | None, serving: str | None, pods: Sequence[Object], classes: Sequence[Object]
 ) -> str | None:
     """Return why a candidate's pods may not start: the scheduler could end pods that serve to make room for them.
 
-    A class that the policy lists is let through, and so is one that never preempts, or is no higher than what serves has: pods
-    of equal priority are never preempted.
+    A class that never preempts is let through, and so is one that is no higher than what serves has: pods of equal priority are
+    never preempted.
 
     Args:
         wanted: the PriorityClass that the candidate names.
-        allowed: patterns of names that the policy lets through.
         serving: the PriorityClass that the active revision names.
         pods: the pods that serve.
         classes: the cluster's PriorityClasses.
     """
-    if wanted is not None and any(fnmatchcase(wanted, pattern) for pattern in allowed):
-        return None
     asked = priority_of(wanted, classes)
     if asked is None:
         # It could be made at any moment, with whatever value.

@@ -127,6 +127,12 @@ async def test_the_nearest_level_that_a_node_runs_is_taken(node: str, offered: l
         assert (await source.resolved("1", ImagePlatform.parse(node))).digest == made[taken]
 
 
+async def test_an_architecture_is_called_as_nodes_call_it() -> None:
+    source = MemorySource()
+    source.image([LAYER], config={"architecture": "x86_64"})
+    assert (await source.resolved()).config.platform.architecture == "amd64"
+
+
 async def test_an_index_inside_an_index_is_refused() -> None:
     source = MemorySource()
     inner = source.index(tag="inner")

@@ -12,10 +12,15 @@ from lockstep.gates.hold import HoldName, hold
 from lockstep.gates.rules.refusal import refusal
 from lockstep.rollout.status.status import StatusInput
 
+_KNOWN = frozenset(map(str, Reason))
+
 
 def keep_cluster_hold(observation: Observation, plan: Plan) -> StatusInput:
     """Go on saying that the API server refuses until it does not: a changed status causes the next reconciliation at once."""
     earlier = next((one for one in observation.owner.status.holds if one.name == HoldName.CLUSTER), None)
+    # Another version, or another hand, may have written a reason that this one does not know.
+    if earlier is not None and earlier.reason not in _KNOWN:
+        earlier = None
     if not plan.actions or plan.status_input.holds or earlier is None:
         return plan.status_input
     return replace(plan.status_input, holds=(hold(HoldName.CLUSTER, Reason(earlier.reason), earlier.message),))

@@ -69,9 +69,10 @@ class Holds:
         if policy is None or active is None or snapshot is None or not observation.owner.spec.replicas:
             return None
         wanted = snapshot.template.priority_class_name
+        if policy.spec.pods.allows_priority(wanted):
+            return None
         message = preemption_problem(
             wanted,
-            policy.spec.pods.priority_classes,
             active.snapshot.template.priority_class_name,
             observation.observed.bearers_of(active.snapshot.revision),
             await self._classes.list(expected=wanted),

@@ -7,13 +7,12 @@ from functools import partial
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch import activation
 from lockstep.environment.catalogue.launch.launch import Launch
-from lockstep.environment.catalogue.launch.programs import find
+from lockstep.environment.catalogue.launch.programs import find, is_binary
 from lockstep.environment.catalogue.launch.shellscript import NotUnderstoodError
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
 Follow = Callable[[FileTree, Launch, Sequence[str]], Launch]
 
-_PARTS = r"_?(?:SCRIPT_DIR|PARTS|file)"
 # nvidia/cuda and the images of NVIDIA's frameworks; AMD's ROCm images have the same.
 _NVIDIA = tuple(
     re.compile(line)
@@ -36,14 +35,35 @@ _NVIDIA = tuple(
         r"fi",
     )
 )
-_BANNER = re.compile(r"print_(?:repeats|banner_text)\(\) \{")
-"""How the functions begin by which its parts print; each ends with a brace at the beginning of a line."""
-# What a part of it may not touch: what decides which interpreter runs and what it imports, and the arguments.
-_DECIDES = re.compile(
-    r"(?<![\w$])(?:PATH|PYTHON\w*|LD_PRELOAD|HOME|BASH_ENV|VIRTUAL_ENV|CONDA_\w+)=|\bexport\s+LD_LIBRARY_PATH\b"
-    r"|(?:^|[;&|({!]|\b(?:then|do|else|elif|if|while|time|builtin|command)\b)\s*(?:LD_LIBRARY_PATH=\S*\s*$|exec|eval|source|\.|alias|cd|pushd|unset|trap|shift|set\s+--|python[0-9.]*|pip[0-9.]*)\s",
-    re.MULTILINE,
+_PRINTS = re.compile(
+    "|".join(
+        (
+            r"print_(?:repeats|banner_text)\(\) \{|\}|echo|local i",
+            r'local -r char="\$1" count="\$2"|local banner_char=\$1|local -r text="\$2"',
+            r'local pad="\$\{banner_char\}\$\{banner_char\}"|echo "\$\{pad\} \$\{text\} \$\{pad\}"',
+            r'for \(\(i=1; i<=\$count; i\+\+\)\); do echo -n "\$char"; done',
+            r'print_repeats "\$\{banner_char\}" \$\(\(\$\{#text\} \+ 6\)\)',
+        )
+    )
 )
+"""The lines of the functions by which its parts print."""
+_BLANK = " \t"
+"""What bash takes for blanks, within a line that ends with a line feed alone (Bash Reference Manual, "Definitions")."""
+_WORDS = r'"(?:[^"`$\\]|\$\w+|\$\{\w+\})*"'
+_TEST = rf"(?:-[nz] {_WORDS}|{_WORDS} (?:==|!=) {_WORDS})"
+_PART = re.compile(
+    "|".join(
+        (
+            rf"echo(?: {_WORDS})?|print_banner_text {_WORDS} {_WORDS}",
+            rf"(?:el)?if \[\[ {_TEST}(?: (?:\|\||&&) {_TEST})* \]\]; then|else|fi",
+            rf"export NVIDIA_\w+=\w*|_[A-Z_]+={_WORDS}",
+            r"_[A-Z_]+=\$\((?:ldconfig -p \| grep [\w.]+|ls(?: /dev/\w+)+ 2>/dev/null)\)",
+            r"_[A-Z_]+=\$\( \( IFS=: ; for i in \$\{LD_LIBRARY_PATH\}; do ls \$i/libcuda\.so\.1 2>/dev/null"
+            r" \| grep -v compat; done\) \)",
+        )
+    )
+)
+"""The lines of its parts that are known: they print, and look for the driver. Whatever else a line says is not followed."""
 
 
 def follow_vendor(tree: FileTree, launch: Launch, path: str, text: str, arguments: Sequence[str]) -> Launch | None:
@@ -68,24 +88,30 @@ def follow_vendor(tree: FileTree, launch: Launch, path: str, text: str, argument
 def _is_nvidias(text: str) -> bool:
     kept: list[str] = []
     printing = False
-    for line in text.splitlines():
-        printing = printing or _BANNER.fullmatch(line) is not None
+    for line in text.split("\n"):
+        printing = printing or line.startswith("print_")
         if not printing:
-            kept.append(line.strip())
-        elif _DECIDES.search(line):
+            kept.append(line)
+        elif not _is_comment(line) and not _PRINTS.fullmatch(line.strip(_BLANK)):
             return False
         printing = printing and line != "}"
-    lines = [line for line in kept if line and not line.startswith("#")]
+    lines = [line.strip(_BLANK) for line in kept if not _is_comment(line)]
     return len(lines) == len(_NVIDIA) and all(form.fullmatch(line) for form, line in zip(_NVIDIA, lines, strict=True))
 
 
+def _is_comment(line: str) -> bool:
+    return not line.strip(_BLANK) or line.strip(_BLANK).startswith("#")
+
+
 def _follow_nvidia(tree: FileTree, launch: Launch, path: str, arguments: Sequence[str]) -> Launch:
-    """Its parts print licences and check the driver; then it starts its arguments."""
+    """Its parts print licences and look for the driver; then it starts its arguments."""
     script = tree.resolve(path) or path
     folder = f"{script.rpartition('/')[0]}/entrypoint.d"
     for name in tree.listdir(folder):
-        if name.endswith(".sh") and _DECIDES.search(_read(tree, f"{folder}/{name}")):
-            raise NotUnderstoodError(f"{folder}/{name} may change which Python runs, or what it imports")
+        for line in _read(tree, f"{folder}/{name}").split("\n") if name.endswith(".sh") else ():
+            if not _is_comment(line) and not _PART.fullmatch(line.strip(_BLANK)):
+                why = f"{folder}/{name} may change which Python runs, or what it imports: {line.strip()[:80]!r}"
+                raise NotUnderstoodError(why)
     if not arguments:
         raise NotUnderstoodError("it is a shell script that starts a shell, where it has no arguments")
     return launch.with_command(*arguments)
@@ -120,12 +146,31 @@ def _follow_micromamba(tree: FileTree, launch: Launch, arguments: Sequence[str])
         raise NotUnderstoodError(error.message) from error
     if tree.sha256(tree.resolve(activated) or activated) not in _MICROMAMBA_ACTIVATES:
         raise NotUnderstoodError(f"{activated} is not what micromamba's image has")
+    root = launch.env.get("MAMBA_ROOT_PREFIX", "").rstrip("/")
+    _check_micromamba(tree, launch, root)
     if launch.env.get("MAMBA_SKIP_ACTIVATE") != "1":
-        root = launch.env.get("MAMBA_ROOT_PREFIX", "").rstrip("/")
         launch = activation.activate_conda(tree, launch, root, launch.env.get("ENV_NAME") or "base")
     if not arguments:
         raise NotUnderstoodError("micromamba's entrypoint starts nothing without arguments")
     return launch.with_command(*arguments)
+
+
+def _check_micromamba(tree: FileTree, launch: Launch, root: str) -> None:
+    """Refuse what would let the script execute somebody else's text: hooks of other programs, and files that it reads."""
+    program = launch.env.get("MAMBA_EXE", "")
+    if program.rpartition("/")[2] != "micromamba" or not is_binary(tree, program):
+        raise NotUnderstoodError(f"MAMBA_EXE is {program[:80]!r}, which is not micromamba")
+    for name in ("conda", "mamba"):
+        try:
+            found = find(tree, launch.with_command(name))
+        except CatalogueError:
+            continue
+        if not found.startswith(f"{root}/"):
+            raise NotUnderstoodError(f"{found} says what micromamba's entrypoint executes")
+    if tree.kind(f"{root}/etc/profile.d/conda.sh") is not None:
+        activation.check_conda_functions(tree, root)
+    if tree.kind(f"{root}/etc/profile.d/mamba.sh") is not None:
+        raise NotUnderstoodError(f"micromamba's entrypoint reads {root}/etc/profile.d/mamba.sh")
 
 
 def _read(tree: FileTree, path: str) -> str:

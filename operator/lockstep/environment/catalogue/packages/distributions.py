@@ -81,12 +81,21 @@ def _distributions_in(tree: FileTree, path: str) -> Iterator[Installed]:
     egg = path.lower().endswith(".egg")
     for name in tree.listdir(path):
         if name.startswith("~"):
-            # What pip renamed to remove it, and left behind (pip, "Ignoring invalid distribution"): pip ignores it, and nobody
-            # finds it by its name.
+            _check_leftover(tree, f"{path.rstrip('/')}/{name}")
             continue
         # Letters of either case, as importlib.metadata takes them.
         if name.lower().endswith((".dist-info", ".egg-info")) or (egg and name.lower() == "egg-info"):
             yield _read_distribution(tree, path.rstrip("/"), f"{path.rstrip('/')}/{name}")
+
+
+def _check_leftover(tree: FileTree, folder: str) -> None:
+    """Let pass what pip renamed to remove it, and left behind (pip, "Ignoring invalid distribution").
+
+    pip ignores it and nobody finds it by its name, but `importlib.metadata.entry_points` loads its plugins all the same.
+    """
+    if folder.lower().endswith((".dist-info", ".egg-info")) and plugs(tree, folder):
+        message = f"{folder} is what pip left behind of a package, and declares plugins that are still loaded: delete it"
+        raise CatalogueError(Reason.METADATA_INVALID, message)
 
 
 @dataclass(frozen=True)

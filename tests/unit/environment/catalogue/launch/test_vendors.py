@@ -56,7 +56,17 @@ fi
 """
 
 
-BANNER = 'print_banner_text "=" "CUDA"\nexport _STATUS="$(LD_LIBRARY_PATH="/usr/local/cuda/compat" check 2>&1)"\n'
+BANNER = """print_banner_text "=" "CUDA"
+# whatever ; export PATH=/evil
+echo
+echo "CUDA Version ${CUDA_VERSION}"
+_FROM_CACHE=$(ldconfig -p | grep libcuda.so.1)
+_DRIVER=$(ls /dev/nvidiactl /dev/dxg 2>/dev/null)
+if [[ -z "${_FROM_CACHE}" || -z "${_DRIVER}" ]]; then
+  echo "no driver"
+  export NVIDIA_CPU_ONLY=1
+fi
+"""
 PARTS: Files = {"/opt/nvidia/entrypoint.d/10-banner.sh": BANNER, "/opt/nvidia/entrypoint.d/15-licence.txt": "source /evil"}
 ENTRYPOINT = "/opt/nvidia/nvidia_entrypoint.sh"
 
@@ -81,6 +91,19 @@ def test_nvidias_entrypoint_prints_and_starts_its_arguments(text: str) -> None:
         "true && exec /evil",
         "! eval x",
         "command eval x",
+        "export PYTHON''PATH=/evil",
+        "printf -v PYTHONPATH /evil",
+        "read -r PYTHONPATH",
+        "exec() { /evil; }",
+        "/opt/venv/bin/pip install evil",
+        "cp /evil.py /opt/venv/lib",
+        "echo $(evil)",
+        'echo "$(evil)"',
+        "echo `evil`",
+        'if [[ "${X}" -eq 1 ]]; then',
+        "_X=$(evil)",
+        "else\x0b# ; export PATH=/evil",
+        "\x0c# ; export PATH=/evil",
     ],
 )
 def test_a_part_of_it_that_may_change_what_is_started_is_refused(part: str) -> None:
@@ -90,7 +113,8 @@ def test_a_part_of_it_that_may_change_what_is_started_is_refused(part: str) -> N
 
 
 @pytest.mark.parametrize(
-    "more", ["export PYTHONPATH=/evil", "print_banner_text() {\n  export PATH=/evil:$PATH\n}", "python() { :; }"]
+    "more",
+    ["export PYTHONPATH=/evil", "print_banner_text() {\n  export PATH=/evil:$PATH\n}", "python() { :; }", "print_x() {\n}"],
 )
 def test_a_script_that_was_edited_is_not_nvidias(more: str) -> None:
     with pytest.raises(UnclearScriptError, match="does more than set literal variables"):
@@ -155,18 +179,23 @@ def test_what_bentomls_entrypoint_chooses_is_not_followed(arguments: tuple[str, 
 
 # --- micromamba -----------------------------------------------------------------------------------------------------------
 
-MAMBA = {"MAMBA_ROOT_PREFIX": "/opt/conda", "ENV_NAME": "base", "MAMBA_EXE": "/bin/micromamba"}
+MAMBA = {"MAMBA_ROOT_PREFIX": "/opt/conda", "ENV_NAME": "base", "MAMBA_EXE": "/usr/bin/micromamba"}
 CONDA: Files = {"/opt/conda/conda-meta/history": "", "/opt/conda/envs/own/conda-meta/history": ""}
+CONDA["/usr/bin/micromamba"] = b"\x7fELF micromamba"
 for prefix in ("/opt/conda", "/opt/conda/envs/own"):
     CONDA |= {path: body for path, body in venv(prefix).items() if not path.endswith("pyvenv.cfg")}
 
 
-def micromamba(*arguments: str, env: dict[str, str] | None = None, activates: str | None = None) -> Started:
+def micromamba(
+    *arguments: str, env: dict[str, str] | None = None, activates: str | None = None, more: Files | None = None
+) -> Started:
     scripts = {
         "/usr/local/bin/_entrypoint.sh": known(_MICROMAMBA[-1]),
         "/usr/local/bin/_activate_current_env.sh": known((activates or min(_MICROMAMBA_ACTIVATES)).removeprefix("sha256:")),
     }
-    return start("/usr/local/bin/_entrypoint.sh", *arguments, files=CONDA, scripts=scripts, env=MAMBA | (env or {}))
+    return start(
+        "/usr/local/bin/_entrypoint.sh", *arguments, files=CONDA | (more or {}), scripts=scripts, env=MAMBA | (env or {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,3 +227,18 @@ def test_what_micromambas_entrypoint_can_not_do_is_refused(
 ) -> None:
     with pytest.raises(UnclearScriptError, match=why):
         micromamba(*arguments, env=env, activates=activates)
+
+
+@pytest.mark.parametrize(
+    ("files", "env", "why"),
+    [
+        ({"/bin/evil": b"\x7fELF"}, {"MAMBA_EXE": "/bin/evil"}, "is not micromamba"),
+        ({"/x/micromamba": "#!/bin/sh\n"}, {"MAMBA_EXE": "/x/micromamba"}, "is not micromamba"),
+        ({"/usr/bin/conda": "#!/bin/sh\necho export PYTHONPATH=/evil\n"}, {}, "/usr/bin/conda says what"),
+        ({"/opt/conda/etc/profile.d/conda.sh": "export PYTHONPATH=/evil"}, {}, "conda.sh is not what conda wrote"),
+        ({"/opt/conda/etc/profile.d/mamba.sh": ""}, {}, "mamba.sh"),
+    ],
+)
+def test_what_micromambas_entrypoint_would_execute_of_others_is_refused(files: Files, env: dict[str, str], why: str) -> None:
+    with pytest.raises(UnclearScriptError, match=why):
+        micromamba("python", "serve.py", env=env, more=files)

@@ -109,6 +109,15 @@ def test_what_pip_left_behind_when_it_removed_a_package_is_ignored_as_pip_ignore
     assert (found.package.name, found.package.version) == ("joblib", "1.6.0")
 
 
+def test_what_pip_left_behind_with_plugins_that_are_still_loaded_is_refused() -> None:
+    """`importlib.metadata.entry_points` goes through every directory, whatever its name."""
+    removed = distribution(SITE, "evil", "1.0", entry_points__txt="[xarray.backends]\nx = evil:x\n")
+    left = {path.replace("/evil-1.0", "/~vil-1.0"): body for path, body in removed.items()}
+    assert "declares plugins that are still loaded: delete it" in refusal(left)
+    commands = distribution(SITE, "tool", "1.0", entry_points__txt="[console_scripts]\nx = tool:x\n")
+    assert found({path.replace("/tool-1.0", "/~ool-1.0"): body for path, body in commands.items()}) == {}
+
+
 BUILT = {"dir_info": {}, "url": "file:///home/conda/feedstock_root/build_artifacts/numpy_1/work"}
 
 
