@@ -21,6 +21,8 @@ class Traffic:
     clients: int = 2
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    _last: dict[str, int] = field(default_factory=dict)
+    """By answer, how many there had been when it came last."""
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -63,6 +65,7 @@ class Traffic:
                 if response.status != 200:
                     self.failures.append(f"{response.status} {body}")
                 self.answers[body] += 1
+                self._last[body] = self.answers.total()
                 if not keep_alive or response.will_close:
                     connection.close()
                     connection = None
@@ -72,6 +75,10 @@ class Traffic:
                 now = time.strftime("%H:%M:%S")
                 self.failures.append(f"{now} {kind} {asked}: {type(error).__name__}: {error}")
                 connection = None
+
+    def answers_without(self, answer: str) -> int:
+        """Return how many answers there were since an answer came last."""
+        return self.answers.total() - self._last.get(answer, 0)
 
     def saw(self, text: str) -> bool:
         """Return whether an answer holds a text."""
