@@ -7,10 +7,13 @@ from pathlib import Path
 from lockstep.api.reasons import Reason
 from lockstep.cli.access.access import Access, parse_platform
 from lockstep.cli.exit import CommandError
+from lockstep.environment.candidate import Candidate
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError
+from lockstep.environment.frameworks import FRAMEWORK_MODULES
 from lockstep.images.image import ResolvedImage
 from lockstep.images.open import is_local
 from lockstep.images.resolve import resolve
+from lockstep.images.scan.result import UndeterminedImageError
 from lockstep.images.source import ImageSource
 
 _VERSION = re.compile(r"^models:/([^/@]+)(?:/([0-9]+)|@(.+))$")
@@ -68,13 +71,31 @@ async def scan_document(reach: Access, reference: str, platform: str) -> Environ
     """Read an image's layers.
 
     Raises:
-        ImageError: with the reason why they could not be read.
+        ImageError: with the reason why they could not be read. Where they do not say what the image starts, what it could
+            run is printed first.
     """
     source, image = await resolve_image(reach, reference, platform)
     if sys.stderr.isatty():
         size = sum(layer.size for layer in image.layers) / 1e6
         print(f"reading {len(image.layers)} layers, {size:.0f} MB compressed …", file=sys.stderr)
-    return (await reach.scanner.scan(source, image)).document
+    try:
+        return (await reach.scanner.scan(source, image)).document
+    except UndeterminedImageError as error:
+        # Before the reason, which is the last line of every refusal.
+        print("what the image could run:", file=sys.stderr)
+        for candidate in error.candidates:
+            print(f"  {_describe_candidate(candidate)}", file=sys.stderr)
+        raise
+
+
+def _describe_candidate(candidate: Candidate) -> str:
+    if candidate.document is None:
+        return f"{candidate}: {candidate.fault}"
+    python, packages = candidate.document.python, candidate.document.packages
+    count = "1 package" if len(packages) == 1 else f"{len(packages)} packages"
+    known = [f"{one.name} {one.version}" for one in packages if one.name in FRAMEWORK_MODULES]
+    named = f" ({', '.join(known)})" if known else ""
+    return f"{candidate}: {python.implementation} {python.version}, {count}{named}"
 
 
 async def resolve_image(reach: Access, reference: str, platform: str) -> tuple[ImageSource, ResolvedImage]:

@@ -10,13 +10,13 @@ from lockstep.environment.comparison.compare import Comparison, RequiredSetError
 from lockstep.environment.document import EnvironmentDocument, InvalidDocumentError, RequiredProof
 from lockstep.environment.requirements import InvalidRequirementsError, baseline
 from lockstep.gates import image
-from lockstep.gates.evidence import Evidence, Unknown
+from lockstep.gates.evidence import Evidence, Undetermined, Unknown
 from lockstep.gates.gate import Gate, Result, result_of_unknown
 from lockstep.gates.nextstep import image_step
-from lockstep.gates.rules import document_signature, rootfilesystem, variables
+from lockstep.gates.rules import candidates, document_signature, rootfilesystem, variables
 from lockstep.lineage.lineage import Lineage
 
-NAME = "environment"
+NAME = candidates.ENVIRONMENT
 _SHOWN = 3
 
 
@@ -65,27 +65,64 @@ def _compare(evidence: Evidence) -> Result:
         # Nothing weaker takes the place of a record that could not be read.
         message = f"the recorded environment could not be read: {lineage.unreadable}"
         return Result(NAME, GateOutcome.RETRY, Reason.MODEL_FILES_UNREADABLE, message)
-    if isinstance(scan, Unknown):
+    if isinstance(scan, Unknown) and not candidates.decides(scan, policy.spec):
         return _wait_for(scan, reported=policy.spec.mode(image.NAME) is GateMode.ENFORCE)
-    rules = rules_for(lineage, policy.spec)
     try:
-        trained = trained_document(lineage, policy.spec, scan.document)
+        if isinstance(scan, Unknown):
+            return _judge_candidates(evidence, lineage, policy.spec, scan)
+        comparison = _compare_document(lineage, policy.spec, scan.document)
+    except _RefusedError as error:
+        return error.result
+    return _judge_comparison(comparison, evidence, lineage, rules_for(lineage, policy.spec))
+
+
+class _RefusedError(Exception):
+    """There is no training environment to compare with, or none that counts; `result` says why."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.message)
+        self.result = result
+
+
+def _compare_document(lineage: Lineage, policy: PromotionPolicySpec, scanned: EnvironmentDocument) -> Comparison:
+    """Compare an environment of the image with the training environment.
+
+    Raises:
+        _RefusedError: there is nothing to compare with.
+    """
+    try:
+        trained = trained_document(lineage, policy, scanned)
     except (InvalidDocumentError, InvalidRequirementsError) as error:
-        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_DOCUMENT_INVALID, str(error))
+        raise _refused_error(Reason.ENVIRONMENT_DOCUMENT_INVALID, str(error)) from error
     if trained is None:
-        message = "there is no recorded environment to compare with"
-        return Result(NAME, GateOutcome.REJECTED, Reason.ENVIRONMENT_NOT_RECORDED, message)
-    unvouched = document_signature.judge(NAME, lineage, policy.spec.environment)
+        raise _refused_error(Reason.ENVIRONMENT_NOT_RECORDED, "there is no recorded environment to compare with")
+    unvouched = document_signature.judge(NAME, lineage, policy.environment)
     if unvouched is not None:
-        return unvouched
+        raise _RefusedError(unvouched)
     try:
-        comparison = compare(trained, scan.document, rules)
+        return compare(trained, scanned, rules_for(lineage, policy))
     except RequiredSetError as error:
-        reason = Reason.REQUIRED_SET_UNPROVEN
-        if error.proof is RequiredProof.INCOMPLETE:
-            reason = Reason.REQUIRED_SET_INCOMPLETE
-        return Result(NAME, GateOutcome.REJECTED, reason, reason.sentence.rstrip("."))
-    return _judge_comparison(comparison, evidence, lineage, rules)
+        incomplete = error.proof is RequiredProof.INCOMPLETE
+        reason = Reason.REQUIRED_SET_INCOMPLETE if incomplete else Reason.REQUIRED_SET_UNPROVEN
+        raise _refused_error(reason, reason.sentence.rstrip(".")) from error
+
+
+def _refused_error(reason: Reason, message: str) -> _RefusedError:
+    return _RefusedError(Result(NAME, GateOutcome.REJECTED, reason, message))
+
+
+def _judge_candidates(evidence: Evidence, lineage: Lineage, policy: PromotionPolicySpec, scan: Undetermined) -> Result:
+    """Judge an image that does not say what it starts: it is refused, and for its packages where no start would help."""
+    compared = tuple(
+        candidates.Compared(one, _compare_document(lineage, policy, one.document))
+        for one in scan.candidates
+        if one.document is not None
+    )
+    if len(compared) < len(scan.candidates) or any(one.comparison.equal for one in compared):
+        return candidates.refuse_undetermined(NAME, scan, compared)
+    nearest = candidates.find_nearest(compared)
+    result = _judge_comparison(nearest.comparison, evidence, lineage, rules_for(lineage, policy))
+    return replace(result, message=f"{candidates.describe_mismatch(scan, nearest)}: {result.message}")
 
 
 def _wait_for(fact: Unknown, *, reported: bool) -> Result:

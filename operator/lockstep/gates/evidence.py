@@ -8,9 +8,10 @@ from typing import TypeAlias, TypeVar
 from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
+from lockstep.environment.candidate import Candidate
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.images.image import ResolvedImage
-from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.result import ImageModel, ImageScan
 from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage
 
@@ -28,6 +29,18 @@ class Unknown:
     retry_after: float | None = None
     next_step: str = ""
     """Who has to do what, where that is known."""
+
+
+@dataclass(frozen=True)
+class Undetermined(Unknown):
+    """The environment of an image that was scanned and does not say what it starts: the environments that it could run."""
+
+    digest: str = ""
+    """Image manifest digest."""
+    models: tuple[ImageModel, ...] = ()
+    """As in `ImageScan`."""
+    candidates: tuple[Candidate, ...] = ()
+    """At least one."""
 
 
 Fact: TypeAlias = T | Unknown

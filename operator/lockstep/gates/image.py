@@ -10,7 +10,7 @@ from lockstep.api.reasons import ConditionType, Reason
 from lockstep.gates.evidence import Evidence, Unknown, require
 from lockstep.gates.gate import Gate, Result
 from lockstep.gates.nextstep import new_tag_advice
-from lockstep.gates.rules import served, signatures
+from lockstep.gates.rules import candidates, served, signatures
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
 
 NAME = "image"
@@ -27,7 +27,7 @@ def _judge_image(evidence: Evidence) -> Result:
     refusal = _check_base(image, policy.spec) or signatures.judge(NAME, image, evidence.signed, evidence.scan, policy.spec)
     if refusal is not None:
         return refusal
-    scan = require(evidence.scan)
+    scan = evidence.scan if candidates.decides(evidence.scan, policy.spec) else require(evidence.scan)
     if scan.digest != image.digest:
         message = f"what was scanned is {scan.digest}, the image is {image.digest}"
         return Result(NAME, GateOutcome.REJECTED, Reason.DIGEST_MISMATCH, message)

@@ -8,11 +8,12 @@ from lockstep.api.promotionpolicy import ModelFilesRule
 from lockstep.api.reasons import Reason
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import lineage as lineage_gate
-from lockstep.gates.evidence import Evidence, Fact, LineagePins, Unknown
+from lockstep.gates.evidence import Evidence, Fact, LineagePins, Undetermined, Unknown
 from lockstep.gathering.sources import Sources
 from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ImageError
 from lockstep.images.reference import repository_of
+from lockstep.images.scan.result import UndeterminedImageError
 from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage, LineageError, Place
 
@@ -111,5 +112,14 @@ def _place_to_read(subject: Subject, lineage: Lineage, pins: LineagePins | None)
 
 def unknown_of(error: ImageError | LineageError) -> Unknown:
     """Return what an error means for a fact. This is the only place where one becomes the other."""
+    if isinstance(error, UndeterminedImageError):
+        return Undetermined(
+            error.reason,
+            error.message,
+            retry=False,
+            digest=error.digest,
+            models=error.models,
+            candidates=error.candidates,
+        )
     retry_after = error.retry_after if isinstance(error, ImageError) else None
     return Unknown(error.reason, error.message, retry=error.retry, retry_after=retry_after)

@@ -16,7 +16,7 @@ from lockstep.environment.document import EnvironmentDocument
 from tests.fakes import builders as build
 from tests.fakes.images import MemorySource, layer
 from tests.fakes.mlflow_server import free_port
-from tests.fakes.roots import VENV_SITE, debian, distribution, items, venv
+from tests.fakes.roots import VENV_SITE, debian, distribution, elf, items, venv
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -144,6 +144,21 @@ def test_an_image_without_an_interpreter_ends_with_its_reason(tmp_path: Path, ca
     source.write(tmp_path / "image")
     assert main(["environment", "scan", f"oci:{tmp_path / 'image'}"]) == 2
     assert last_line(capsys).startswith("InterpreterNotFound: ")
+
+
+def test_an_image_that_does_not_say_what_it_starts_is_shown_with_what_it_could_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = MemorySource()
+    files = debian() | venv() | distribution(VENV_SITE, "scikit_learn", "1.4.2") | {"/usr/bin/runit": elf()}
+    source.image([layer(*items(files))], tag="1", settings={"Entrypoint": ["runit"]})
+    source.write(tmp_path / "image")
+    assert main(["environment", "scan", f"oci:{tmp_path / 'image'}"]) == 2
+    heading, candidate, reason = capsys.readouterr().err.splitlines()
+    assert heading == "what the image could run:"
+    assert candidate.startswith("  /opt/venv/bin/python")
+    assert candidate.endswith(": cpython 3.11.2, 1 package (scikit-learn 1.4.2)")
+    assert reason.startswith("InterpreterAmbiguous: ")
 
 
 def written(path: Path, **versions: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.candidate import Candidate
+from lockstep.environment.catalogue.candidates import find_candidates
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.interpreters import agree_on_document
 from lockstep.environment.catalogue.launch.interpreter import effective_path, interpreter, prefix
@@ -52,6 +54,13 @@ def describe(
     except UnclearScriptError as unclear:
         return agree_on_document(tree, unclear, describe_serving)
     return describe_serving(serves)
+
+
+def describe_candidates(
+    tree: FileTree, launch: Launch, *, machine: str, collector: str, models: Sequence[str] = ()
+) -> tuple[Candidate, ...]:
+    """List the environments that an image could run, where `describe` can't tell which it starts; arguments as there."""
+    return find_candidates(tree, launch, lambda serves: _document(tree, serves, machine, collector, models))
 
 
 def _document(tree: FileTree, serves: Serving, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:

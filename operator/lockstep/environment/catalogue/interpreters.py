@@ -56,7 +56,12 @@ def agree_on_document(tree: FileTree, unclear: UnclearScriptError, describe: Des
         CatalogueError: InterpreterAmbiguous when they differ, there is none, or the script may change what they see.
     """
     _check_text(tree, unclear)
-    meant = [start for start in _find_interpreters(tree, unclear) if _has_framework(tree, start)]
+    try:
+        meant = [start for start in find_interpreters(tree, unclear.launch) if has_framework(tree, start)]
+    except CatalogueError as error:
+        raise _ambiguous_error(unclear, error.message) from error
+    except UnreadableFileError as error:
+        raise _ambiguous_error(unclear, str(error)) from error
     if not meant:
         raise _ambiguous_error(unclear, "no interpreter of the image can import a model framework")
     places = tuple(Place(unclear.launch.absolute(folder)) for _, folder in _GOES_TO.findall(unclear.text))
@@ -113,33 +118,38 @@ def _ambiguous_error(unclear: UnclearScriptError, why: str) -> CatalogueError:
     return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"{unclear.message}; {why}")
 
 
-def _find_interpreters(tree: FileTree, unclear: UnclearScriptError) -> list[Started]:
-    """Find every interpreter that somebody may execute, one for each set of prefixes."""
+def find_interpreters(tree: FileTree, launch: Launch) -> list[Started]:
+    """Find every interpreter that somebody may execute, one for each set of prefixes, started as `launch` would start it.
+
+    Raises:
+        CatalogueError: InterpreterAmbiguous where one of them can't be determined, or they are too many.
+        UnreadableFileError: the body of one was not kept.
+    """
     starts: dict[Prefix, Started] = {}
-    for path in _find_programs(tree, unclear):
-        if tree.executable(path) is False:
+    for path in _find_programs(tree):
+        if tree.executable(path) is False or not is_interpreter(tree, path):
             continue
+        start = Started(path, _script_in_working_directory(launch), launch=launch)
         try:
-            if not is_interpreter(tree, path):
-                continue
-            start = Started(path, _script_in_working_directory(unclear.launch), launch=unclear.launch)
             starts.setdefault(prefix(tree, start), start)
         except CatalogueError as error:
             # Without a standard library it can't start at all.
             if error.reason is not Reason.INTERPRETER_NOT_FOUND:
-                raise _ambiguous_error(unclear, error.message) from error
-        except UnreadableFileError as error:
-            raise _ambiguous_error(unclear, str(error)) from error
+                raise
         if len(starts) > _MAX_CANDIDATES:
-            raise _ambiguous_error(unclear, f"the image has more than {_MAX_CANDIDATES} interpreters")
+            raise _limit_error(f"{_MAX_CANDIDATES} interpreters")
     return list(starts.values())
+
+
+def _limit_error(what: str) -> CatalogueError:
+    return CatalogueError(Reason.INTERPRETER_AMBIGUOUS, f"the image has more than {what}")
 
 
 def _script_in_working_directory(launch: Launch) -> str:
     return f"{launch.working_dir.rstrip('/')}/"
 
 
-def _find_programs(tree: FileTree, unclear: UnclearScriptError) -> Iterator[str]:
+def _find_programs(tree: FileTree) -> Iterator[str]:
     """Yield the paths of all files and links that bear the name of an interpreter, each directory once."""
     folders, seen = [""], 0
     while folders:
@@ -153,10 +163,10 @@ def _find_programs(tree: FileTree, unclear: UnclearScriptError) -> Iterator[str]
                 yield path
             seen += 1
             if seen > _MAX_ENTRIES:
-                raise _ambiguous_error(unclear, f"the image has more than {_MAX_ENTRIES} entries")
+                raise _limit_error(f"{_MAX_ENTRIES} entries")
 
 
-def _has_framework(tree: FileTree, start: Started) -> bool:
+def has_framework(tree: FileTree, start: Started) -> bool:
     """Return whether a framework's module or metadata stands on the interpreter's path."""
     for path in search_path(tree, prefix(tree, start), start):
         for name in tree.listdir(path):

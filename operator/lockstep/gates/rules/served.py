@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lockstep.api.environmentspec import BytecodeCache
@@ -10,9 +10,10 @@ from lockstep.api.imagesspec import InImage
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import ModelFilesRule, PromotionPolicySpec
 from lockstep.api.reasons import Reason
+from lockstep.environment.document import Start
 from lockstep.formats.canonical import sha256_of
 from lockstep.formats.modelfiles import FileChanges, ModelFiles, changes
-from lockstep.gates.evidence import Evidence, Fact, Unknown
+from lockstep.gates.evidence import Evidence, Fact, Undetermined, Unknown
 from lockstep.gates.gate import Result, result_of_unknown
 from lockstep.gates.rules.modelfiles import registered_files
 from lockstep.images.image import ResolvedImage
@@ -43,7 +44,8 @@ class _Case:
 
     gate: str
     lineage: Lineage
-    scan: ImageScan
+    models: Sequence[ImageModel]
+    start: Start | None
     policy: PromotionPolicySpec
     files: Fact[ModelFiles] | None
     variables: Mapping[str, str]
@@ -56,12 +58,12 @@ class _Case:
     @property
     def named(self) -> str | None:
         """What the image says that it serves: a directory or a URI."""
-        return self.scan.document.start.model if self.scan.document.start is not None else None
+        return self.start.model if self.start is not None else None
 
     @property
     def server(self) -> str | None:
         """The known server that the image starts."""
-        return self.scan.document.start.server if self.scan.document.start is not None else None
+        return self.start.server if self.start is not None else None
 
     @property
     def required(self) -> bool:
@@ -72,14 +74,20 @@ class _Case:
 
 
 def judge(
-    gate: str, evidence: Evidence, image: ResolvedImage, scan: ImageScan, lineage: Lineage, policy: PromotionPolicySpec
+    gate: str,
+    evidence: Evidence,
+    image: ResolvedImage,
+    scan: ImageScan | Undetermined,
+    lineage: Lineage,
+    policy: PromotionPolicySpec,
 ) -> tuple[Result | None, str]:
     """Return why the image does not serve the registered model for sure, and what the verdict says where it does."""
     template = {variable.name: variable.value for variable in evidence.spec.template.env}
     case = _Case(
         gate=gate,
         lineage=lineage,
-        scan=scan,
+        models=scan.models,
+        start=None if isinstance(scan, Undetermined) else scan.document.start,
         policy=policy,
         files=registered_files(evidence.files, evidence.pins),
         variables={**dict(image.config.env), **template},
@@ -92,7 +100,7 @@ def judge(
     if fetched and case.required:
         message = f"{_first(fetched)}, so that the model is fetched at start, and the policy requires it in the image"
         return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
-    if not scan.models:
+    if not case.models:
         if case.required:
             message = "no MLmodel file is in the image, and the policy requires the registered model in it"
             return case.reject(Reason.MODEL_NOT_IN_IMAGE, message, _copy(lineage)), ""
@@ -104,7 +112,7 @@ def judge(
 def _judge_layers(case: _Case, fetched: Mapping[str, str]) -> tuple[Result | None, str]:
     if isinstance(case.files, Unknown) and not _is_tolerated(case, case.files):
         return result_of_unknown(case.gate, case.files), ""
-    held = [_Held(model.path, _fault(case, model)) for model in case.scan.models]
+    held = [_Held(model.path, _fault(case, model)) for model in case.models]
     right = [model.path for model in held if model.fault is None]
     others = [model for model in held if model.fault is not None and not _within_any(model.path, right)]
     if not right:

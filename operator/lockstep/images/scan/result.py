@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lockstep.api.reasons import Reason
+from lockstep.environment.candidate import Candidate
 from lockstep.environment.document import EnvironmentDocument
 from lockstep.formats.modelfiles import InvalidModelFilesError, ModelFiles
+from lockstep.images.image import ImageError
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ class ImageModel:
             harmless=tuple(stated.get("harmless", ())),
             caches=tuple(stated.get("caches", ())),
         )
+
+
+class UndeterminedImageError(ImageError):
+    """What an image starts is not to be seen from its files: the environments that it could run, and its models."""
+
+    def __init__(self, message: str, digest: str, models: tuple[ImageModel, ...], candidates: tuple[Candidate, ...]) -> None:
+        super().__init__(Reason.INTERPRETER_AMBIGUOUS, message)
+        self.digest = digest
+        self.models = models
+        self.candidates = candidates
 
 
 @dataclass(frozen=True)

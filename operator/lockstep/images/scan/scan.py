@@ -8,7 +8,7 @@ from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.layers import LayerCache, Layers, NoCache
-from lockstep.images.scan.result import ImageScan
+from lockstep.images.scan.result import ImageScan, UndeterminedImageError
 from lockstep.images.scan.worker import describe
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
@@ -32,6 +32,7 @@ class Scanner:
             party: on whose behalf; parties take turns.
 
         Raises:
+            UndeterminedImageError: its files do not say what it starts, and what it could run is listed.
             ImageError: with the reason why the image can't be determined.
         """
         try:
@@ -55,11 +56,13 @@ class Scanner:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
         try:
-            document, models = describe.result_of(answer)
+            found = describe.result_of(answer)
         except ValueError as error:
             message = f"the process that described the image gave no document: {error}"
             raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
-        return ImageScan(digest=image.digest, analyser=ANALYSER, document=document, models=models)
+        if found.document is None:
+            raise UndeterminedImageError(found.undetermined, image.digest, found.models, found.candidates)
+        return ImageScan(digest=image.digest, analyser=ANALYSER, document=found.document, models=found.models)
 
     def _start_readings(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
         """Begin to read all layers; return the tasks in the layers' order."""

@@ -22,7 +22,7 @@ from lockstep.images.layout import LayoutSource
 from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
 from lockstep.images.scan.record import InvalidRecordError, scan_from_record, scan_to_record
-from lockstep.images.scan.result import ImageModel, ImageScan
+from lockstep.images.scan.result import ImageModel, ImageScan, UndeterminedImageError
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
 from tests.fakes.roots import GLIBC, VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
 from tests.fakes.rpm import BASH, database, package
@@ -194,6 +194,10 @@ async def test_where_a_script_can_not_be_followed_every_interpreter_that_could_b
     files = root() | {"/entrypoint.sh": script} | venv("/opt/other") | distribution(decoy_site, "scikit_learn", "9.9")
     error = await refused(layer(*items(files)), Entrypoint=["/entrypoint.sh"])
     assert error.reason is Reason.INTERPRETER_AMBIGUOUS
+    assert isinstance(error, UndeterminedImageError)
+    assert [model.path for model in error.models] == ["/opt/model"]
+    assert {one.executable.rpartition("/bin/")[0] for one in error.candidates} == {"/opt/venv", "/opt/other"}
+    assert {versions(one.document)["scikit-learn"] for one in error.candidates if one.document} == {"1.4.2", "9.9"}
     assert "/opt/other/bin/python" in error.message
 
 

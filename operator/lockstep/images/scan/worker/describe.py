@@ -2,12 +2,13 @@
 
 import json
 import posixpath
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.describe import describe
+from lockstep.environment.candidate import Candidate
+from lockstep.environment.catalogue.describe import describe, describe_candidates
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.document import MAX_DOCUMENT_BYTES, EnvironmentDocument
@@ -24,6 +25,46 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _DIGITS = 20
 _TEXT = 4
 """How many times larger than what it keeps a record's text may be."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the layers hold."""
+
+    document: EnvironmentDocument | None
+    """What the image starts; None where its files do not say."""
+    models: tuple[ImageModel, ...]
+    undetermined: str = ""
+    """Why there is no document."""
+    candidates: tuple[Candidate, ...] = ()
+    """Without a document, at least one."""
+
+    def payload(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {
+            "document": self.document.payload() if self.document is not None else None,
+            "models": [model.payload() for model in self.models],
+            "undetermined": self.undetermined,
+            "candidates": [candidate.payload() for candidate in self.candidates],
+        }
+
+    @classmethod
+    def parse(cls, stated: dict[str, Any]) -> "Description":
+        """Read what `payload` gave.
+
+        Raises:
+            ValueError, LookupError, TypeError, AttributeError: it is none of it.
+        """
+        document = stated["document"]
+        description = cls(
+            document=EnvironmentDocument.parse(json.dumps(document).encode()) if document is not None else None,
+            models=tuple(ImageModel.parse(model) for model in stated["models"]),
+            undetermined=str(stated["undetermined"]),
+            candidates=tuple(Candidate.parse(candidate) for candidate in stated["candidates"]),
+        )
+        if description.document is None and not description.candidates:
+            raise ValueError("it has neither a document nor candidates")
+        return description
 
 
 def request(config: ImageConfig, layers: int, limits: Limits) -> bytes:
@@ -48,7 +89,7 @@ def launch_of(config: ImageConfig) -> Launch:
 
 
 def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
-    """Return document and models as JSON.
+    """Return a description as JSON.
 
     Raises:
         ImageError: with the reason why the image can't be determined.
@@ -56,34 +97,41 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     tree, launch = _read_tree(asked["layers"], limits, stream), _parse_launch(asked["launch"])
     try:
         models = models_of(tree)
-        document = describe(
-            tree,
-            launch,
-            machine=asked["machine"],
-            collector=f"lockstep {__version__}",
-            models=[model.path for model in models],
-        )
-        document = _resolve_served_model(document, tree, launch)
+        description = _describe(tree, launch, asked["machine"], models)
     except CatalogueError as error:
         raise ImageError(error.reason, error.message) from error
     except UnreadableFileError as error:
         raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
+    return json.dumps(description.payload()).encode()
+
+
+def _describe(tree: EntryTree, launch: Launch, machine: str, models: tuple[ImageModel, ...]) -> Description:
+    collector, paths = f"lockstep {__version__}", [model.path for model in models]
+    try:
+        document = describe(tree, launch, machine=machine, collector=collector, models=paths)
+    except CatalogueError as error:
+        if error.reason is not Reason.INTERPRETER_AMBIGUOUS:
+            raise
+        candidates = describe_candidates(tree, launch, machine=machine, collector=collector, models=paths)
+        size = sum(len(one.document.canonical()) for one in candidates if one.document is not None)
+        if not candidates or size > MAX_DOCUMENT_BYTES:
+            raise
+        return Description(None, models, error.message, candidates)
+    document = _resolve_served_model(document, tree, launch)
     if (size := len(document.canonical())) > MAX_DOCUMENT_BYTES:
         raise ImageError(Reason.LIMIT_EXCEEDED, f"the document has {size} bytes, the limit is {MAX_DOCUMENT_BYTES}")
-    return json.dumps({"document": document.payload(), "models": [model.payload() for model in models]}).encode()
+    return Description(document, models)
 
 
-def result_of(answer: bytes) -> tuple[EnvironmentDocument, tuple[ImageModel, ...]]:
+def result_of(answer: bytes) -> Description:
     """Read what `work` returned.
 
     Raises:
         ValueError: it is none of it.
     """
     try:
-        stated = json.loads(answer)
-        document = EnvironmentDocument.parse(json.dumps(stated["document"]).encode())
-        return document, tuple(ImageModel.parse(model) for model in stated["models"])
-    except (LookupError, TypeError) as error:
+        return Description.parse(json.loads(answer))
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from error
 
 
