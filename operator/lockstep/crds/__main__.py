@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drifted = [path for path, text in files().items() if not (root / path).exists() or (root / path).read_text() != text]
     for path in drifted:
         if check:
-            sys.stderr.write(f"{path} is not what the types say: run `python -m lockstep.crds`\n")
+            sys.stderr.write(f"{path} is not what types and tables say: run `python -m lockstep.crds`\n")
             continue
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(files()[path])

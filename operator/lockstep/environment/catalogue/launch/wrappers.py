@@ -57,6 +57,7 @@ UNDETERMINED: Mapping[str, str] = {
     "pipenv": "pipenv keeps its environment in a place that its settings name: start the environment's own console script",
     "poetry": "poetry keeps its environment in a place that its settings name: start the environment's own console script",
     "pdm": "pdm keeps its environment in a place that its settings name: start the environment's own console script",
+    "pixi": "pixi run may install or choose the environment when it starts: start the environment's own console script",
     "hatch": "hatch makes environments when it runs: start the console script of an installed environment",
     "sudo": "sudo changes the environment as sudoers says: use USER in the Dockerfile, or gosu",
     "su": "su starts a shell that reads profiles: use USER in the Dockerfile, or gosu",

@@ -10,6 +10,46 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# Programs that start what their settings, their own options or whoever asks them say: name, entry points, modules.
+_UNKNOWN = (
+    # Process managers.
+    ("supervisord", "supervisor.supervisord:main", "supervisor.supervisord"),
+    ("circusd", "circus.circusd:main", "circus.circusd"),
+    ("honcho", "honcho.command:main", "honcho honcho.__main__"),
+    ("dotenv", "dotenv.__main__:cli dotenv.cli:cli", "dotenv dotenv.__main__"),
+    # Reloaders.
+    ("watchfiles", "watchfiles.cli:cli", "watchfiles watchfiles.__main__"),
+    ("watchmedo", "watchdog.watchmedo:main", "watchdog.watchmedo"),
+    ("hupper", "hupper.cli:main", "hupper.cli"),
+    ("gradio", "gradio.cli:cli", "gradio gradio.__main__"),
+    # What runs jobs or starts workers.
+    ("torchrun", "torch.distributed.run:main", "torch.distributed.run torch.distributed.launch"),
+    ("accelerate", "accelerate.commands.accelerate_cli:main", "accelerate.commands.launch"),
+    ("ray", "ray.scripts.scripts:main ray.serve.scripts:cli", "ray.scripts.scripts ray.serve.scripts"),
+    ("torchserve", "ts.model_server:start", "ts.model_server"),
+    ("prefect", "prefect.cli:app", "prefect prefect.__main__"),
+    ("invoke", "invoke.main:program.run", "invoke invoke.__main__"),
+    ("nox", "nox.__main__:main", "nox nox.__main__"),
+    ("tox", "tox.run:run", "tox tox.__main__"),
+    ("litestar", "litestar.__main__:run_cli", "litestar litestar.__main__"),
+    ("debugpy", "debugpy.server.cli:main", "debugpy debugpy.__main__"),
+    # What answers from kernels or servers of its own, each in the environment that its specification names.
+    ("jupyter", "jupyter_core.command:main", "jupyter jupyter_core jupyter_core.__main__ jupyter_core.command"),
+    ("jupyter-server", "jupyter_server.serverapp:main", "jupyter_server jupyter_server.__main__"),
+    ("jupyter-lab", "jupyterlab.labapp:main jupyterlab.labhubapp:main", "jupyterlab jupyterlab.__main__"),
+    ("jupyter-notebook", "notebook.app:main", "notebook notebook.__main__"),
+    ("jupyterhub", "jupyterhub.app:main jupyterhub.singleuser:main", "jupyterhub jupyterhub.__main__ jupyterhub.singleuser"),
+    ("voila", "voila.app:main", "voila voila.__main__"),
+    # What makes or chooses an environment when it starts.
+    ("poetry", "poetry.console.application:main", "poetry poetry.__main__"),
+    ("pipenv", "pipenv:cli", "pipenv pipenv.__main__"),
+    ("pdm", "pdm.core:main", "pdm pdm.__main__"),
+    ("hatch", "hatch.cli:main", "hatch hatch.__main__"),
+    ("uv", "", "uv uv.__main__"),
+    ("pex", "pex.bin.pex:main pex.cli.pex:main pex.cli.pex:run", "pex pex.__main__"),
+)
+
+
 SERVERS: tuple[Server, ...] = (
     Server(
         "uvicorn",
@@ -106,20 +146,7 @@ SERVERS: tuple[Server, ...] = (
         _names("newrelic.admin newrelic.admin.__main__"),
         launcher=True,
     ),
-    *(
-        Server(name, _names(entries), launchers.unknown, _names(modules), launcher=True)
-        for name, entries, modules in (
-            ("supervisord", "supervisor.supervisord:main", "supervisor.supervisord"),
-            ("circusd", "circus.circusd:main", "circus.circusd"),
-            ("honcho", "honcho.command:main", "honcho honcho.__main__"),
-            ("dotenv", "dotenv.__main__:cli dotenv.cli:cli", "dotenv dotenv.__main__"),
-            ("watchfiles", "watchfiles.cli:cli", "watchfiles watchfiles.__main__"),
-            ("watchmedo", "watchdog.watchmedo:main", "watchdog.watchmedo"),
-            ("torchrun", "torch.distributed.run:main", "torch.distributed.run torch.distributed.launch"),
-            ("accelerate", "accelerate.commands.accelerate_cli:main", "accelerate.commands.launch"),
-            ("debugpy", "debugpy.server.cli:main", "debugpy debugpy.__main__"),
-        )
-    ),
+    *(Server(name, _names(entries), launchers.unknown, _names(modules), launcher=True) for name, entries, modules in _UNKNOWN),
 )
 BY_ENTRY = {entry: server for server in SERVERS for entry in server.entries}
 """By what their console scripts call."""

@@ -11,6 +11,7 @@ from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.interpreter import MOVES_LIBRARY
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.catalogue.launch.shell import CHANGE_SHELLS
+from lockstep.environment.catalogue.servers import launchers
 from lockstep.environment.catalogue.servers.table import SERVERS
 from lockstep.environment.document import EnvironmentDocument, Start
 from lockstep.environment.variables.variables import find_known_variable, is_forbidden
@@ -305,10 +306,19 @@ def test_a_program_that_only_starts_another_is_followed_to_it(name: str) -> None
     assert list(found.startup or {}) == ["sitecustomize.py"]
 
 
-@pytest.mark.parametrize("name", ["supervisord", "honcho", "torchrun", "watchfiles"])
-def test_a_program_that_starts_what_its_settings_say_is_refused(name: str) -> None:
-    files: Files = {f"{BIN}/{name}": script(ENTRIES[name])}
-    assert "let the image start the server itself" in refused(name, "-c", "/etc/x.conf", files=files)
+UNKNOWN = [server for server in SERVERS if server.effect is launchers.unknown]
+
+
+@pytest.mark.parametrize("entry", sorted(entry for server in UNKNOWN for entry in server.entries))
+def test_a_program_that_starts_what_its_settings_say_is_refused(entry: str) -> None:
+    # By another name than its own, which pdm, poetry and others are refused for already.
+    files: Files = {f"{BIN}/renamed": script(entry)}
+    assert "let the image start the server itself" in refused("renamed", "-c", "/etc/x.conf", files=files)
+
+
+@pytest.mark.parametrize("module", sorted(module for server in UNKNOWN for module in server.modules))
+def test_as_a_module_it_is_refused_as_well(module: str) -> None:
+    assert "let the image start the server itself" in refused("python", "-m", module, "run", "serve.py", files={})
 
 
 STOCK = "from mlflow.models import container as C; C._serve('local')"
