@@ -15,8 +15,8 @@ from lockstep.environment.catalogue.system.dpkg import dpkg_version, has_dpkg
 from lockstep.environment.document import Interpreter
 from lockstep.environment.tree import FileKind, FileTree, UnreadableFileError
 
-MOVES_LIBRARY = ("PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR")
-"""Variables that move the standard library or the packages: a launch that sets one is refused."""
+MOVES_LIBRARY = ("PYTHONHOME", "PYTHONPLATLIBDIR")
+"""Variables that move the standard library: a launch that sets one is refused."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
         if not where.system_site:
             return
     if user:
-        yield f"{home(tree, launch)}/.local/lib/{where.name}/site-packages"
+        yield f"{_user_base(tree, launch)}/lib/{where.name}/site-packages"
     if where.base == "/usr" and _is_debian_python(tree, where):
         # Debian's interpreter searches these instead (Debian Python Policy, 2.5).
         yield f"/usr/local/lib/python{where.series}/dist-packages"
@@ -263,6 +263,15 @@ def _site_directories(tree: FileTree, where: Prefix, launch: Launch, user: bool)
             raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
         yield from local
     yield from where.sites(where.base)
+
+
+def _user_base(tree: FileTree, launch: Launch) -> str:
+    """Return the directory of the user's own packages (`site.getuserbase`, which takes no notice of -E)."""
+    stated = launch.env.get("PYTHONUSERBASE")
+    if stated and not stated.startswith("/"):
+        message = f"the image sets PYTHONUSERBASE to {stated[:200]}, which is no absolute path"
+        raise CatalogueError(Reason.INTERPRETER_AMBIGUOUS, message)
+    return stated.rstrip("/") if stated else f"{home(tree, launch)}/.local"
 
 
 def _is_debian_python(tree: FileTree, where: Prefix) -> bool:

@@ -1,5 +1,7 @@
 """The interpreter's version and where it looks for packages."""
 
+import json
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -126,6 +128,22 @@ def test_the_users_packages_can_be_switched_off(option: str, env: dict[str, str]
     assert site not in paths("python3", option, "-c", "pass", files={site: None}, env=env)
 
 
+@pytest.mark.parametrize("options", [(), ("-E",), ("-s",), ("-I",)])
+def test_the_users_packages_are_where_the_real_interpreter_says(options: tuple[str, ...], tmp_path: Path) -> None:
+    base = str(tmp_path)
+    site = tmp_path / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    site.mkdir(parents=True)
+    asked = [sys._base_executable, *options, "-c", "import json, sys; print(json.dumps(sys.path))"]  # type: ignore[attr-defined]
+    real = json.loads(subprocess.run(asked, env={"PYTHONUSERBASE": base}, check=True, capture_output=True).stdout)
+    scanned = f"{base}/lib/python3.11/site-packages"
+    found = paths("python3", *options, "-c", "pass", files={scanned: None}, env={"PYTHONUSERBASE": base})
+    assert (scanned in found) == (str(site) in real)
+
+
+def test_a_relative_base_of_the_users_packages_is_refused() -> None:
+    assert refused("python3", env={"PYTHONUSERBASE": "packages"}) is Reason.INTERPRETER_AMBIGUOUS
+
+
 def test_path_files_add_directories_in_their_order() -> None:
     body = "# comment\nimport evil\n../sibling\n/src/app\n\n/absent\nimport\tevil\n"
     files: Files = {f"{VENV_SITE}/b.pth": "/late\n", f"{VENV_SITE}/a.pth": body, "/src/app": None, "/late": None}
@@ -141,8 +159,8 @@ def test_a_directory_that_is_reached_twice_counts_where_it_comes_first() -> None
     assert paths("/opt/venv/bin/python", files=files, env={"PYTHONPATH": "/again"}) == (VENV_SITE, *STDLIB)
 
 
-@pytest.mark.parametrize("variable", ["PYTHONHOME", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"])
-def test_variables_that_move_the_packages_are_refused(variable: str) -> None:
+@pytest.mark.parametrize("variable", ["PYTHONHOME", "PYTHONPLATLIBDIR"])
+def test_variables_that_move_the_library_are_refused(variable: str) -> None:
     assert refused("python3", env={variable: "/evil"}) is Reason.INTERPRETER_AMBIGUOUS
 
 
