@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Look once and end; return the exit status: 0 when there is a report."""
     parser = argparse.ArgumentParser(prog="lockstep.observer", description="Report which processes serve, and what they run.")
     parser.add_argument("--port", type=int, required=True, help="the port at which the server answers")
-    parser.add_argument("--variables", default="", help="names of the variables whose values are reported, by commas")
+    parser.add_argument("--variables", default="", help="variables whose values are reported: names or patterns, by commas")
     parser.add_argument("--proc", default="/proc", help="where procfs is mounted")
     parser.add_argument("--message", default="/dev/termination-log", help="file for the notice of the report")
     asked = parser.parse_args(arguments)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from lockstep.observer.proc import Proc
 from lockstep.observer.report import MappedFile, Process, Report
@@ -28,7 +29,7 @@ def look(proc: Proc, port: int, variables: Collection[str], own: int) -> Report:
     Args:
         proc: the processes.
         port: the server's port.
-        variables: whose values are reported; those of no other are.
+        variables: whose values are reported, by name or pattern; those of no other are.
         own: the observer's own process.
     """
     try:
@@ -44,10 +45,10 @@ def _look(proc: Proc, serving: Serving, variables: Collection[str]) -> Report:
     if len(serving.pids) > _MAX_PROCESSES:
         raise UndeterminedError(f"more than {_MAX_PROCESSES} processes serve")
     files, processes, folders = _Files(proc), [], {}
-    for pid in serving.pids:
-        env, argv = proc.variables(pid), proc.argv(pid)
-        asked = {name: value for name, value in env.items() if name in variables}
-        mapped = files.add(pid)
+    for pid in (*serving.pids, *serving.managers):
+        env, argv, serves = proc.variables(pid), proc.argv(pid), pid in serving.pids
+        asked = {name: value for name, value in env.items() if _is_asked(name, variables)}
+        mapped = files.add(pid) if serves else ()
         process = Process(
             pid=pid,
             parent=serving.parents[pid],
@@ -55,10 +56,12 @@ def _look(proc: Proc, serving: Serving, variables: Collection[str]) -> Report:
             argv=tuple(_mask(word, env, variables) for word in argv),
             working_directory=proc.working_directory(pid),
             variables=asked,
-            listens=pid in serving.listeners,
+            serves=serves,
             files=mapped,
         )
         processes.append(process)
+        if not serves:
+            continue
         for folder in _folders(proc, process, argv, [files.listed[number].path for number in mapped]):
             if folder not in folders:
                 folders[folder] = tuple(name for name in proc.names(pid, folder) if name.endswith(_INSTALLED))
@@ -99,10 +102,14 @@ class _Files:
         return digest
 
 
+def _is_asked(name: str, variables: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in variables)
+
+
 def _mask(word: str, env: Mapping[str, str], variables: Collection[str]) -> str:
     """Return a word of a command line without the secrets that were taken from a variable."""
     for name, value in env.items():
-        if name not in variables and len(value) >= _SHORTEST and _SECRET.search(name.upper()):
+        if not _is_asked(name, variables) and len(value) >= _SHORTEST and _SECRET.search(name.upper()):
             word = word.replace(value, f"${{{name}}}")
     return word
 

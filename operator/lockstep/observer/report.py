@@ -28,7 +28,7 @@ class MappedFile:
 
 @dataclass(frozen=True)
 class Process:
-    """One process that answers, or that one which answers has started."""
+    """A process that runs Python: one that answers, one that such a process has started, or one that has started it."""
 
     pid: int
     parent: int
@@ -38,8 +38,8 @@ class Process:
     working_directory: str
     variables: dict[str, str]
     """Those that were asked for."""
-    listens: bool
-    """Whether it holds the socket that listens at the server's port."""
+    serves: bool
+    """Whether it answers, or was started by one that does; else it has started one."""
     files: tuple[int, ...]
     """Positions in the report's list of mapped files."""
 
@@ -117,7 +117,7 @@ def _process(stated: dict[str, Any], files: int) -> Process:
         argv=tuple(_text(word) for word in stated["argv"]),
         working_directory=_text(stated["working_directory"]),
         variables={_text(name): _text(value) for name, value in stated["variables"].items()},
-        listens=stated["listens"] is True,
+        serves=stated["serves"] is not False,
         files=numbers,
     )
 

@@ -16,11 +16,12 @@ class UndeterminedError(Exception):
 
 @dataclass(frozen=True)
 class Serving:
-    """The processes that run Python and answer."""
+    """Who answers."""
 
     pids: tuple[int, ...]
-    listeners: frozenset[int]
-    """Those of them that hold the socket."""
+    """The processes that run Python and answer."""
+    managers: tuple[int, ...]
+    """Those that run Python and have started one of them, and do not answer themselves."""
     parents: Mapping[int, int]
     """Of every process there is."""
 
@@ -62,7 +63,7 @@ def find_serving(proc: Proc, port: int, own: int) -> Serving:
     pids = tuple(pid for pid in below if pid not in managers and _runs_python(proc, pid))
     if not pids:
         raise UndeterminedError(_PROXY.format(executable=proc.executable(holders[0]), pid=holders[0], port=port))
-    return Serving(pids, frozenset(holders) & set(pids), parents)
+    return Serving(pids, tuple(pid for pid in sorted(managers) if _runs_python(proc, pid)), parents)
 
 
 def _runs_python(proc: Proc, pid: int) -> bool:

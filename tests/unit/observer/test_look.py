@@ -28,9 +28,9 @@ def one(report: Report) -> Process:
 
 def test_a_process_is_reported_with_what_it_runs(tmp_path: Path) -> None:
     with running(*python(SERVER + READY), env={"PYTHONPATH": "/nowhere", "COLOUR": "mauve"}, cwd=tmp_path) as server:
-        report = look(view(tmp_path / "proc", server.pid), server.port, {"PYTHONPATH"}, OWN)
+        report = look(view(tmp_path / "proc", server.pid), server.port, {"PYTHONPAT*"}, OWN)
     process = one(report)
-    assert (process.pid, process.parent, process.listens) == (server.pid, OWN, True)
+    assert (process.pid, process.parent, process.serves) == (server.pid, OWN, True)
     assert process.executable == os.path.realpath(sys.executable)
     assert process.argv == python(SERVER + READY)
     assert process.working_directory == str(tmp_path)

@@ -28,7 +28,7 @@ def test_it_is_who_holds_the_socket(tmp_path: Path) -> None:
     with running(*python(SERVER + READY)) as server, running(*python(SERVER + READY)) as other:
         found = find_serving(view(tmp_path / "proc", server.pid, other.pid), server.port, OWN)
     assert found.pids == (server.pid,)
-    assert found.listeners == {server.pid}
+    assert found.managers == ()
 
 
 @pytest.mark.parametrize("code", [FORKED, APART], ids=["workers that hold the socket too", "children that do not"])
@@ -44,7 +44,7 @@ def test_it_is_not_the_one_that_has_started_the_server(tmp_path: Path) -> None:
     with running(*python(manager(SERVER + READY))) as started:
         manages, serves = started.pids()
         found = find_serving(view(tmp_path / "proc", manages, serves), started.port, OWN)
-    assert found.pids == (serves,)
+    assert (found.pids, found.managers) == ((serves,), (manages,))
 
 
 def test_behind_a_proxy_it_is_whoever_runs_python_and_listens(tmp_path: Path) -> None:
@@ -55,7 +55,6 @@ def test_behind_a_proxy_it_is_whoever_runs_python_and_listens(tmp_path: Path) ->
     ):
         found = find_serving(view(tmp_path / "proc", front.pid, server.pid, silent.pid), front.port, OWN)
     assert found.pids == (server.pid,)
-    assert found.listeners == frozenset()
 
 
 def test_a_proxy_with_no_python_behind_it_is_undetermined(tmp_path: Path) -> None:

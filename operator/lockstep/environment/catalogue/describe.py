@@ -47,7 +47,7 @@ def describe(
     """
 
     def describe_serving(serves: Serving) -> EnvironmentDocument:
-        return _document(tree, serves, machine, collector, models)
+        return describe_process(tree, serves, machine=machine, collector=collector, models=models)
 
     try:
         serves = serving(tree, launch)
@@ -60,10 +60,17 @@ def describe_candidates(
     tree: FileTree, launch: Launch, *, machine: str, collector: str, models: Sequence[str] = ()
 ) -> tuple[Candidate, ...]:
     """List the environments that an image could run, where `describe` can't tell which it starts; arguments as there."""
-    return find_candidates(tree, launch, lambda serves: _document(tree, serves, machine, collector, models))
+
+    def describe_candidate(serves: Serving) -> EnvironmentDocument:
+        return describe_process(tree, serves, machine=machine, collector=collector, models=models)
+
+    return find_candidates(tree, launch, describe_candidate)
 
 
-def _document(tree: FileTree, serves: Serving, machine: str, collector: str, models: Sequence[str]) -> EnvironmentDocument:
+def describe_process(
+    tree: FileTree, serves: Serving, *, machine: str, collector: str, models: Sequence[str] = ()
+) -> EnvironmentDocument:
+    """Derive the document of a process of which it is known what it runs; arguments and errors as of `describe`."""
     where = prefix(tree, serves.start)
     path = effective_path(tree, where, serves.start, serves.places)
     try:

@@ -1,18 +1,20 @@
 """Scans an image: reads its layers, two at a time, puts them together, and describes the environment that it starts."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.observation import Observation
 from lockstep.images.image import ImageError, ResolvedImage
 from lockstep.images.limits import Limits
 from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.layers import LayerCache, Layers, NoCache
 from lockstep.images.scan.result import ImageScan, UndeterminedImageError
-from lockstep.images.scan.worker import describe
+from lockstep.images.scan.worker import describe, observed
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
 from lockstep.images.source import ImageSource
+from lockstep.observer.report import Report
 
 
 class Scanner:
@@ -35,26 +37,8 @@ class Scanner:
             UndeterminedImageError: its files do not say what it starts, and what it could run is listed.
             ImageError: with the reason why the image can't be determined.
         """
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                return await self._scan(source, image, party)
-        except TimeoutError as error:
-            message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
-            raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
-
-    async def wait_for_cache(self) -> None:
-        """Wait until the cache has taken what was found so far."""
-        await self._layers.wait_for_cache()
-
-    async def _scan(self, source: ImageSource, image: ResolvedImage, party: str) -> ImageScan:
-        reading = self._start_readings(source, image, party)
-        try:
-            # It is started with the layers, so that it has put the lower ones together when the last one comes.
-            answer = await self._workers.run(describe.__name__, self._worker_input(image, reading), party)
-        finally:
-            for task in reading:
-                task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+        request = describe.request(image.config, len(image.layers), self._limits)
+        answer = await self._ask(describe.__name__, request, source, image, party)
         try:
             found = describe.result_of(answer)
         except ValueError as error:
@@ -63,6 +47,51 @@ class Scanner:
         if found.document is None:
             raise UndeterminedImageError(found.undetermined, image.digest, found.models, found.candidates)
         return ImageScan(digest=image.digest, analyser=ANALYSER, document=found.document, models=found.models)
+
+    async def explain(
+        self, source: ImageSource, image: ResolvedImage, report: Report, variables: Mapping[str, str], party: str = ""
+    ) -> Observation:
+        """Say by an image's layers what was seen in one of its pods.
+
+        Args:
+            source: where layers are read that are not cached.
+            image: the image.
+            report: what the observer saw; it names at least one process.
+            variables: what the pod sets besides the image's own.
+            party: on whose behalf; parties take turns.
+
+        Raises:
+            ImageError: with the reason why it can't be said.
+        """
+        request = observed.request(image.config, variables, report, len(image.layers), self._limits)
+        answer = await self._ask(observed.__name__, request, source, image, party)
+        try:
+            return observed.result_of(answer)
+        except ValueError as error:
+            message = f"the process that read the observer's report gave no answer: {error}"
+            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+
+    async def wait_for_cache(self) -> None:
+        """Wait until the cache has taken what was found so far."""
+        await self._layers.wait_for_cache()
+
+    async def _ask(self, module: str, request: bytes, source: ImageSource, image: ResolvedImage, party: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                return await self._run(module, request, source, image, party)
+        except TimeoutError as error:
+            message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
+            raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
+
+    async def _run(self, module: str, request: bytes, source: ImageSource, image: ResolvedImage, party: str) -> bytes:
+        reading = self._start_readings(source, image, party)
+        try:
+            # It is started with the layers, so that it has put the lower ones together when the last one comes.
+            return await self._workers.run(module, self._worker_input(request, reading), party)
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
 
     def _start_readings(self, source: ImageSource, image: ResolvedImage, party: str) -> list[asyncio.Task[bytes]]:
         """Begin to read all layers; return the tasks in the layers' order."""
@@ -75,8 +104,8 @@ class Scanner:
         }
         return [tasks[number] for number in sorted(tasks)]
 
-    async def _worker_input(self, image: ResolvedImage, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
-        yield describe.request(image.config, len(reading), self._limits)
+    async def _worker_input(self, request: bytes, reading: Sequence[asyncio.Task[bytes]]) -> AsyncGenerator[bytes, None]:
+        yield request
         size = 0
         for task in reading:
             while not task.done():

@@ -23,10 +23,12 @@ from lockstep.images.limits import Limits
 from lockstep.images.resolve import resolve
 from lockstep.images.scan.record import InvalidRecordError, scan_from_record, scan_to_record
 from lockstep.images.scan.result import ImageModel, ImageScan, UndeterminedImageError
+from lockstep.images.scan.scan import Scanner
+from lockstep.observer.report import MappedFile, Process, Report
 from tests.fakes.images import LINUX, Item, Layer, MemorySource, directory, hard_link, layer, raw_layer
 from tests.fakes.roots import GLIBC, VENV_SITE, Files, To, debian, distribution, elf, items, record_row, shared, venv
 from tests.fakes.rpm import BASH, database, package
-from tests.fakes.workers import scan
+from tests.fakes.workers import InProcess, scan
 
 PATH = "PATH=/opt/venv/bin:/usr/bin:/bin"
 SETTINGS = {"Entrypoint": ["mlflow"], "Cmd": ["models", "serve"], "Env": [PATH]}
@@ -576,3 +578,16 @@ async def test_digests_that_package_managers_know_survive_the_layers_record() ->
 def _raw(body: bytes | str | To | None) -> bytes:
     assert isinstance(body, bytes | str)
     return body.encode() if isinstance(body, str) else body
+
+
+async def test_what_was_seen_in_a_pod_is_explained_by_the_layers() -> None:
+    source = MemorySource()
+    source.image([layer(*items(root() | {"/app/serve.py": ""}))], settings={"Entrypoint": ["supervisord"]})
+    process = Process(7, 1, "/usr/bin/python3.11", ("/opt/venv/bin/python", "serve.py"), "/app", {"PATH": "/bin"}, True, (0,))
+    report = Report((process,), (MappedFile("/tmp/x.so", "ab" * 32),))
+    for scanner in (Scanner(Limits()), Scanner(Limits(), workers=InProcess())):
+        found = await scanner.explain(source, await source.resolved(), report, {"COLOUR": "mauve"})
+        (one,) = found.environments
+        assert one.document is not None, one.fault
+        assert versions(one.document)["scikit-learn"] == "1.4.2"
+        assert found.findings == ("pid 7 runs /tmp/x.so, which is no file of the image",)

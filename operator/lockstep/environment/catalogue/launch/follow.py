@@ -37,7 +37,7 @@ def follow_launch(tree: FileTree, launch: Launch) -> Started:
             raise CatalogueError(Reason.INTERPRETER_NOT_FOUND, "the image has no entrypoint and no command")
         program = find(tree, now)
         if is_interpreter(tree, program):
-            return _read_arguments(tree, program, now)
+            return read_arguments(tree, program, now)
         now = _follow_step(tree, program, now)
     raise ambiguous_error(" ".join(launch.argv), "too many programs start one another")
 
@@ -79,8 +79,17 @@ def _follow_shebang(tree: FileTree, program: str, launch: Launch) -> Launch:
     return launch.with_command(*interpreter, program, *launch.argv[1:])
 
 
-def _read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
-    """Read the interpreter's own command line (CPython's `Python/getopt.c`)."""
+def read_arguments(tree: FileTree, executable: str, launch: Launch) -> Started:
+    """Read the interpreter's own command line (CPython's `Python/getopt.c`).
+
+    Args:
+        tree: the root file system.
+        executable: the interpreter as it is called, symbolic links not followed.
+        launch: its command line, variables and working directory.
+
+    Raises:
+        CatalogueError: InterpreterAmbiguous, where it is given what is not read.
+    """
     options: set[str] = set()
     rest = list(launch.argv[1:])
     start = Started(executable, None, launch=launch)

@@ -76,6 +76,8 @@ class Effect:
     """The program that it starts to serve in its place."""
     code: tuple[str, ...] = ()
     """Files of Python that it executes as its configuration."""
+    goes_to: str | None = None
+    """The directory that it is told to make its working directory; None where it is told none."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from lockstep.environment.catalogue.launch.follow import follow_launch
 from lockstep.environment.catalogue.launch.interpreter import prefix, search_path
 from lockstep.environment.catalogue.launch.launch import Launch, Started, ambiguous_error
 from lockstep.environment.catalogue.launch.path import Place
-from lockstep.environment.catalogue.servers.server import Called, Server
+from lockstep.environment.catalogue.servers.server import Called, Effect, Server
 from lockstep.environment.catalogue.servers.table import BY_CODE, BY_ENTRY, BY_MODULE
 from lockstep.environment.tree import FileTree, UnreadableFileError
 
@@ -46,14 +46,10 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
     first = start = follow_launch(tree, launch)
     result = Serving(start, first)
     for _ in range(_MAX_SERVERS):
-        path = search_path(tree, prefix(tree, start), start)
-        server, arguments = (
-            _server_of_code(start) if start.code is not None else (find_server(tree, start, path), start.arguments)
-        )
-        scripts = (*result.scripts, start.program) if start.program is not None and not start.module else result.scripts
+        server, effect = effect_of(tree, start)
+        scripts = (*result.scripts, *_scripts(start))
         if server is None:
             return Serving(start, first, (), result.server, result.model, result.code, scripts)
-        effect = server.effect(Called(tree, start.launch, arguments, path))
         result = Serving(
             start=start,
             first=first,
@@ -67,6 +63,30 @@ def serving(tree: FileTree, launch: Launch) -> Serving:
             return result
         start = _follow_next(tree, start, effect.next)
     raise ambiguous_error(" ".join(launch.argv), "too many servers start one another")
+
+
+def serving_itself(start: Started, server: Server | None, effect: Effect) -> Serving:
+    """Return what one interpreter serves, whatever its program may start besides."""
+    name = server.name if server is not None else None
+    return Serving(start, start, effect.places, name, effect.model, effect.code, _scripts(start))
+
+
+def effect_of(tree: FileTree, start: Started) -> tuple[Server | None, Effect]:
+    """Return the known server that an interpreter is given to run, and what it does; any other program does nothing.
+
+    Raises:
+        CatalogueError: InterpreterNotFound, InterpreterAmbiguous.
+    """
+    path = search_path(tree, prefix(tree, start), start)
+    if start.code is not None:
+        found, arguments = _server_of_code(start)
+        return found, found.effect(Called(tree, start.launch, arguments, path))
+    server = find_server(tree, start, path)
+    return server, server.effect(Called(tree, start.launch, start.arguments, path)) if server is not None else Effect()
+
+
+def _scripts(start: Started) -> tuple[str, ...]:
+    return (start.program,) if start.program is not None and not start.module else ()
 
 
 def _follow_next(tree: FileTree, before: Started, launch: Launch) -> Started:

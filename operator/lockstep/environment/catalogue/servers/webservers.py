@@ -133,6 +133,7 @@ def gunicorn(called: Called) -> Effect:
         tuple(Place(one, Position.FIRST_UNLESS_THERE) for one in (here, folder, *absolute)),
         model=_scored_model(called),
         code=files,
+        goes_to=folder if stated.get("chdir") else None,
     )
 
 
@@ -173,9 +174,10 @@ def granian(called: Called) -> Effect:
     """`--working-dir`, then the target's directory as seen from the working directory (granian/_internal.py)."""
     words = called.read(_GRANIAN)
     _refuse_env_file(called, words.last("--env-files") or called.variable("GRANIAN_ENV_FILES"))
-    folder = called.at(words.last("--working-dir") or called.variable("GRANIAN_WORKING_DIR") or "")
+    stated = words.last("--working-dir") or called.variable("GRANIAN_WORKING_DIR")
+    folder = called.at(stated or "")
     target = _folder_above_packages(called, called.at(_application_argument(called, words).partition(":")[0]))
-    return Effect((Place(folder), Place(target)))
+    return Effect((Place(folder), Place(target)), goes_to=folder if stated else None)
 
 
 def flask(called: Called) -> Effect:
@@ -222,7 +224,8 @@ def celery(called: Called) -> Effect:
     """The working directory or `--workdir`, while it loads the application (celery/utils/imports.py, `cwd_in_path`)."""
     words = called.read(_CELERY)
     folder = words.last("--workdir") or called.variable("CELERY_WORKDIR")
-    return Effect((Place(called.at(folder or ""), Position.FIRST_UNLESS_THERE),))
+    place = Place(called.at(folder or ""), Position.FIRST_UNLESS_THERE)
+    return Effect((place,), goes_to=place.folder if folder else None)
 
 
 def waitress(called: Called) -> Effect:

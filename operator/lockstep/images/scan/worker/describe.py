@@ -69,13 +69,17 @@ class Description:
 
 def request(config: ImageConfig, layers: int, limits: Limits) -> bytes:
     """Return the line that asks for the description of what an image starts; so many framed records follow it."""
-    machine = _MACHINES.get(config.platform.architecture, config.platform.architecture)
-    return request_line(limits, launch=asdict(launch_of(config)), machine=machine, layers=layers)
+    return request_line(limits, launch=asdict(launch_of(config)), machine=machine_of(config), layers=layers)
 
 
 def frame_record(record: bytes) -> bytes:
     """Return a record, the lowest layer's being the first, as `work` reads it: its size in a line of its own before it."""
     return b"%d\n" % len(record) + record
+
+
+def machine_of(config: ImageConfig) -> str:
+    """Return an image's architecture as `uname -m` prints it."""
+    return _MACHINES.get(config.platform.architecture, config.platform.architecture)
 
 
 def launch_of(config: ImageConfig) -> Launch:
@@ -94,7 +98,7 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     Raises:
         ImageError: with the reason why the image can't be determined.
     """
-    tree, launch = _read_tree(asked["layers"], limits, stream), _parse_launch(asked["launch"])
+    tree, launch = read_tree(asked["layers"], limits, stream), parse_launch(asked["launch"])
     try:
         models = models_of(tree)
         description = _describe(tree, launch, asked["machine"], models)
@@ -135,7 +139,12 @@ def result_of(answer: bytes) -> Description:
         raise ValueError(str(error)) from error
 
 
-def _read_tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
+def read_tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
+    """Return the files of so many layers, whose framed records are read.
+
+    Raises:
+        ImageError: a record can't be read.
+    """
     squash = Squash(limits)
     for number in range(layers):
         try:
@@ -146,7 +155,8 @@ def _read_tree(layers: int, limits: Limits, stream: BinaryIO) -> EntryTree:
     return squash.tree()
 
 
-def _parse_launch(stated: dict[str, Any]) -> Launch:
+def parse_launch(stated: dict[str, Any]) -> Launch:
+    """Read a launch from the request."""
     return Launch(tuple(stated["argv"]), stated["env"], stated["working_dir"], stated["user"])
 
 

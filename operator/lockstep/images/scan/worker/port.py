@@ -11,7 +11,7 @@ class Workers(Protocol):
         """Return what the module's `work` returns.
 
         Args:
-            module: `lockstep.images.scan.worker.layer` or `lockstep.images.scan.worker.describe`.
+            module: by name, one of this package that has a `work`: `layer`, `describe` or `observed`.
             worker_input: the request line and what follows it.
             party: on whose behalf; parties take turns.
 
