@@ -9,8 +9,10 @@ import pytest
 from lockstep.api.modeldeployment import ModelDeployment
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.client import KubernetesCluster
-from lockstep.controller.cluster.ports import Object
+from lockstep.controller.cluster.ports import Object, RejectedError
 from lockstep.rollout.objects import labels, manifests
+from lockstep.rollout.objects.observer import observer_container
+from lockstep.rollout.observed.observers import split_observer
 from tests.api.guarded import (
     COLLECTOR,
     DEPLOYMENT_CONTROLLER,
@@ -29,7 +31,7 @@ from tests.api.guarded import (
     make_replica_set,
     refused,
 )
-from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, VIRTUAL_KUBELET, Installation
+from tests.api.installation import ADMIN, BREAK_GLASS, OPERATOR, VIRTUAL_KUBELET, Installation, rendered
 
 pytestmark = pytest.mark.api
 
@@ -133,6 +135,47 @@ def test_pods_that_get_traffic_stay_what_was_checked(api: Installation, owner: M
     api.kubectl("annotate", "pod", name, "controller.kubernetes.io/pod-deletion-cost=7", *where)
     api.kubectl(*image, user=BREAK_GLASS)
     api.kubectl("delete", "pod", name, "--wait=false", *where)
+
+
+FORGED: dict[str, Object] = {
+    "another name": {"name": "debugger"},
+    "another image": {"image": "registry.example.com/evil:1"},
+    "another command": {"command": ["sh"]},
+    "arguments": {"args": ["-c", "x"]},
+    "variables": {"env": [{"name": "LD_PRELOAD", "value": "/x.so"}]},
+    "no target": {"targetContainerName": "other"},
+    "privileges": {"securityContext": {"privileged": True}},
+}
+
+
+def observer(pod: Object, **changes: Any) -> Object:
+    (deployment,) = [one for one in rendered() if one["kind"] == "Deployment"]
+    settings = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    image = str(settings["LOCKSTEP_OBSERVER_IMAGE"])
+    return observer_container(pod, image, variables=("PATH",), user=1000, group=1000) | changes
+
+
+async def test_the_operator_adds_the_observer_and_nothing_else(
+    api: Installation, cluster: KubernetesCluster, owner: ModelDeployment
+) -> None:
+    pod = make_pod(api, make_replica_set(api, owner))
+    for changes in FORGED.values():
+        with pytest.raises(RejectedError):
+            await cluster.add_ephemeral_container(owner.namespace, pod, observer(pod, **changes))
+    async with api.cluster(ADMIN) as administrator:
+        with pytest.raises(RejectedError, match="ephemeral containers"):
+            await administrator.add_ephemeral_container(owner.namespace, pod, observer(pod))
+    other = dict(pod, metadata=dict(pod["metadata"], uid="00000000-0000-0000-0000-000000000000"))
+    with pytest.raises(RejectedError, match="uid"):
+        await cluster.add_ephemeral_container(owner.namespace, other, observer(pod))
+    await cluster.add_ephemeral_container(owner.namespace, pod, observer(pod))
+    live = api.get("pod", pod["metadata"]["name"], owner.namespace)
+    assert live["metadata"]["generation"] == 2
+    before, added = split_observer(live, "registry.example.com/lockstep")
+    assert added is not None, "it is known again as the API server has it"
+    assert (before["metadata"]["generation"], "ephemeralContainers" in before["spec"]) == (1, False)
+    with pytest.raises(RejectedError):
+        await cluster.add_ephemeral_container(owner.namespace, pod, observer(pod, name="another"))
 
 
 def test_nobody_gives_the_label_to_a_pod_of_their_own(api: Installation, owner: ModelDeployment) -> None:

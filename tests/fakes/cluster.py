@@ -49,6 +49,8 @@ class FakeCluster:
         self._uids = itertools.count(1)
         self.admission: list[Admission] = []
         self.mutations: list[Mutation] = []
+        self.logs: dict[tuple[str, str, str], bytes] = {}
+        """What containers have printed, by namespace, pod and container."""
         self.watchers: list[Callable[[Write], None]] = []
         """Called after each change of an object, whoever made it."""
 
@@ -141,6 +143,21 @@ class FakeCluster:
         present = self._present(kind, namespace, name)
         present["spec"]["replicas"] = replicas
         self._update("scale", kind, namespace, present)
+
+    async def add_ephemeral_container(self, namespace: str, pod: Object, container: Object) -> None:
+        present = self._present(ports.POD, namespace, pod["metadata"]["name"])
+        if present["metadata"]["uid"] != pod["metadata"]["uid"]:
+            raise RejectedError("metadata.uid: field is immutable")
+        added = present["spec"].setdefault("ephemeralContainers", [])
+        if any(one["name"] == container["name"] for one in added):
+            raise RejectedError("existing ephemeral containers may not be changed")
+        added.append(copy.deepcopy(container))
+        self._update("add_ephemeral_container", ports.POD, namespace, present)
+
+    async def read_log(self, namespace: str, pod: str, container: str, limit: int) -> bytes:
+        if (namespace, pod, container) not in self.logs:
+            raise RejectedError(f"container {container} of pod {pod} has no log")
+        return self.logs[namespace, pod, container][:limit]
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         present = self.find(kind, namespace, name)

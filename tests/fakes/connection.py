@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lockstep.controller.cluster.ports import DeposedError, Kind, Object, UnavailableError
+from lockstep.controller.cluster.ports import POD, DeposedError, Kind, Object, UnavailableError
 from tests.fakes.cluster import FakeCluster, Write
 
 
@@ -75,6 +75,14 @@ class Connection:
     async def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
         for _ in self._writing("scale", kind, name):
             await self._cluster.scale(kind, namespace, name, replicas)
+
+    async def add_ephemeral_container(self, namespace: str, pod: Object, container: Object) -> None:
+        for _ in self._writing("add_ephemeral_container", POD, pod["metadata"]["name"]):
+            await self._cluster.add_ephemeral_container(namespace, pod, container)
+
+    async def read_log(self, namespace: str, pod: str, container: str, limit: int) -> bytes:
+        self._live()
+        return await self._cluster.read_log(namespace, pod, container, limit)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         for _ in self._writing("delete", kind, name):

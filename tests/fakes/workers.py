@@ -17,12 +17,23 @@ from lockstep.images.source import ImageSource
 class InProcess:
     """Does the work in this process. Implements `Workers`."""
 
+    def __init__(self) -> None:
+        self._running: set[asyncio.Future[bytes]] = set()
+
+    async def idle(self) -> None:
+        """Wait until nothing is being worked on."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def run(self, module: str, worker_input: AsyncGenerator[bytes, None], party: str) -> bytes:
         async with aclosing(worker_input):
             stream = io.BytesIO(b"".join([chunk async for chunk in worker_input]))
         asked = json.loads(stream.readline())
         work = importlib.import_module(module).work
-        answer: bytes = await asyncio.to_thread(work, asked, Limits(**asked["limits"]), stream)
+        working = asyncio.ensure_future(asyncio.to_thread(work, asked, Limits(**asked["limits"]), stream))
+        self._running.add(working)
+        working.add_done_callback(self._running.discard)
+        answer: bytes = await working
         return answer
 
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.ports import ConflictError, Kind, Object, RejectedError
 from lockstep.formats.canonical import canonical_json, sha256_of
+from lockstep.observer.report import Report, notice_of
+from lockstep.rollout.objects.observer import OBSERVER
 from lockstep.rollout.observed.pods import controlled_by
 from tests.fakes import live
 from tests.fakes.cluster import FakeCluster
@@ -35,6 +37,8 @@ class FakeWorkloads:
         """Why no pod may be created any more."""
         self.names: dict[str, str] = {}
         """By image, what the node reports to run (imageID) where that is not what the pod asks for."""
+        self.reports: dict[str, Report | Object] = {}
+        """By image, what the observer reports of its pods, or the state that its container stays in; none starts otherwise."""
         self._addresses = 1
 
     def step(self) -> None:
@@ -152,8 +156,19 @@ class FakeWorkloads:
             status["podIP"] = f"10.88.1.{metadata['name'][-5:].lstrip('0')}"
         for container in status.get("containerStatuses") or []:
             container["imageID"] = container["imageID"] and self.names.get(image, container["imageID"])
-        merged = pod["status"] | status
+        merged = pod["status"] | status | self._observe(pod, image)
         self._cluster.edit(ports.POD, metadata["namespace"], metadata["name"], lambda p: p.update(status=merged))
+
+    def _observe(self, pod: Object, image: str) -> Object:
+        """Run the observer, where one was added."""
+        report, metadata = self.reports.get(image), pod["metadata"]
+        if report is None or not any(one["name"] == OBSERVER for one in pod["spec"].get("ephemeralContainers") or []):
+            return {}
+        state = report
+        if isinstance(report, Report):
+            self._cluster.logs[metadata["namespace"], metadata["name"], OBSERVER] = report.dump() + b"\n"
+            state = {"terminated": {"exitCode": 0, "reason": "Completed", "message": notice_of(report.dump())}}
+        return {"ephemeralContainerStatuses": [{"name": OBSERVER, "state": state}]}
 
     # --- status ----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from tests.fakes.workers import InProcess
 from tests.fakes.workloads import FakeWorkloads
 
 TEAM, SYSTEM, GUARD = "team", "lockstep-system", "lockstep-guards"
+OBSERVER = "registry.example.com/lockstep:1"
 OWNER = (ports.MODEL_DEPLOYMENT, TEAM, "iris")
 
 
@@ -47,7 +48,7 @@ class World:
         self.registry = FakeModelRegistry()
         self.images = FakeImages()
         self.auditor = FakeAuditor()
-        self.settings = Settings(namespace=SYSTEM, identity="lockstep-1", guard_bindings=(GUARD,))
+        self.settings = Settings(namespace=SYSTEM, identity="lockstep-1", guard_bindings=(GUARD,), observer_image=OBSERVER)
         self.log: list[Write] = []
         """Every change of an object, whoever made it."""
         self.fence: Callable[[], float] = lambda: float("inf")
@@ -61,7 +62,8 @@ class World:
         """Start the operator's process anew: all that it remembered is gone."""
         self.connection = Connection(self.cluster, fence=lambda: self.fence(), kill=kill)
         self.metrics = Metrics(CollectorRegistry())
-        ports = (self.connection, self.clock, self.registry, self.auditor, self.images, InProcess(), self.metrics)
+        self.workers = InProcess()
+        ports = (self.connection, self.clock, self.registry, self.auditor, self.images, self.workers, self.metrics)
         self.assembly = build_reconciler(Parts(*ports, chance=random.Random(7), gates=self.gates), self.settings)
         self.reconciler, self.scans = self.assembly.reconciler, self.assembly.scans
         self.woken = asyncio.Event()

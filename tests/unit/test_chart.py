@@ -141,7 +141,7 @@ def test_guards_and_operator_reserve_the_same_labels(everything: list[dict[str, 
 
 def test_groups_that_break_the_glass_are_named_only_when_given() -> None:
     documents = render("guards.breakGlassGroups={sre}", crds_known=False)
-    assert json.dumps(of_kind(documents, "ValidatingAdmissionPolicy")).count("g in ['sre']") == 12
+    assert json.dumps(of_kind(documents, "ValidatingAdmissionPolicy")).count("g in ['sre']") == 13
     assert "groups.exists" not in json.dumps(of_kind(render(crds_known=False), "ValidatingAdmissionPolicy"))
 
 
@@ -358,3 +358,15 @@ def test_alerts_fire_as_promtool_expects() -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_the_observer_nothing_of_it_is_allowed() -> None:
+    for value, image in (("true", f"{REPOSITORY}:"), ("false", "")):
+        documents = render("policies.trackingURI=http://mlflow:5000", f"observer.enabled={value}")
+        text = json.dumps(documents)
+        assert ("pods/log" in text) == (value == "true")
+        assert ("lockstep-observer" in text) == (value == "true")
+        (deployment,) = of_kind(documents, "Deployment")
+        settings = {one["name"]: one.get("value") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert str(settings["LOCKSTEP_OBSERVER_IMAGE"]).startswith(image)
+        assert Settings.from_environment({"LOCKSTEP_OBSERVER_IMAGE": image}).observer_image == image

@@ -38,6 +38,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- /* The image of the container that looks at candidates' processes: empty for none, by default the controller's own. */ -}}
+{{- define "lockstep.observerImage" -}}
+{{- if .Values.observer.enabled -}}
+{{- .Values.observer.image | default (include "lockstep.image" .) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The names of the guards, in one place: what installs them and the operator's environment both read them here. */ -}}
 {{- define "lockstep.guards" -}}
 status owned deployments replicasets pods bindings namespaces records releases names endpoints exec

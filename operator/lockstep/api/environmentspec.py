@@ -160,6 +160,14 @@ class BytecodeCache(StrEnum):
     FRESH = "Fresh"
 
 
+class ObservedRule(StrEnum):
+    """When the processes of a candidate are looked at, to see which environment they run in."""
+
+    REQUIRED = "Required"
+    WHEN_UNDETERMINED = "WhenUndetermined"
+    NEVER = "Never"
+
+
 class EnvironmentSpec(ApiModel):
     """How the image's environment is compared with the training environment."""
 
@@ -195,6 +203,12 @@ class EnvironmentSpec(ApiModel):
         default=BytecodeCache.IMAGE,
         description="Image: pods read the byte code that the image brings. Fresh: they compile it anew (PYTHONPYCACHEPREFIX "
         "in an emptyDir), so that none in the image is read but what stands in the place of a source.",
+    )
+    observed: ObservedRule = Field(
+        default=ObservedRule.WHEN_UNDETERMINED,
+        description="WhenUndetermined: where an image's files do not say what it starts, and some of what it could start "
+        "matches, its pods start without traffic, and the processes that answer are looked at. Required: always. Never: such "
+        "an image is refused.",
     )
     system: list[Pattern] = Field(
         default_factory=list,

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lockstep.api.base import ATOMIC, ApiModel, Condition, Digest, Message, ObjectName, ShortText, cel, list_map
 from lockstep.api.podtemplate import PodTemplate
+from lockstep.api.reasons import Reason
 from lockstep.api.server import Server
 
 MAX_DIFFERENCES = 20
@@ -119,6 +120,10 @@ class GateMode(StrEnum):
     OFF = "Off"
 
 
+OBSERVING = frozenset({Reason.TO_BE_OBSERVED, Reason.OBSERVER_UNAVAILABLE, Reason.OBSERVER_FORBIDDEN, Reason.OBSERVER_FAILED})
+"""Reasons for which a gate that needs no pods of its own waits for what they show."""
+
+
 class GateStatus(ApiModel):
     """The result of one gate, or one hold, for the candidate or for the active revision."""
 
@@ -132,6 +137,11 @@ class GateStatus(ApiModel):
     def permits(self) -> bool:
         """Return whether this result lets the candidate go on: Passed, or not enforced."""
         return self.outcome is GateOutcome.PASSED or self.mode is GateMode.AUDIT
+
+    @property
+    def awaits_pods(self) -> bool:
+        """Return whether it waits for what the candidate's pods show, which start meanwhile without traffic."""
+        return self.outcome in (GateOutcome.PENDING, GateOutcome.RETRY) and self.reason in OBSERVING
 
 
 class DifferenceStatus(ApiModel):

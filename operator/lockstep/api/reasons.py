@@ -192,6 +192,20 @@ class Reason(_Documented):
     SCAN_TIMEOUT = "ScanTimeout", "The scan did not end before its deadline."
     SCAN_FAILED = "ScanFailed", "The process that reads the image ended before its work was done; it is tried again."
     INTERPRETER_NOT_FOUND = "InterpreterNotFound", "No Python interpreter was found in the image."
+    TO_BE_OBSERVED = (
+        "ToBeObserved",
+        "The candidate's pods start without traffic, and the processes that answer show which environment they run in.",
+    )
+    OBSERVER_UNAVAILABLE = (
+        "ObserverUnavailable",
+        "The observer of a pod's processes does not start: its image can't be had, or the node does not support it.",
+    )
+    OBSERVER_FORBIDDEN = "ObserverForbidden", "The API server does not let the observer into the candidate's pods."
+    OBSERVER_FAILED = "ObserverFailed", "The observer ended without a report that says which processes answer."
+    CODE_NOT_OF_IMAGE = (
+        "CodeNotOfImage",
+        "A process of the server runs code, or could import a package, that is not in the image.",
+    )
     INTERPRETER_AMBIGUOUS = "InterpreterAmbiguous", "Which Python interpreter the image starts could not be determined."
     METADATA_INVALID = "MetadataInvalid", "The metadata of an installed distribution is malformed or ambiguous."
     SYSTEM_UNVERIFIABLE = "SystemUnverifiable", "The image's system package database can't be read."

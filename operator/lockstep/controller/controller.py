@@ -11,6 +11,7 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from lockstep.controller import triggers
+from lockstep.controller.asking.observations import PodObservations
 from lockstep.controller.asking.pods import PodAudits
 from lockstep.controller.cluster import ports
 from lockstep.controller.cluster.endpoints import ForeignEndpoints
@@ -45,6 +46,7 @@ from lockstep.fairslots import FairSlots
 from lockstep.gates.gate import Gate
 from lockstep.gates.table import GATES
 from lockstep.gathering.asking import Registries
+from lockstep.images.reference import repository_of
 from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.scan import Scanner
 from lockstep.images.scan.worker.port import Workers
@@ -115,6 +117,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         records=records,
         gatherer=gatherer,
         audits=PodAudits(parts.auditor, clock, parts.chance),
+        observations=PodObservations(cluster, gatherer, clock, settings.observer_image),
         holds=Holds(
             cluster,
             Guards(cluster, clock, settings.guard_bindings, settings.guard_digests),
@@ -136,6 +139,7 @@ def build_reconciler(parts: Parts, settings: Settings) -> Assembly:
         reporter=Reporter(events, parts.metrics, parts.gates),
         gatherings=gatherings,
         gates=parts.gates,
+        observer=repository_of(settings.observer_image),
     )
     return Assembly(reconciler, scans, reads, gatherings)
 

@@ -43,6 +43,8 @@ class Settings:
     """`LOCKSTEP_TOKEN_SERVICES`: hosts that get a registry's credentials although they are not the registry's."""
     cluster_ranges: tuple[Network, ...] = ()
     """`LOCKSTEP_CLUSTER_RANGES`: of pods and Services; the API server's own address is added (`KUBERNETES_SERVICE_HOST`)."""
+    observer_image: str = ""
+    """`LOCKSTEP_OBSERVER_IMAGE`: the image of the container that looks at candidates' processes; empty for none."""
     watch_namespaces: tuple[str, ...] = ()
     """`LOCKSTEP_WATCH_NAMESPACES`: the namespaces that are watched; empty for all."""
     platform: ImagePlatform | None = None
@@ -99,6 +101,7 @@ class Settings:
             private_registries=frozenset(_list(env, "LOCKSTEP_PRIVATE_REGISTRIES")),
             token_services=frozenset(_list(env, "LOCKSTEP_TOKEN_SERVICES")),
             cluster_ranges=(*_ranges(env, "LOCKSTEP_CLUSTER_RANGES"), *_api_server(env.get("KUBERNETES_SERVICE_HOST", ""))),
+            observer_image=env.get("LOCKSTEP_OBSERVER_IMAGE", ""),
             watch_namespaces=_list(env, "LOCKSTEP_WATCH_NAMESPACES"),
             platform=_platform(env.get("LOCKSTEP_PLATFORM", "")),
             metrics_port=_number(env, "LOCKSTEP_METRICS_PORT", cls.metrics_port, _PORTS),

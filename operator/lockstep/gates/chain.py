@@ -87,6 +87,6 @@ def _mark_waiting_gates(results: Sequence[Result]) -> tuple[Result, ...]:
     for result in results:
         if blocked and result.outcome is GateOutcome.PASSED and result.stage is Stage.WITH_PODS:
             result = replace(result, outcome=GateOutcome.PENDING, reason=Reason.WAITING, message="an earlier gate blocks")
-        blocked = blocked or not result.permits
+        blocked = blocked or not (result.permits or result.awaits_pods)
         marked.append(result)
     return tuple(marked)

@@ -1,5 +1,6 @@
 """Gate: the environment inside the image is the one that the registered run was made in."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.api.environmentspec import EnvironmentEvidence, EnvironmentSpec, LocalVersions
@@ -13,7 +14,7 @@ from lockstep.gates import image
 from lockstep.gates.evidence import Evidence, Undetermined, Unknown
 from lockstep.gates.gate import Gate, Result, result_of_unknown
 from lockstep.gates.nextstep import image_step
-from lockstep.gates.rules import candidates, document_signature, rootfilesystem, variables
+from lockstep.gates.rules import candidates, document_signature, observed, rootfilesystem, variables
 from lockstep.lineage.lineage import Lineage
 
 NAME = candidates.ENVIRONMENT
@@ -21,7 +22,31 @@ _SHOWN = 3
 
 
 def _judge(evidence: Evidence) -> Result:
-    """Judge the environment.
+    """Judge the environment: what the image's files say, then, where the policy wants it, what its pods show."""
+    result = _judge_scan(evidence)
+    policy = evidence.policy
+    if isinstance(policy, Unknown) or not observed.is_wanted(evidence.scan, policy.spec):
+        return result
+    if result.outcome is not GateOutcome.PASSED and result.reason is not Reason.TO_BE_OBSERVED:
+        return result
+    why = result.message if result.reason is Reason.TO_BE_OBSERVED else f"the policy {policy.name} requires it"
+    unseen = observed.judge(NAME, evidence.pods, why)
+    if unseen is not None:
+        return replace(unseen, environment_digest=result.environment_digest)
+    for one in observed.seen(evidence):
+        result = _judge_scan(replace(evidence, scan=one.scan))
+        if result.outcome is not GateOutcome.PASSED:
+            return replace(result, message=f"{one}: {result.message}")
+    return replace(result, message=f"{result.message}; observed: {_describe_seen(observed.seen(evidence))}")
+
+
+def _describe_seen(found: Sequence[observed.Seen]) -> str:
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(map(str, found[:_SHOWN])) + more
+
+
+def _judge_scan(evidence: Evidence) -> Result:
+    """Judge the environment that a scan describes.
 
     Variables that change the environment from outside its files are reported first, then how the files differ, then what is
     served from where pods can write.
@@ -112,14 +137,15 @@ def _refused_error(reason: Reason, message: str) -> _RefusedError:
 
 
 def _judge_candidates(evidence: Evidence, lineage: Lineage, policy: PromotionPolicySpec, scan: Undetermined) -> Result:
-    """Judge an image that does not say what it starts: it is refused, and for its packages where no start would help."""
+    """Judge an image that does not say what it starts: by its pods, but for its packages where no start would help."""
     compared = tuple(
         candidates.Compared(one, _compare_document(lineage, policy, one.document))
         for one in scan.candidates
         if one.document is not None
     )
-    if len(compared) < len(scan.candidates) or any(one.comparison.equal for one in compared):
-        return candidates.refuse_undetermined(NAME, scan, compared)
+    if len(compared) < len(scan.candidates) or any(one.may_match for one in compared):
+        to_be_observed = observed.is_wanted(scan, policy)
+        return candidates.judge_undetermined(NAME, scan, compared, to_be_observed=to_be_observed)
     nearest = candidates.find_nearest(compared)
     result = _judge_comparison(nearest.comparison, evidence, lineage, rules_for(lineage, policy))
     return replace(result, message=f"{candidates.describe_mismatch(scan, nearest)}: {result.message}")

@@ -9,6 +9,7 @@ from lockstep.api.modeldeployment import ModelDeploymentSpec
 from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.environment.candidate import Candidate
+from lockstep.environment.observation import Observation
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.images.image import ResolvedImage
 from lockstep.images.scan.result import ImageModel, ImageScan
@@ -140,6 +141,8 @@ class CandidatePods:
     """What pods that run and are not ready answer to the readiness probe's question, by pod, as a sentence; empty while the
     first answer, which comes within seconds, is on its way.
     """
+    observed: Mapping[str, Fact[Observation]] = field(default_factory=dict)
+    """What was seen in each pod, by its name; none is in here of which nothing was asked yet."""
     reported: Mapping[str, Fact[ResolvedImage]] = field(default_factory=dict)
     """What the registry says of digests that nodes report to run and that are not on the way to the pinned image."""
 

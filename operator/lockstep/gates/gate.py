@@ -41,6 +41,8 @@ class Result:
     """Only of the environment gate: the image's environment under the policy, where it is known."""
     stage: Stage = Stage.BEFORE_PODS
     """The gate's; set by the chain."""
+    awaits_pods: bool = False
+    """Only of the environment gate: True while the candidate's pods will say more, which may start without traffic."""
     stalled: bool = False
     """Only of holds: True when nothing goes on until somebody does something."""
 
@@ -83,7 +85,7 @@ class Gate:
         return replace(result, stage=self.stage)
 
 
-_ON_ITS_WAY = (Reason.SCANNING, Reason.GATHERING, Reason.MODEL_READING, Reason.WAITING)
+_ON_ITS_WAY = (Reason.SCANNING, Reason.GATHERING, Reason.MODEL_READING, Reason.TO_BE_OBSERVED, Reason.WAITING)
 _NEXT_STEPS = {
     Reason.REGISTRY_ADDRESS_REFUSED: "Next step (platform team): list it in registries.private, if images may come from there",
 }

@@ -2,16 +2,18 @@
 and it holds the registered model.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.api.modeldeployment import GateOutcome
 from lockstep.api.promotionpolicy import PromotionPolicySpec
 from lockstep.api.reasons import ConditionType, Reason
-from lockstep.gates.evidence import Evidence, Unknown, require
+from lockstep.gates.evidence import Evidence, Undetermined, Unknown, require
 from lockstep.gates.gate import Gate, Result
 from lockstep.gates.nextstep import new_tag_advice
-from lockstep.gates.rules import candidates, served, signatures
+from lockstep.gates.rules import candidates, observed, served, signatures
 from lockstep.images.image import CONTENT_REASONS, ResolvedImage
+from lockstep.images.scan.result import ImageScan
 
 NAME = "image"
 
@@ -34,9 +36,13 @@ def _judge_image(evidence: Evidence) -> Result:
     lineage = evidence.lineage
     if isinstance(lineage, Unknown):
         return Result(NAME, GateOutcome.PENDING, Reason.WAITING, "the lineage has to be known first")
-    wrong, held = served.judge(NAME, evidence, image, scan, lineage, policy.spec)
-    if wrong is not None:
-        return wrong
+    held = ""
+    # What was seen says what an image serves that does not say it itself.
+    shown: Sequence[ImageScan | Undetermined] = [seen.scan for seen in observed.seen(evidence)] or [scan]
+    for one in shown:
+        wrong, held = served.judge(NAME, evidence, image, one, lineage, policy.spec)
+        if wrong is not None:
+            return wrong
     rules = ", ".join(rule.name for rule in policy.spec.images.signature_rules(image.repository))
     signed = f", and signed as the rules {rules} demand" if rules else ""
     return Result(NAME, GateOutcome.PASSED, Reason.PASSED, f"the image is pinned to {image.digest}{signed}{held}")

@@ -18,6 +18,9 @@ class _Answer(Protocol):
     @property
     def permits(self) -> bool: ...
 
+    @property
+    def awaits_pods(self) -> bool: ...
+
 
 A = TypeVar("A", bound=_Answer)
 
@@ -28,7 +31,10 @@ def decisive(gates: Iterable[A], holds: Iterable[A]) -> A | None:
     A refusal is named first, since lifting the hold would not help. A gate that waits is named last, since it may wait for
     nothing but the hold.
     """
-    gate = next((gate for gate in gates if not gate.permits), None)
+    blocking = [gate for gate in gates if not gate.permits]
+    # What waits for the pods is no cause while the pods themselves are not there, or are refused.
+    own = [gate for gate in blocking if not gate.awaits_pods]
+    gate = next(iter(own or blocking), None)
     if gate is not None and gate.outcome is GateOutcome.REJECTED:
         return gate
     return next(iter(holds), gate)
@@ -51,8 +57,10 @@ class Verdict:
 
     @property
     def permits_pods(self) -> bool:
-        """Return whether pods may be started: nothing holds, every gate that needs no pod permits, and there is one at all."""
-        before = (result.permits for result in self.results if result.stage is Stage.BEFORE_PODS)
+        """Return whether pods may be started: nothing holds, and there are gates of which every one that needs no pod permits,
+        or waits for what the pods show.
+        """
+        before = (result.permits or result.awaits_pods for result in self.results if result.stage is Stage.BEFORE_PODS)
         return bool(self.results) and all(before) and not self.holds
 
     @property

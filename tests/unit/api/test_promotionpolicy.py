@@ -43,6 +43,7 @@ KNOBS: dict[str, Any] = {
     "environment.interpreterLibrary": "Ignore",
     "environment.bytecode": "Allow",
     "environment.bytecodeCache": "Fresh",
+    "environment.observed": "Never",
     "environment.system": ["libgomp1"],
     "environment.signature": {"keys": [PEM]},
     "lineage.require": ["GitCommit"],

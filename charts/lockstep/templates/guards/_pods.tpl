@@ -1,6 +1,6 @@
 {{- /* Pods with the revision label get traffic: they come from the ReplicaSet controller alone, nobody adds, changes or
 takes away the label later, by whichever subresource, and what was checked goes on running. Deleting and evicting them is
-not guarded.
+not guarded. The one container that is added to them is the observer, which is the operator's.
 
 Where a pod is and what it runs is told by its node (Kubernetes' own controllers tell when the node no longer does). Others
 report what is theirs: schedulers the conditions PodScheduled and DisruptionTarget, load balancers the conditions of
@@ -35,6 +35,10 @@ variables:
   expression: "has(request.subResource) ? request.subResource : ''"
 - name: gated
   expression: "oldObject != null && has(oldObject.spec.schedulingGates) && size(oldObject.spec.schedulingGates) > 0"
+- name: added
+  expression: >-
+    oldObject == null ? [] : object.spec.?ephemeralContainers.orValue([]).filter(c,
+    !oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))
 - name: reporter
   expression: >-
     (request.userInfo.username.startsWith('system:node:') && has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups) ||
@@ -76,7 +80,14 @@ validations:
     was checked; change the ModelDeployment instead, or delete the pod to replace it
   reason: Forbidden
 - expression: >-
-    variables.subresource != 'ephemeralcontainers' || variables.breakGlass
+    variables.subresource != 'ephemeralcontainers' || variables.breakGlass ||
+    {{- with include "lockstep.observerImage" . }}
+    (({{ include "lockstep.guard.operator" $ }}) && size(variables.added) == 1 && variables.added.all(c,
+    c.name == 'lockstep-observer' && c.image == '{{ . }}' && c.?targetContainerName.orValue('') == 'server' &&
+    has(c.command) && c.command[0] == '/opt/lockstep/bin/observer-python' && !has(c.args) && !has(c.env) && !has(c.envFrom) &&
+    !has(c.volumeMounts) && !has(c.volumeDevices) && !c.?securityContext.privileged.orValue(false))) ||
+    {{- end }}
+    false
   message: >-
     ephemeral containers (kubectl debug) are not allowed in pods of a ModelDeployment, since nobody checked them;
     debug a copy: kubectl debug POD --copy-to=NAME

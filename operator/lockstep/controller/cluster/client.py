@@ -11,6 +11,7 @@ from kubernetes.aio.client import ApiClient, ApiException
 
 from lockstep.controller.cluster.ports import (
     CONTROLLER_REVISION,
+    POD,
     ConflictError,
     DeposedError,
     Kind,
@@ -26,6 +27,7 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
 _YAML = "application/yaml"
 
 Fence = Callable[[], float]
@@ -109,6 +111,18 @@ class KubernetesCluster:
         path = f"{_path(kind, namespace, name)}/scale"
         await self._write("PATCH", path, {"spec": {"replicas": replicas}}, content_type=_MERGE)
 
+    async def add_ephemeral_container(self, namespace: str, pod: Object, container: Object) -> None:
+        """See `Cluster.add_ephemeral_container`."""
+        path = f"{_path(POD, namespace, pod['metadata']['name'])}/ephemeralcontainers"
+        # By the uid it is this pod or none.
+        body = {"metadata": {"uid": pod["metadata"]["uid"]}, "spec": {"ephemeralContainers": [container]}}
+        await self._write("PATCH", path, body, query={"fieldManager": FIELD_MANAGER}, content_type=_STRATEGIC)
+
+    async def read_log(self, namespace: str, pod: str, container: str, limit: int) -> bytes:
+        """See `Cluster.read_log`."""
+        query = {"container": container, "limitBytes": str(limit)}
+        return await self._fetch("GET", f"{_path(POD, namespace, pod)}/log", query, accept="*/*") or b""
+
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """See `Cluster.delete`."""
         options: Object = {"propagationPolicy": "Background"}
@@ -157,6 +171,33 @@ class KubernetesCluster:
         missing_is_none: bool = False,
         accept: str = _JSON,
     ) -> Object | None:
+        data = await self._fetch(
+            method,
+            path,
+            query,
+            body,
+            content_type=content_type,
+            seconds=seconds,
+            missing_is_none=missing_is_none,
+            accept=accept,
+        )
+        if data is None:
+            return None
+        answer: Object = json.loads(data)
+        return answer
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        seconds: float = _SECONDS,
+        missing_is_none: bool = False,
+        accept: str = _JSON,
+    ) -> bytes | None:
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with asyncio.timeout(seconds):
@@ -175,8 +216,7 @@ class KubernetesCluster:
         if response.status >= 400:
             after = str(response.headers.get("Retry-After", ""))
             raise _error(method, path, response.status, data.decode("utf-8", "replace"), after)
-        answer: Object = json.loads(data)
-        return answer
+        return data
 
 
 def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:

@@ -9,6 +9,7 @@ from lockstep.controller.cluster.ports import Cluster, Object
 from lockstep.rollout.objects import labels
 from lockstep.rollout.observed.chain import controller_of, is_named_after
 from lockstep.rollout.observed.observed import Observed
+from lockstep.rollout.observed.observers import split_observer
 from lockstep.rollout.observed.ownership import name_taken_message
 from lockstep.rollout.observed.pods import controlled_by
 
@@ -16,11 +17,16 @@ _UNLABELLED = 8
 """ReplicaSets that are read by name in one reconciliation: a revision has one, for moments two."""
 
 
-async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
+async def observe(cluster: Cluster, owner: ModelDeployment, observer: str = "") -> Observed:
     """Read the owned objects, and those that only seem to be owned.
 
     They are listed by label, which costs no more in a large namespace. What has lost that label is read by its name: the
     Deployments of revisions in use, and the ReplicaSets that listed pods name as their controller.
+
+    Args:
+        cluster: the cluster.
+        owner: the ModelDeployment.
+        observer: the repository of the observer's image; empty where there is no observer.
 
     Raises:
         ClusterError: the API server did not answer.
@@ -35,6 +41,7 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
         cluster.get(ports.SERVICE, namespace, owner.name),
         cluster.get(ports.POD_DISRUPTION_BUDGET, namespace, owner.name),
     )
+    split = [split_observer(pod, observer) for pod in pods]
     owned_deployments = {_revision_by_name(d, owner): d for d in deployments if controlled_by(d, owner.uid)}
     hidden = await _get_hidden_deployments(cluster, owner, owned_deployments.keys())
     owned_deployments |= {
@@ -47,7 +54,8 @@ async def observe(cluster: Cluster, owner: ModelDeployment) -> Observed:
             *replica_sets,
             *await _get_unlabelled_replica_sets(cluster, namespace, owned_deployments.values(), replica_sets, pods),
         ],
-        pods=pods,
+        pods=[pod for pod, _ in split],
+        observers={str(pod["metadata"]["uid"]): added for pod, added in split if added is not None},
         service=service,
         budget=budget,
         taken={

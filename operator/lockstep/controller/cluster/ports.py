@@ -107,6 +107,22 @@ class Cluster(Protocol):
         """Set `spec.replicas` through the scale subresource."""
         ...
 
+    async def add_ephemeral_container(self, namespace: str, pod: Object, container: Object) -> None:
+        """Add an ephemeral container to a pod, the one with the same uid; it can't be taken away again.
+
+        Raises:
+            RejectedError: it is refused, or the pod is gone or another one.
+        """
+        ...
+
+    async def read_log(self, namespace: str, pod: str, container: str, limit: int) -> bytes:
+        """Return the first `limit` bytes of what a container of a pod has printed.
+
+        Raises:
+            RejectedError: there is no such log.
+        """
+        ...
+
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> None:
         """Delete an object (only the one with this uid, when given), dependents in the background; gone is fine."""
         ...

@@ -111,5 +111,7 @@ class ActiveRevision:
 
 
 def _is_about_active(result: Result) -> bool:
-    """Return whether a result is about the active revision too: readiness is where no pod would be needed to refuse it."""
-    return result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED
+    """Return whether a result is about the active revision too: readiness is where no pod would be needed to refuse it, and
+    what only a candidate's pods show is not.
+    """
+    return not result.awaits_pods and (result.stage is Stage.BEFORE_PODS or result.outcome is GateOutcome.REJECTED)

@@ -1,6 +1,6 @@
 """The candidate's evidence, verdict and next step, with the record that has to exist before it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,18 +11,21 @@ from lockstep.api.promotionpolicy import PromotionPolicy
 from lockstep.api.reasons import Reason
 from lockstep.api.records import RecordOutcome
 from lockstep.controller.asking.asking import Asking
+from lockstep.controller.asking.observations import PodObservations
 from lockstep.controller.asking.pods import PodAudits, ready_count
 from lockstep.controller.reconcile.holds import Holds
 from lockstep.controller.reconcile.observation import Observation
 from lockstep.controller.reconcile.plan import Plan
 from lockstep.controller.records.store import Records, record_name
 from lockstep.controller.sources.gather import Gatherer, is_on_its_way
+from lockstep.environment.observation import Observation as EnvironmentSeen
 from lockstep.gates import image as image_gate
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.chain import evaluate
-from lockstep.gates.evidence import CandidatePods, Evidence, Unknown
+from lockstep.gates.evidence import CandidatePods, Evidence, Fact, Unknown
 from lockstep.gates.gate import Gate
 from lockstep.gates.hold import HoldName
+from lockstep.gates.rules.observed import is_wanted as is_observation_wanted
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.gather import evidence_without_policy
 from lockstep.rollout.candidate import (
@@ -69,18 +72,21 @@ class Candidates:
         records: Records,
         gatherer: Gatherer,
         audits: PodAudits,
+        observations: PodObservations,
         holds: Holds,
         gates: Sequence[Gate],
     ) -> None:
         self._records = records
         self._gatherer = gatherer
         self._audits = audits
+        self._observations = observations
         self._holds = holds
         self._gates = gates
 
     async def stop(self) -> None:
         """End what runs beside the reconciliations."""
         await self._audits.stop()
+        await self._observations.stop()
 
     async def evaluate(self, observation: Observation) -> Plan:
         """Decide the candidate's next step.
@@ -206,7 +212,10 @@ class Candidates:
         wanted = wanted_pods(observation.owner, policy, recorded=recorded)
         pods = self._audits.candidate_pods(asking, observation.observed, wanted=wanted)
         reported = await self._gatherer.resolve_reported(subject, observation.requeue, evidence.image, pods)
-        return _Progress(replace(pods, reported=reported), recorded)
+        seen: Mapping[str, Fact[EnvironmentSeen]] = {}
+        if is_observation_wanted(evidence.scan, policy.spec):
+            seen = await self._observations.of(asking, subject, observation.observed, evidence.image, pods)
+        return _Progress(replace(pods, reported=reported, observed=seen), recorded)
 
     def _pods_since(
         self, observation: Observation, snapshot: Snapshot | None, progress: _Progress, verdict: Verdict

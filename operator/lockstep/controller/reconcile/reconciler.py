@@ -71,8 +71,10 @@ class Reconciler:
         reporter: Reporter,
         gatherings: Gatherings,
         gates: Sequence[Gate],
+        observer: str,
     ) -> None:
         self._cluster = cluster
+        self._observer = observer
         self._clock = clock
         self._events = events
         self._records = records
@@ -191,7 +193,7 @@ class Reconciler:
             owner = ModelDeployment.from_object(raw)
         except ValidationError:
             return None
-        observed = await observe(self._cluster, owner)
+        observed = await observe(self._cluster, owner, self._observer)
         active = await active_of(owner, observed, self._records)
         status = deletion_status(owner, observed, active.status if active else None, self._clock.now())
         try:
@@ -204,7 +206,7 @@ class Reconciler:
         return None
 
     async def _read(self, raw: Object, owner: ModelDeployment, requeue: Callable[[], None]) -> Observation:
-        observed = await observe(self._cluster, owner)
+        observed = await observe(self._cluster, owner, self._observer)
         policy = await policy_for(self._cluster, owner.namespace)
         snapshots = snapshots_of(observed)
         active = await active_of(owner, observed, self._records)

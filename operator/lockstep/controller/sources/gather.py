@@ -14,21 +14,23 @@ from lockstep.controller.records.store import Records
 from lockstep.controller.sources.gatherings import Answer, Asked, Gatherings, Question, question_of
 from lockstep.controller.sources.modelreads import ModelReads
 from lockstep.controller.sources.scans import Scans
+from lockstep.environment.observation import Observation
 from lockstep.formats.modelfiles import ModelFiles
 from lockstep.gates import lineage as lineage_gate
 from lockstep.gates.evidence import CandidatePods, Evidence, Fact, LineagePins, Unknown
 from lockstep.gates.rules.modelfiles import is_consistent
 from lockstep.gates.verdict import Verdict
 from lockstep.gathering.asking import Registries, ask_image, ask_lineage, ask_signed
-from lockstep.gathering.gather import gather, image_of, lineage_of
+from lockstep.gathering.gather import gather, image_of, lineage_of, unknown_of
 from lockstep.gathering.subject import OpenedImage, Subject
-from lockstep.images.image import ResolvedImage, digests_of
+from lockstep.images.image import ImageError, ResolvedImage, digests_of
 from lockstep.images.limits import Limits
 from lockstep.images.reference import reported_digest, reported_repository
 from lockstep.images.scan.result import ImageScan
 from lockstep.images.scan.scan import Scanner
 from lockstep.images.signing.signed import Signed
 from lockstep.lineage.lineage import Lineage, Place
+from lockstep.observer.report import Report
 
 _FRESH_SECONDS = 30.0
 """Pods that come up cause many reconciliations within seconds."""
@@ -180,6 +182,26 @@ class Gatherer:
         """
         sources = _Background(self._to, requeue, since)
         return await gather(subject, sources, now, version=version, reference=reference)
+
+    async def opened(self, subject: Subject, requeue: Callable[[], None], pinned: str) -> Fact[OpenedImage]:
+        """Open an image that is pinned already."""
+        return await image_of(subject, _Background(self._to, requeue, None), pinned)
+
+    async def identify(self, opened: OpenedImage, user: str, namespace: str) -> Fact[tuple[int, int]]:
+        """Return the user and group id of a user of an image (see `Scanner.identify`)."""
+        try:
+            return await self._to.scanner.identify(opened.source, opened.image, user, namespace)
+        except ImageError as error:
+            return unknown_of(error)
+
+    async def explain(
+        self, opened: OpenedImage, report: Report, variables: Mapping[str, str], namespace: str
+    ) -> Fact[Observation]:
+        """Say by an image's layers what the observer has seen in a pod of it (see `Scanner.explain`)."""
+        try:
+            return await self._to.scanner.explain(opened.source, opened.image, report, variables, namespace)
+        except ImageError as error:
+            return unknown_of(error)
 
     async def resolve_reported(
         self, subject: Subject, requeue: Callable[[], None], image: Fact[ResolvedImage], pods: CandidatePods

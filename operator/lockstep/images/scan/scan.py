@@ -10,7 +10,7 @@ from lockstep.images.limits import Limits
 from lockstep.images.scan.analyser import ANALYSER
 from lockstep.images.scan.layers import LayerCache, Layers, NoCache
 from lockstep.images.scan.result import ImageScan, UndeterminedImageError
-from lockstep.images.scan.worker import describe, observed
+from lockstep.images.scan.worker import describe, identity, observed
 from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
 from lockstep.images.source import ImageSource
@@ -69,6 +69,26 @@ class Scanner:
             return observed.result_of(answer)
         except ValueError as error:
             message = f"the process that read the observer's report gave no answer: {error}"
+            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+
+    async def identify(self, source: ImageSource, image: ResolvedImage, user: str, party: str = "") -> tuple[int, int]:
+        """Return the user and group id of a user of the image, by its own /etc/passwd.
+
+        Args:
+            source: where layers are read that are not cached.
+            image: the image.
+            user: a number or a name; empty for root.
+            party: on whose behalf; parties take turns.
+
+        Raises:
+            ImageError: with the reason why it can't be said.
+        """
+        request = identity.request(user, len(image.layers), self._limits)
+        answer = await self._ask(identity.__name__, request, source, image, party)
+        try:
+            return identity.result_of(answer)
+        except ValueError as error:
+            message = f"the process that read the image's users gave no answer: {error}"
             raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
 
     async def wait_for_cache(self) -> None:

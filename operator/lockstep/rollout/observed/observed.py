@@ -19,6 +19,8 @@ class Observed:
     """All that bear the ModelDeployment's label, whoever made them, and those of ours that have lost it and have pods."""
     pods: Sequence[Object] = ()
     """All that bear the ModelDeployment's label, whoever made them."""
+    observers: Mapping[str, Object] = field(default_factory=dict)
+    """The containers that Lockstep has added to pods, by the pods' uids; `pods` are as they were before."""
     service: Object | None = None
     budget: Object | None = None
     conflict: str | None = None

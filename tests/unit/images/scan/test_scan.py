@@ -590,4 +590,5 @@ async def test_what_was_seen_in_a_pod_is_explained_by_the_layers() -> None:
         (one,) = found.environments
         assert one.document is not None, one.fault
         assert versions(one.document)["scikit-learn"] == "1.4.2"
+        assert await scanner.identify(source, await source.resolved(), "app") == (1000, 1000)
         assert found.findings == ("pid 7 runs /tmp/x.so, which is no file of the image",)

@@ -22,10 +22,15 @@ An image may hold many environments, and one of them serves. Which one is read f
    PYTHONPATH, `.pth` files (CPython's getpath and site).
 4. A known server changes what is imported, or starts another program that serves: the tables below. Any other program is
    somebody's own, and taken as it stands.
-5. What can't be followed for sure is undetermined: the image is refused, and compared all the same by everything that it could
-   run. `lockstep environment scan IMAGE` lists that.
+5. What can't be followed for sure is undetermined: the image is compared by everything that it could run, which `lockstep
+   environment scan IMAGE` lists. Where nothing of it matches, it is refused.
+6. Else its pods start, without traffic (`ToBeObserved`). Once they have answered the audit, an ephemeral container, the
+   observer, runs in each of them for about a second, as the server's own user. It reads in /proc which processes hold the
+   socket of the server's port, what they and their workers were started with, and which files they have mapped, by digest. The
+   environments of these processes are derived by the rules above, and compared. Code that is not the image's, and packages that
+   came since the start, are refused by name (`CodeNotOfImage`). The policy's `environment.observed` says when.
 
-What a program does once it runs (`sys.path.insert`, a child process, a download) is not seen: see
+What a program does after that, or by itself (`sys.path.insert`, modules that it imports and closes), is not seen: see
 [threat-model.md](threat-model.md)."""
 
 

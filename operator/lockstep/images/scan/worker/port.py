@@ -11,7 +11,7 @@ class Workers(Protocol):
         """Return what the module's `work` returns.
 
         Args:
-            module: by name, one of this package that has a `work`: `layer`, `describe` or `observed`.
+            module: by name, one of this package that has a `work`: `layer`, `describe`, `observed` or `identity`.
             worker_input: the request line and what follows it.
             party: on whose behalf; parties take turns.
 
