@@ -38,24 +38,35 @@ def observers(stage: Stage) -> list[str]:
     return [str((one["state"].get("terminated") or {}).get("exitCode")) for one in statuses]
 
 
-def test_what_answers_is_seen_and_promoted(choosing: Build, stage: Stage, models: Models, first: Served) -> None:
-    version = models.register("observed-right", first.document).version
-    stage.deploy("observed-right", version, choosing("choosing-right"))
-    active = stage.promoted()
-    assert active["revision"]
-    message = stage.condition("EnvironmentMatched")["message"]
-    assert "; observed: pod model-" in message
-    assert ", /usr/bin/python3" in message
-    assert observers(stage) == ["0"]
+STARTS = {
+    "branches": 'if [ -e /etc/choice ]; then exec "$(cat /etc/choice)" /app/server.py; fi',
+    "waits": '"$(cat /etc/choice)" /app/server.py & wait',
+    "path": 'PATH="$(dirname "$(cat /etc/choice)"):$PATH"; export PATH; exec python3 -u /app/server.py',
+    "cleared": 'exec env -i PATH=/usr/bin:/bin "$(cat /etc/choice)" /app/server.py',
+    "login": "exec bash -lc 'exec \"$(cat /etc/choice)\" /app/server.py'",
+    "perl": 'exec perl -e \'open(F, "/etc/choice"); chomp($p = <F>); exit(system($p, "/app/server.py") >> 8)\'',
+}
+"""Ways to start a server that its files do not tell, each with a choice of two interpreters."""
 
 
-def test_a_decoy_that_matches_on_paper_is_refused_by_name(choosing: Build, stage: Stage, models: Models, first: Served) -> None:
-    version = models.register("observed-decoy", first.document).version
-    stage.deploy("observed-decoy", version, choosing("choosing-decoy", CHOICE=OTHER))
-    message = stage.refused("environment", "EnvironmentMismatch")
-    assert f", {OTHER}: " in message
-    assert "acme-features" in message
-    assert stage.service_address() is None
+def test_what_answers_is_seen_however_it_is_started(choosing: Build, stage: Stage, models: Models, first: Served) -> None:
+    version = models.register("observed", first.document).version
+    for start, script in STARTS.items():
+        stage.deploy("observed", version, choosing(f"{start}-right", SCRIPT=script), name=f"{start}-right")
+        stage.deploy("observed", version, choosing(f"{start}-decoy", SCRIPT=script, CHOICE=OTHER), name=f"{start}-decoy")
+    for start in STARTS:
+        name = f"{start}-right"
+        stage.promoted(name)
+        message = stage.condition("EnvironmentMatched", name)["message"]
+        assert f"; observed: pod {name}-" in message
+        assert ", /usr/bin/python3" in message
+    for start in STARTS:
+        name = f"{start}-decoy"
+        message = stage.refused("environment", "EnvironmentMismatch", name)
+        assert f"{OTHER}: " in message
+        assert "acme-features" in message
+        assert stage.service_address(name) is None
+    assert set(observers(stage)) == {"0"}
 
 
 def test_what_is_installed_at_the_start_is_refused_by_name(
@@ -63,7 +74,8 @@ def test_what_is_installed_at_the_start_is_refused_by_name(
 ) -> None:
     version = models.register("observed-install", first.document).version
     late = "mkdir -p /tmp/late/acme_late-3.0.dist-info; export PYTHONPATH=/tmp/late"
-    stage.deploy("observed-install", version, choosing("choosing-late", BEFORE=late))
+    reference = choosing("choosing-late", SCRIPT=f"{late}; {STARTS['branches']}")
+    stage.deploy("observed-install", version, reference)
     message = stage.refused("environment", "CodeNotOfImage")
     assert "acme_late 3.0 was installed into /tmp/late since the start" in message
 
