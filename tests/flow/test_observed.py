@@ -13,6 +13,7 @@ from lockstep.rollout.objects.observer import OBSERVER
 from tests.fakes import builders as build
 from tests.fakes.images import layer
 from tests.fakes.roots import VENV_SITE, Files, debian, distribution, items, venv
+from tests.flow.world import OBSERVER as OBSERVER_IMAGE
 from tests.flow.world import TEAM, World, ready_world
 
 RIGHT, WRONG = "/opt/venv/bin/python", "/opt/other/bin/python"
@@ -201,3 +202,16 @@ async def test_a_container_that_only_looks_like_the_observer_is_drift() -> None:
     await world.reconciliations(4, apart=0.2)
     await world.settle()
     assert pod not in {one["metadata"]["name"] for one in world.pods(world.active)}
+
+
+async def test_a_report_of_another_versions_observer_does_not_count() -> None:
+    world = await undetermined_world()
+    await scanned(world)
+    candidate = world.owner.status.candidate
+    assert candidate is not None
+    world.workloads.reports[str(candidate.image)] = report()
+    world.settings = replace(world.settings, observer_image=f"{OBSERVER_IMAGE}.1")
+    world.start()
+    await scanned(world)
+    assert gate(world) == ("Retry", "ObserverFailed")
+    assert len(world.pods(world.candidate)) == 2, "and its pods are not replaced for it"

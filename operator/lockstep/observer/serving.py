@@ -29,8 +29,8 @@ class Serving:
 def find_serving(proc: Proc, port: int, own: int) -> Serving:
     """Find the processes that answer at a port.
 
-    Whoever holds the socket answers, or its workers do. Where a proxy holds it, whatever in the pod runs Python and listens
-    is what it forwards to. A process that has started the holder of the socket and does not hold it is its manager.
+    Whoever holds the socket answers, or its workers do. Where a proxy holds it, alone or with
+    others, whatever in the pod runs Python and listens is what it forwards to. A process that has started the holder of the socket and does not hold it is its manager.
 
     Args:
         proc: the processes.
@@ -57,7 +57,7 @@ def find_serving(proc: Proc, port: int, own: int) -> Serving:
         raise UndeterminedError(_NOBODY.format(port=port))
     managers = {above for pid in holders for above in _above(pid, parents)} - set(holders)
     roots = holders
-    if not any(proc.is_python(pid) for pid in holders):
+    if not all(proc.is_python(pid) for pid in holders):
         roots = holders + [pid for pid in parents if sockets[pid] & anywhere and pid not in managers]
     below = [pid for pid in parents if pid in roots or any(above in roots for above in _above(pid, parents))]
     pids = tuple(pid for pid in below if pid not in managers and _runs_python(proc, pid))

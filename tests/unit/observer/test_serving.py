@@ -57,6 +57,17 @@ def test_behind_a_proxy_it_is_whoever_runs_python_and_listens(tmp_path: Path) ->
     assert found.pids == (server.pid,)
 
 
+def test_a_socket_that_python_holds_beside_a_proxy_hides_nobody_behind_it(tmp_path: Path) -> None:
+    holds = "import socket, subprocess\ns = socket.create_server(('127.0.0.1', 0))\ns.set_inheritable(True)\n"
+    both = (
+        holds
+        + "child = subprocess.Popen(['sleep', '60'], close_fds=False)\nprint(s.getsockname()[1], flush=True)\nchild.wait()"
+    )
+    with running(*python(both)) as front, running(*python(SERVER + READY)) as server:
+        found = find_serving(view(tmp_path / "proc", *front.pids(), server.pid), front.port, OWN)
+    assert server.pid in found.pids
+
+
 def test_a_proxy_with_no_python_behind_it_is_undetermined(tmp_path: Path) -> None:
     with (
         running(*proxy()) as front,

@@ -17,7 +17,7 @@ from lockstep.gathering.subject import OpenedImage, Subject
 from lockstep.images.image import ResolvedImage
 from lockstep.observer.report import MAX_REPORT, InvalidReportError, Report, find_report
 from lockstep.rollout.objects.manifests import CONTAINER
-from lockstep.rollout.objects.observer import OBSERVER, observer_container
+from lockstep.rollout.objects.observer import OBSERVER, is_this_observer, observer_container, server_of
 from lockstep.rollout.observed.observed import Observed
 from lockstep.rollout.observed.observers import observer_status
 
@@ -28,6 +28,7 @@ _AGAIN = 5.0
 """Seconds until it is asked again why nothing was seen."""
 _PATIENCE = 120.0
 """Seconds that the observer has to start, its image's pull among them, and to end."""
+_PULLS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable")
 _NO_IMAGE = "the chart's value observer.enabled is false"
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,10 @@ class _Look:
     @property
     def name(self) -> str:
         return str(self.pod["metadata"]["name"])
+
+    @property
+    def step(self) -> str:
+        return f"Next step (team): to have another pod looked at: kubectl delete pod {self.name}"
 
     def unknown(self, reason: Reason, message: str, step: str) -> Unknown:
         return Unknown(reason, message, retry=True, next_step=step)
@@ -132,6 +137,9 @@ class PodObservations:
     async def _look(self, look: _Look, entry: _Entry) -> Fact[Observation] | None:
         if look.observer is None:
             return await self._add(look, entry)
+        if not is_this_observer(look.observer, look.pod, self._image, REPORTED):
+            message = "the observer was added by another version of Lockstep, and may have left out what counts now"
+            return look.unknown(Reason.OBSERVER_FAILED, message, look.step)
         state = observer_status(look.pod).get("state") or {}
         if ended := state.get("terminated"):
             report = await self._read(look, ended)
@@ -142,13 +150,15 @@ class PodObservations:
         waiting = state.get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             message = f"the observer does not start: {waiting['reason']}: {waiting.get('message') or 'no reason given'}"
-            step = f"Next step (platform team): let the nodes of {look.asking.owner.namespace} pull {self._image}"
+            step = f"Next step (platform team): see what its node says of it: kubectl describe pod {look.name}"
+            if waiting["reason"] in _PULLS:
+                step = f"Next step (platform team): let the node pull {self._image}, or set the chart's observer.image"
             return look.unknown(Reason.OBSERVER_UNAVAILABLE, message, step)
         entry.since = entry.since if entry.since is not None else self._clock.monotonic()
         if self._clock.monotonic() - entry.since < _PATIENCE:
             return None
         message = f"the observer has not ended within {_PATIENCE:.0f} s"
-        step = f"Next step (platform team): see what its node does with it: kubectl describe pod {look.name}"
+        step = f"Next step (platform team): see what its node says of it: kubectl describe pod {look.name}"
         return look.unknown(Reason.OBSERVER_UNAVAILABLE, message, step)
 
     async def _add(self, look: _Look, entry: _Entry) -> Unknown | None:
@@ -178,7 +188,7 @@ class PodObservations:
         reported = (status.get("user") or {}).get("linux") or {}
         if isinstance(reported.get("uid"), int) and isinstance(reported.get("gid"), int):
             return reported["uid"], reported["gid"]
-        contexts = [_server(look.pod).get("securityContext") or {}, look.pod["spec"].get("securityContext") or {}]
+        contexts = [server_of(look.pod).get("securityContext") or {}, look.pod["spec"].get("securityContext") or {}]
         asked = next((one["runAsUser"] for one in contexts if isinstance(one.get("runAsUser"), int)), None)
         user = look.opened.image.config.user.partition(":")[0] if asked is None else str(asked)
         ids = await self._gatherer.identify(look.opened, user, look.asking.owner.namespace)
@@ -186,24 +196,19 @@ class PodObservations:
         return ids if isinstance(ids, Unknown) or group is None else (ids[0], group)
 
     async def _read(self, look: _Look, ended: Object) -> Report | Unknown:
-        step = f"Next step (team): to have another pod looked at: kubectl delete pod {look.name}"
         if ended.get("exitCode") != 0:
             message = f"the observer ended with exit code {ended.get('exitCode')} ({ended.get('reason') or 'no reason given'})"
-            return look.unknown(Reason.OBSERVER_FAILED, message, step)
+            return look.unknown(Reason.OBSERVER_FAILED, message, look.step)
         try:
             log = await self._cluster.read_log(look.asking.owner.namespace, look.name, OBSERVER, 2 * MAX_REPORT)
             report = find_report(log, str(ended.get("message") or ""))
         except RejectedError as error:
-            return look.unknown(Reason.OBSERVER_FAILED, f"the observer's log can't be read: {error}", step)
+            return look.unknown(Reason.OBSERVER_FAILED, f"the observer's log can't be read: {error}", look.step)
         except InvalidReportError as error:
-            return look.unknown(Reason.OBSERVER_FAILED, f"the observer gave no report: {error}", step)
-        return look.unknown(Reason.OBSERVER_FAILED, report.undetermined, step) if report.undetermined else report
+            return look.unknown(Reason.OBSERVER_FAILED, f"the observer gave no report: {error}", look.step)
+        return look.unknown(Reason.OBSERVER_FAILED, report.undetermined, look.step) if report.undetermined else report
 
 
 def _variables(pod: Object) -> dict[str, str]:
-    server = _server(pod)
+    server = server_of(pod)
     return {str(one["name"]): str(one.get("value") or "") for one in server.get("env") or []}
-
-
-def _server(pod: Object) -> Object:
-    return next((one for one in pod["spec"].get("containers") or [] if one.get("name") == CONTAINER), {})

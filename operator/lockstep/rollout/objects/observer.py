@@ -22,7 +22,7 @@ def observer_container(pod: Object, image: str, *, variables: Sequence[str], use
         user: the server's user id, which alone may look at its processes.
         group: its group id, which the kernel compares as well (ptrace(2), access mode checking).
     """
-    server = _server(pod)
+    server = server_of(pod)
     port = next((one.get("containerPort") for one in server.get("ports") or []), 0)
     identity = {"runAsUser": user, "runAsGroup": group}
     return {
@@ -46,14 +46,21 @@ def is_observer(container: Object, pod: Object, repository: str) -> bool:
         pod: its pod.
         repository: that the observer's image comes from.
     """
-    context, command = container.get("securityContext") or {}, container.get("command") or [""]
-    image, user, group = str(container.get("image")), context.get("runAsUser"), context.get("runAsGroup")
-    if not repository or repository_of(image) != repository or not isinstance(user, int) or not isinstance(group, int):
-        return False
+    image, command = str(container.get("image")), container.get("command") or [""]
     variables = str(command[-1]).partition("=")[2].split(",")
+    return bool(repository) and repository_of(image) == repository and is_this_observer(container, pod, image, variables)
+
+
+def is_this_observer(container: Object, pod: Object, image: str, variables: Sequence[str]) -> bool:
+    """Return whether an ephemeral container of a pod is the observer of this image that reports these variables."""
+    context = container.get("securityContext") or {}
+    user, group = context.get("runAsUser"), context.get("runAsGroup")
+    if not isinstance(user, int) or not isinstance(group, int):
+        return False
     wanted = observer_container(pod, image, variables=variables, user=user, group=group)
     return difference(wanted, container, "container") is None
 
 
-def _server(pod: Object) -> Object:
+def server_of(pod: Object) -> Object:
+    """Return a pod's container that serves; empty where it has none."""
     return next((one for one in pod["spec"].get("containers") or [] if one.get("name") == CONTAINER), {})

@@ -227,3 +227,25 @@ def test_an_observation_survives_being_written_and_read() -> None:
     assert Observation.parse(found.payload()) == found
     with pytest.raises(ValueError, match="no environment"):
         Observation.parse({"environments": [], "findings": []})
+
+
+def test_a_file_of_another_environment_is_named() -> None:
+    other = f"{OTHER_SITE}/scikit_learn/core.so"
+    one = replace(process("python", "serve.py"), files=(0,))
+    found = observed(one, files=(MappedFile(other, sha256("object")),), more={other: "object"})
+    assert found.findings == (f"pid 12 runs {other}, which is not in the environment of /opt/venv/bin/python",)
+
+
+def test_an_interpreter_that_was_called_otherwise_is_not_what_the_image_says() -> None:
+    launch = replace(LAUNCH, argv=("python", "/app/serve.py"))
+    gone = observed(process("/opt/other/bin/python", "/tmp/gone.py"), launch=launch)
+    assert "changed its working directory" in fault(gone)
+    assert packages(observed(process("/opt/venv/bin/python", "gone.py"), launch=launch)) == [["1.4.2"]]
+
+
+def test_equal_environments_at_different_places_are_two() -> None:
+    twin = distribution("/opt/twin/lib/python3.11/site-packages", "scikit_learn", "1.4.2")
+    found = observed(
+        process("python", "serve.py"), process("/opt/twin/bin/python", "serve.py", pid=13), more=venv("/opt/twin") | twin
+    )
+    assert packages(found) == [["1.4.2"], ["1.4.2"]]

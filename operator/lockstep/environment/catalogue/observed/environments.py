@@ -7,6 +7,7 @@ from dataclasses import replace
 from lockstep.api.reasons import Reason
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.follow import read_arguments
+from lockstep.environment.catalogue.launch.interpreter import prefix
 from lockstep.environment.catalogue.launch.launch import Launch, Started
 from lockstep.environment.catalogue.launch.programs import find, is_interpreter
 from lockstep.environment.catalogue.servers.serving import Serving, effect_of, serving, serving_itself
@@ -63,10 +64,16 @@ def find_environments(tree: FileTree, launch: Launch, report: Report, describe: 
             continue
         one = _describe(processes, process, describe)
         document = one.document
-        facts = document.model_copy(update={"collector": "", "start": None}).digest if document is not None else one.fault
+        facts = _facts(document) if document is not None else one.fault
         before = found.get(facts)
         found[facts] = replace(before, pids=(*before.pids, process.pid)) if before is not None else one
     return tuple(found.values())
+
+
+def _facts(document: EnvironmentDocument) -> str:
+    """Return by what two processes run in one environment: all that is known of it, and where it is."""
+    path = document.start.path if document.start is not None else ()
+    return f"{document.model_copy(update={'collector': '', 'start': None}).digest} {':'.join(path)}"
 
 
 def _describe(processes: "_Processes", process: Process, describe: Describe) -> ObservedEnvironment:
@@ -130,7 +137,12 @@ class _Processes:
         start = read_arguments(self._tree, executable, launch)
         server, effect = effect_of(self._tree, start)
         if effect.goes_to is not None or not self._is_there(start):
-            return self._serving_as_configured(process, self._error(process, _ELSEWHERE, _ELSEWHERE_ADVICE))
+            refusal = self._error(process, _ELSEWHERE, _ELSEWHERE_ADVICE)
+            serves = self._serving_as_configured(process, refusal)
+            # Two virtual environments may share one interpreter's file.
+            if prefix(self._tree, start) != prefix(self._tree, serves.start):
+                raise refusal
+            return serves
         return serving_itself(start, server, effect)
 
     def _is_there(self, start: Started) -> bool:

@@ -1,8 +1,9 @@
 """What processes run or could import that is not the image's: mapped files, and packages that came or went since the start."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from lockstep.environment.observation import ObservedEnvironment
 from lockstep.environment.tree import FileTree, UnreadableFileError
 from lockstep.observer.report import MappedFile, Report
 
@@ -14,12 +15,19 @@ _OF_THE_DRIVER = re.compile(
     r"/(?:usr/)?(?:lib|lib64|lib/[a-z0-9_]+-linux-gnu|local/nvidia/lib64)/(?:nvidia/(?:current/)?)?"
     r"lib(?:cuda|cudadebugger|nvcuvid|nvoptix|nvidia-[a-z0-9-]+|(?:GLX|EGL|GLESv2|GLESv1_CM|vdpau)_nvidia)\.so[0-9.]*"
 )
+_PACKAGES = re.compile("/(?:site|dist)-packages/")
 _INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
-def find_foreign(tree: FileTree, report: Report) -> tuple[str, ...]:
-    """Return what runs, or is installed, and is not the image's, as sentences; the first 20."""
-    found = [*_packages(tree, report), *_mapped(tree, report)]
+def find_foreign(tree: FileTree, report: Report, environments: Sequence[ObservedEnvironment]) -> tuple[str, ...]:
+    """Return what runs, or is installed, and is not the image's or not its environment's, as sentences; the first 20.
+
+    Args:
+        tree: the image's files.
+        report: what was seen.
+        environments: those that were derived from it.
+    """
+    found = [*_packages(tree, report), *_mapped(tree, report), *_of_others(report, environments)]
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return (*found[:_SHOWN], *more)
 
@@ -30,6 +38,19 @@ def _mapped(tree: FileTree, report: Report) -> Iterator[str]:
         why = _why_foreign(tree, report.files[number])
         if why is not None:
             yield f"pid {pid} runs {_printable(report.files[number].path)}, {why}"
+
+
+def _of_others(report: Report, environments: Sequence[ObservedEnvironment]) -> Iterator[str]:
+    """Yield what processes have mapped of packages that are on no path of theirs: they run in another environment."""
+    processes = {process.pid: process for process in report.processes}
+    for environment in environments:
+        start = environment.document.start if environment.document is not None else None
+        for pid in environment.pids if start is not None else ():
+            files = (report.files[number].path for number in processes[pid].files)
+            known = tuple(f"{folder.rstrip('/')}/" for folder in start.path) if start is not None else ()
+            stray = next((path for path in files if _PACKAGES.search(path) and not path.startswith(known)), None)
+            if stray is not None:
+                yield f"pid {pid} runs {_printable(stray)}, which is not in the environment of {environment.executable}"
 
 
 def _why_foreign(tree: FileTree, file: MappedFile) -> str | None:

@@ -30,4 +30,5 @@ def describe_observed(
     def describe(serves: Serving) -> EnvironmentDocument:
         return describe_process(tree, serves, machine=machine, collector=collector, models=models)
 
-    return Observation(find_environments(tree, launch, report, describe), find_foreign(tree, report))
+    environments = find_environments(tree, launch, report, describe)
+    return Observation(environments, find_foreign(tree, report, environments))
