@@ -29,8 +29,9 @@ class Serving:
 def find_serving(proc: Proc, port: int, own: int) -> Serving:
     """Find the processes that answer at a port.
 
-    Whoever holds the socket answers, or its workers do. Where a proxy holds it, alone or with
-    others, whatever in the pod runs Python and listens is what it forwards to. A process that has started the holder of the socket and does not hold it is its manager.
+    Whoever holds the socket answers, or its workers do. Where a proxy holds it, alone or with others, whatever in the pod runs
+    Python and listens is what it forwards to. A process that has started the holder of the socket and does not hold it is its
+    manager.
 
     Args:
         proc: the processes.

@@ -43,7 +43,7 @@ class KubernetesCluster:
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """See `Cluster.get`."""
-        return await self._call("GET", _path(kind, namespace, name), missing_is_none=True)
+        return _parsed(await self._fetch("GET", _path(kind, namespace, name), missing_is_none=True))
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: Mapping[str, str] | None = None) -> Sequence[Object]:
         """See `Cluster.list`."""
@@ -64,7 +64,7 @@ class KubernetesCluster:
         proceed: dict[str, str] = {}
         while True:
             asked = {"limit": str(_PAGE), **query, **proceed}
-            page = await self._call("GET", _path(kind, namespace), asked, accept=accept) or {}
+            page = _parsed(await self._fetch("GET", _path(kind, namespace), asked, accept=accept)) or {}
             # The items of a list don't say what they are.
             found += [{"apiVersion": kind.api_version, "kind": kind.kind} | item for item in page.get("items") or []]
             if not (token := (page.get("metadata") or {}).get("continue")):
@@ -155,36 +155,10 @@ class KubernetesCluster:
         if left <= 0:
             raise DeposedError("the Lease is not held for sure")
         seconds = min(_SECONDS, left)
-        return await self._call(
+        answer = await self._fetch(
             method, path, query, body, content_type=content_type, seconds=seconds, missing_is_none=missing_is_none
         )
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-        seconds: float = _SECONDS,
-        missing_is_none: bool = False,
-        accept: str = _JSON,
-    ) -> Object | None:
-        data = await self._fetch(
-            method,
-            path,
-            query,
-            body,
-            content_type=content_type,
-            seconds=seconds,
-            missing_is_none=missing_is_none,
-            accept=accept,
-        )
-        if data is None:
-            return None
-        answer: Object = json.loads(data)
-        return answer
+        return _parsed(answer)
 
     async def _fetch(
         self,
@@ -217,6 +191,13 @@ class KubernetesCluster:
             after = str(response.headers.get("Retry-After", ""))
             raise _error(method, path, response.status, data.decode("utf-8", "replace"), after)
         return data
+
+
+def _parsed(data: bytes | None) -> Object | None:
+    if data is None:
+        return None
+    answer: Object = json.loads(data)
+    return answer
 
 
 def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:

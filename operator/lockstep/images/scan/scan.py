@@ -1,7 +1,8 @@
 """Scans an image: reads its layers, two at a time, puts them together, and describes the environment that it starts."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from lockstep.api.reasons import Reason
 from lockstep.environment.observation import Observation
@@ -15,6 +16,8 @@ from lockstep.images.scan.worker.port import Workers
 from lockstep.images.scan.worker.processes import Processes
 from lockstep.images.source import ImageSource
 from lockstep.observer.report import Report
+
+T = TypeVar("T")
 
 
 class Scanner:
@@ -38,12 +41,7 @@ class Scanner:
             ImageError: with the reason why the image can't be determined.
         """
         request = describe.request(image.config, len(image.layers), self._limits)
-        answer = await self._ask(describe.__name__, request, source, image, party)
-        try:
-            found = describe.result_of(answer)
-        except ValueError as error:
-            message = f"the process that described the image gave no document: {error}"
-            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+        found = await self._ask(describe.__name__, describe.result_of, request, source, image, party)
         if found.document is None:
             raise UndeterminedImageError(found.undetermined, image.digest, found.models, found.candidates)
         return ImageScan(digest=image.digest, analyser=ANALYSER, document=found.document, models=found.models)
@@ -64,12 +62,7 @@ class Scanner:
             ImageError: with the reason why it can't be said.
         """
         request = observed.request(image.config, variables, report, len(image.layers), self._limits)
-        answer = await self._ask(observed.__name__, request, source, image, party)
-        try:
-            return observed.result_of(answer)
-        except ValueError as error:
-            message = f"the process that read the observer's report gave no answer: {error}"
-            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+        return await self._ask(observed.__name__, observed.result_of, request, source, image, party)
 
     async def identify(self, source: ImageSource, image: ResolvedImage, user: str, party: str = "") -> tuple[int, int]:
         """Return the user and group id of a user of the image, by its own /etc/passwd.
@@ -84,24 +77,27 @@ class Scanner:
             ImageError: with the reason why it can't be said.
         """
         request = identity.request(user, len(image.layers), self._limits)
-        answer = await self._ask(identity.__name__, request, source, image, party)
-        try:
-            return identity.result_of(answer)
-        except ValueError as error:
-            message = f"the process that read the image's users gave no answer: {error}"
-            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
+        return await self._ask(identity.__name__, identity.result_of, request, source, image, party)
 
     async def wait_for_cache(self) -> None:
         """Wait until the cache has taken what was found so far."""
         await self._layers.wait_for_cache()
 
-    async def _ask(self, module: str, request: bytes, source: ImageSource, image: ResolvedImage, party: str) -> bytes:
+    async def _ask(
+        self, module: str, read: Callable[[bytes], T], request: bytes, source: ImageSource, image: ResolvedImage, party: str
+    ) -> T:
+        """Have a module of the workers read the image, and read its answer."""
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await self._run(module, request, source, image, party)
+                answer = await self._run(module, request, source, image, party)
         except TimeoutError as error:
             message = f"the scan of {image.pinned} did not end within {self._limits.seconds:.0f} s"
             raise ImageError(Reason.SCAN_TIMEOUT, message, retry=True) from error
+        try:
+            return read(answer)
+        except ValueError as error:
+            message = f"the process that read the image ({module.rpartition('.')[2]}) gave no answer: {error}"
+            raise ImageError(Reason.SCAN_FAILED, message, retry=True) from error
 
     async def _run(self, module: str, request: bytes, source: ImageSource, image: ResolvedImage, party: str) -> bytes:
         reading = self._start_readings(source, image, party)

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 
 from lockstep.environment.catalogue.launch.launch import Launch
-from lockstep.environment.catalogue.observed.environments import REPORTED
+from lockstep.environment.catalogue.observed.environments import REPORTED, find_environments
 from lockstep.environment.catalogue.observed.observe import describe_observed
+from lockstep.environment.catalogue.servers.serving import Serving
+from lockstep.environment.document import EnvironmentDocument
 from lockstep.environment.observation import Observation
 from lockstep.observer.report import MappedFile, Process, Report
+from tests.fakes import builders as build
 from tests.fakes.roots import VENV_SITE, Files, debian, distribution, elf, tree, venv
 
 PATH = "/opt/venv/bin:/usr/bin"
@@ -244,8 +247,23 @@ def test_an_interpreter_that_was_called_otherwise_is_not_what_the_image_says() -
 
 
 def test_equal_environments_at_different_places_are_two() -> None:
-    twin = distribution("/opt/twin/lib/python3.11/site-packages", "scikit_learn", "1.4.2")
-    found = observed(
-        process("python", "serve.py"), process("/opt/twin/bin/python", "serve.py", pid=13), more=venv("/opt/twin") | twin
-    )
+    site = "/opt/twin/lib/python3.11/site-packages"
+    twin = distribution(site, "scikit_learn", "1.4.2") | {f"{site}/scikit_learn/core.so": "object"}
+    argv = ("/opt/twin/bin/python", "serve.py")
+    found = observed(process("/opt/venv/bin/python", "serve.py"), process(*argv, pid=13), more=venv("/opt/twin") | twin)
     assert packages(found) == [["1.4.2"], ["1.4.2"]]
+
+
+def test_workers_that_were_started_alike_are_described_once() -> None:
+    described: list[Serving] = []
+
+    def describe(serves: Serving) -> EnvironmentDocument:
+        described.append(serves)
+        return build.document()
+
+    server = process("/opt/venv/bin/python3", "/opt/venv/bin/uvicorn", "main:app", pid=1, parent=0)
+    forked = [replace(server, pid=pid, parent=1) for pid in (5, 6)]
+    spawned = [process("/opt/venv/bin/python3", *FORKED, pid=pid, parent=1) for pid in (7, 8)]
+    found = find_environments(tree(ROOT), LAUNCH, Report((server, *forked, *spawned)), describe)
+    assert [one.pids for one in found] == [(1, 5, 6, 7, 8)]
+    assert len(described) == 2

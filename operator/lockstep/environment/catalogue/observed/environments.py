@@ -1,7 +1,7 @@
 """The environments of processes that were seen, each derived as the scan derives the one that an image starts."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from lockstep.api.reasons import Reason
@@ -59,10 +59,15 @@ def find_environments(tree: FileTree, launch: Launch, report: Report, describe: 
     """
     processes = _Processes(tree, launch, report)
     found: dict[str, ObservedEnvironment] = {}
+    described: dict[Hashable, ObservedEnvironment] = {}
     for process in report.processes:
         if not process.serves:
             continue
-        one = _describe(processes, process, describe)
+        # Workers that were started alike are described once.
+        alike = processes.start_of(process)
+        if alike not in described:
+            described[alike] = _describe(processes, process, describe)
+        one = replace(described[alike], pids=(process.pid,))
         document = one.document
         facts = _facts(document) if document is not None else one.fault
         before = found.get(facts)
@@ -102,6 +107,13 @@ class _Processes:
         self._launch = launch
         self._report = report
         self._by_pid = {process.pid: process for process in report.processes}
+
+    def start_of(self, process: Process) -> Hashable:
+        """Return all that a process's environment follows from; a child's follows from its parent's."""
+        variables = tuple(sorted(process.variables.items()))
+        if _is_child(process.argv):
+            return process.executable, variables, process.parent
+        return process.executable, variables, process.argv, process.working_directory
 
     def serving(self, process: Process) -> Serving:
         """Return what a process serves.

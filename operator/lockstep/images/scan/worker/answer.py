@@ -3,11 +3,14 @@
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from lockstep.api.reasons import Reason
+from lockstep.environment.catalogue.errors import CatalogueError
+from lockstep.environment.tree import UnreadableFileError
 from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.scan.worker.confine import confine
@@ -41,6 +44,21 @@ def serve(work: Work) -> None:
     sys.stdout.buffer.write(result)
     sys.stdout.buffer.flush()
     sys.exit(status)
+
+
+@contextmanager
+def catalogue_reasons() -> Iterator[None]:
+    """Give what the catalogue can't determine as the reason why the image can't be determined.
+
+    Raises:
+        ImageError: in the place of CatalogueError and UnreadableFileError.
+    """
+    try:
+        yield
+    except CatalogueError as error:
+        raise ImageError(error.reason, error.message) from error
+    except UnreadableFileError as error:
+        raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
 
 
 def request_line(limits: Limits, **request: Any) -> bytes:

@@ -12,14 +12,14 @@ from lockstep.environment.catalogue.describe import describe, describe_candidate
 from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.launch import Launch
 from lockstep.environment.document import MAX_DOCUMENT_BYTES, EnvironmentDocument
-from lockstep.environment.tree import EntryTree, UnreadableFileError
+from lockstep.environment.tree import EntryTree
 from lockstep.images.image import ImageConfig, ImageError
 from lockstep.images.layers.record import InvalidLayerRecordError, load
 from lockstep.images.layers.squash import Squash
 from lockstep.images.limits import Limits
 from lockstep.images.scan.models import models_of
 from lockstep.images.scan.result import ImageModel
-from lockstep.images.scan.worker.answer import request_line, serve
+from lockstep.images.scan.worker.answer import catalogue_reasons, request_line, serve
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _DIGITS = 20
@@ -99,13 +99,9 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
         ImageError: with the reason why the image can't be determined.
     """
     tree, launch = read_tree(asked["layers"], limits, stream), parse_launch(asked["launch"])
-    try:
+    with catalogue_reasons():
         models = models_of(tree)
         description = _describe(tree, launch, asked["machine"], models)
-    except CatalogueError as error:
-        raise ImageError(error.reason, error.message) from error
-    except UnreadableFileError as error:
-        raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
     return json.dumps(description.payload()).encode()
 
 

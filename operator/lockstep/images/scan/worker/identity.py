@@ -3,13 +3,9 @@
 import json
 from typing import Any, BinaryIO
 
-from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.launch.identity import identity
-from lockstep.environment.tree import UnreadableFileError
-from lockstep.images.image import ImageError
 from lockstep.images.limits import Limits
-from lockstep.images.scan.worker.answer import request_line, serve
+from lockstep.images.scan.worker.answer import catalogue_reasons, request_line, serve
 from lockstep.images.scan.worker.describe import read_tree
 
 
@@ -24,12 +20,8 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     Raises:
         ImageError: with the reason why they can't be determined.
     """
-    try:
+    with catalogue_reasons():
         return json.dumps(identity(read_tree(asked["layers"], limits, stream), asked["user"])).encode()
-    except CatalogueError as error:
-        raise ImageError(error.reason, error.message) from error
-    except UnreadableFileError as error:
-        raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
 
 
 def result_of(answer: bytes) -> tuple[int, int]:

@@ -7,15 +7,13 @@ from typing import Any, BinaryIO
 
 from lockstep import __version__
 from lockstep.api.reasons import Reason
-from lockstep.environment.catalogue.errors import CatalogueError
 from lockstep.environment.catalogue.observed.observe import describe_observed
 from lockstep.environment.document import MAX_DOCUMENT_BYTES
 from lockstep.environment.observation import Observation
-from lockstep.environment.tree import UnreadableFileError
 from lockstep.images.image import ImageConfig, ImageError
 from lockstep.images.limits import Limits
 from lockstep.images.scan.models import models_of
-from lockstep.images.scan.worker.answer import request_line, serve
+from lockstep.images.scan.worker.answer import catalogue_reasons, request_line, serve
 from lockstep.images.scan.worker.describe import launch_of, machine_of, parse_launch, read_tree
 from lockstep.observer.report import Report
 
@@ -43,14 +41,10 @@ def work(asked: dict[str, Any], limits: Limits, stream: BinaryIO) -> bytes:
     """
     tree, launch = read_tree(asked["layers"], limits, stream), parse_launch(asked["launch"])
     report = Report.parse(asked["report"].encode())
-    try:
+    with catalogue_reasons():
         models = [model.path for model in models_of(tree)]
         machine, collector = asked["machine"], f"lockstep {__version__}"
         found = describe_observed(tree, launch, report, machine=machine, collector=collector, models=models)
-    except CatalogueError as error:
-        raise ImageError(error.reason, error.message) from error
-    except UnreadableFileError as error:
-        raise ImageError(Reason.FILE_UNREADABLE, str(error)) from error
     answer = json.dumps(found.payload()).encode()
     if len(answer) > MAX_DOCUMENT_BYTES:
         message = f"the documents of what runs have {len(answer)} bytes, the limit is {MAX_DOCUMENT_BYTES}"
