@@ -70,10 +70,9 @@ def judge(gate: str, pods: CandidatePods | None, why: str) -> Result | None:
         if isinstance(fact, Unknown):
             result = result_of_unknown(gate, fact)
             return replace(result, message=f"pod {name}: {result.message}", awaits_pods=fact.retry)
-    missing = _find_missing(pods)
-    if missing:
-        looked = len(_ready(pods)) - len(missing)
-        message = f"{why}: {looked} of {len(_ready(pods))} pods are looked at"
+    if _find_missing(pods):
+        looked = sum(1 for name in _ready(pods) if isinstance(pods.observed.get(name), Observation))
+        message = f"{why}: {looked} of {max(pods.wanted, len(_ready(pods)))} pods are looked at"
         return Result(gate, GateOutcome.PENDING, Reason.TO_BE_OBSERVED, message, awaits_pods=True)
     return next((wrong for name in _ready(pods) if (wrong := _judge_pod(gate, name, pods.observed[name]))), None)
 

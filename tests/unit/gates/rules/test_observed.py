@@ -93,6 +93,7 @@ def test_pods_that_are_still_to_come_are_waited_for() -> None:
     observed = {pod.name: seen(RIGHT) for pod in pods.pods}
     more = replace(pods, wanted=3, observed=observed)
     assert judged(pods=more).reason is Reason.TO_BE_OBSERVED
+    assert judged(pods=more).message.endswith(": 2 of 3 pods are looked at")
     none = CandidatePods(wanted=2, since=build.NOW)
     assert judged(pods=none).reason is Reason.TO_BE_OBSERVED
     assert judged(pods=None).reason is Reason.TO_BE_OBSERVED
